@@ -1,0 +1,1 @@
+"""Skiff: a Kubernetes for one machine, without containers or images."""

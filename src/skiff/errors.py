@@ -1,0 +1,56 @@
+"""How does the API say no? One exception, which becomes a Kubernetes ``Status``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class ApiError(Exception):
+    """A refusal with an HTTP code and a reason, as Kubernetes words it (``metav1.Status``)."""
+
+    def __init__(self, code: int, reason: str, message: str, details: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.code, self.reason, self.message, self.details = code, reason, message, details
+
+    def status(self) -> dict[str, Any]:
+        """The ``Status`` object of this refusal."""
+        body: dict[str, Any] = {
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": self.message, "reason": self.reason, "code": self.code,
+        }  # fmt: skip
+        return {**body, "details": self.details} if self.details else body
+
+
+def not_found(plural: str, group: str, name: str) -> ApiError:
+    """404 in the words of the real API server, which kubectl prints as they are."""
+    resource = f"{plural}.{group}" if group else plural
+    return ApiError(404, "NotFound", f'{resource} "{name}" not found', {"name": name, "group": group, "kind": plural})
+
+
+def already_exists(plural: str, group: str, name: str) -> ApiError:
+    """409 on create."""
+    resource = f"{plural}.{group}" if group else plural
+    return ApiError(
+        409, "AlreadyExists", f'{resource} "{name}" already exists', {"name": name, "group": group, "kind": plural}
+    )
+
+
+def conflict(plural: str, group: str, name: str, why: str = "") -> ApiError:
+    """409 on update with a stale resourceVersion or uid."""
+    resource = f"{plural}.{group}" if group else plural
+    why = why or "the object has been modified; please apply your changes to the latest version and try again"
+    return ApiError(
+        409, "Conflict", f'Operation cannot be fulfilled on {resource} "{name}": {why}',
+        {"name": name, "group": group, "kind": plural},
+    )  # fmt: skip
+
+
+def invalid(kind: str, group: str, name: str, causes: list[tuple[str, str, str]]) -> ApiError:
+    """422 with one cause per bad field: (reason such as FieldValueInvalid, message, field path)."""
+    listed = [{"reason": reason, "message": message, "field": field} for reason, message, field in causes]
+    said = ", ".join(f"{field}: {message}" for _, message, field in causes)
+    full = f"{kind}.{group}" if group else kind
+    return ApiError(
+        422, "Invalid", f'{full} "{name}" is invalid: {said}' if len(causes) == 1 else f'{full} "{name}" is invalid: [{said}]',
+        {"name": name, "group": group, "kind": kind, "causes": listed},
+    )  # fmt: skip

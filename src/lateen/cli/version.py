@@ -1,0 +1,63 @@
+"""``lateen version``: of this command, of the control plane, of the proxies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lateen import __version__
+from lateen.cli.connect import Context, IstioNamespace, Kubeconfig, user_facing, with_cluster
+from lateen.cli.output import Format, Output, show
+
+if TYPE_CHECKING:
+    from lateen.kube.client import KubeClient
+
+
+def version(
+    remote: Annotated[bool, typer.Option("--remote/--no-remote", help="Ask the cluster too.")] = True,
+    short: Annotated[bool, typer.Option("--short", "-s", help="Only the client's number.")] = False,
+    output: Output = Format.TABLE,
+    istio_namespace: IstioNamespace = "istio-system",
+    kubeconfig: Kubeconfig = "",
+    context: Context = "",
+) -> None:
+    """Versions of the command, the control plane and the data plane."""
+    if short:
+        typer.echo(__version__)
+        return
+    document: dict[str, Any] = {"clientVersion": {"version": __version__}}
+    if remote:
+        try:
+            document |= with_cluster(kubeconfig, context, lambda client: _remote(client, istio_namespace))
+        except Exception as problem:
+            if (said := user_facing(problem)) is None:
+                raise
+            typer.echo(f"Warning: {said}", err=True)
+    if output in (Format.JSON, Format.YAML):
+        show((), (), document, output)
+        return
+    typer.echo(f"client version: {__version__}")
+    for it in document.get("meshVersion", []):
+        typer.echo(f"control plane version: {it['version']}")
+    counts: dict[str, int] = {}
+    for it in document.get("dataPlaneVersion", []):
+        counts[it["version"]] = counts.get(it["version"], 0) + 1
+    if counts:
+        said = ", ".join(
+            f"{number} ({count} {'proxy' if count == 1 else 'proxies'})" for number, count in counts.items()
+        )
+        typer.echo(f"data plane version: {said}")
+
+
+async def _remote(client: KubeClient, namespace: str) -> dict[str, Any]:
+    from lateen.cli.control_planes import every
+
+    mesh, proxies = [], []
+    async for plane in every(client, namespace):
+        mesh.append({"component": plane.pod, "version": (await plane.text("/version")).strip()})
+        proxies += [
+            {"id": it["proxy"], "version": it.get("proxy_version") or it.get("istio_version", "unknown")}
+            for it in await plane.json("/debug/syncz")
+        ]
+    return {"meshVersion": mesh, "dataPlaneVersion": proxies}

@@ -1,0 +1,1 @@
+"""The shop inside the mesh, step by step, with a verdict for each step."""

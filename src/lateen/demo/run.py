@@ -1,0 +1,113 @@
+"""In which order do things happen, and what is the verdict? The demo from an empty machine to a clean one."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from lateen.demo import steps
+from lateen.demo.commands import CommandFailedError, Machine
+
+
+@dataclass
+class Verdicts:
+    """What every step showed, printed as it comes."""
+
+    console: Console
+    check: bool
+    failed: list[str] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+
+    def step(self, name: str, title: str, run: Callable[[], str]) -> bool:
+        """Run one step; a failure is a verdict, not the end of the report."""
+        begun = time.monotonic()
+        try:
+            if self.check or not self.console.is_terminal:
+                figure = run()
+            else:
+                with self.console.status(f"{name} {title} ..."):
+                    figure = run()
+        except (CommandFailedError, steps.StepFailedError, TimeoutError) as problem:
+            self.failed.append(name)
+            self._say("FAIL", name, title, str(problem), time.monotonic() - begun)
+            return False
+        self._say("PASS", name, title, figure, time.monotonic() - begun)
+        return True
+
+    def _say(self, verdict: str, name: str, title: str, figure: str, seconds: float) -> None:
+        colour = "green" if verdict == "PASS" else "red"
+        self.console.print(
+            f"[{colour}]{verdict}[/] {name:4} {title}: {figure} ({seconds:.1f} s)",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def demo(home: Path, *, check: bool, keep: bool) -> int:
+    """The exit code: 0 when every step passed. Whatever happens, the machine is left clean unless ``keep``."""
+    signal.signal(signal.SIGTERM, _interrupted)
+    console = Console()
+    verdicts = Verdicts(console, check)
+    machine = Machine.in_folder(home)
+    try:
+        passed = _steps(machine, verdicts)
+        if passed and not check and console.is_terminal:
+            from lateen.demo import live
+
+            live.watch(machine, console)
+    except KeyboardInterrupt:
+        console.print("\ninterrupted: cleaning up")
+        verdicts.failed.append("interrupted")
+    finally:
+        if not keep:
+            verdicts.step("A0", "the machine is clean again", lambda: steps.clean(machine))
+            shutil.rmtree(home, ignore_errors=True)
+    took = time.monotonic() - verdicts.started
+    count = len(verdicts.failed)
+    console.print(
+        f"{'all steps passed' if not count else f'{count} failed: ' + ', '.join(verdicts.failed)} in {took:.0f} s"
+    )
+    return 1 if count else 0
+
+
+def _steps(machine: Machine, verdicts: Verdicts) -> bool:
+    """Steps in the order of the tutorial; those that nothing can follow end the run."""
+    needed: tuple[tuple[str, str, Callable[[Machine], str]], ...] = (
+        ("A1", "a Kubernetes on this machine", steps.cluster_up),
+        ("A2", "commands answer", steps.commands_answer),
+        ("A3", "the mesh is installed", steps.mesh_installed),
+        ("A7", "injection is switched on", steps.injection_on),
+        ("A5", "the shop is applied and inside the mesh", steps.shop_applied),
+    )
+    for name, title, step in needed:
+        if not verdicts.step(name, title, lambda step=step: step(machine)):  # type: ignore[misc]
+            return False
+    shown: tuple[tuple[str, str, Callable[[Machine], str]], ...] = (
+        ("A3b", "installing again changes nothing", steps.install_again),
+        ("A6", "the shop sells through the ingress gateway", steps.checkout_through_gateway),
+        ("A8", "kubectl's literal command finds nothing", steps.literal_delete),
+        ("A9", "applying again changes nothing", steps.apply_again),
+        ("A10", "every proxy is synced", steps.proxies_synced),
+        ("A10b", "every call is mutual TLS", steps.calls_are_mutual_tls),
+        ("A13", "20 % of the catalogue's calls go to a slow v2", steps.canary),
+        ("A10c", "STRICT with no failed request", steps.strict),
+    )
+    for name, title, step in shown:
+        verdicts.step(name, title, lambda step=step: step(machine))  # type: ignore[misc]
+    return not verdicts.failed
+
+
+def _interrupted(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(demo(Path.home() / ".lateen" / "demo", check=True, keep=False))

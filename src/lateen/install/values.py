@@ -1,0 +1,159 @@
+"""What may be chosen at installation? Profiles, and the settings that ``--set`` changes.
+
+The names are those of Istio's operator file and Helm values as far as Lateen honours them, so that habits carry over.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from lateen import __version__
+
+#: The settings every profile starts from. Keys are what ``--set`` names.
+DEFAULTS: dict[str, Any] = {
+    "hub": "lateen",
+    "tag": __version__,
+    "revision": "",
+    "namespace": "istio-system",
+    "meshConfig": {
+        "trustDomain": "cluster.local",
+        "rootNamespace": "istio-system",
+        "enableAutoMtls": True,
+        "enablePrometheusMerge": True,
+        "defaultConfig": {
+            "discoveryAddress": "istiod.istio-system.svc:15012",
+            "holdApplicationUntilProxyStarts": False,
+        },
+    },
+    "values": {
+        "global": {
+            "clusterName": "Kubernetes",
+            "meshID": "cluster.local",
+            "network": "",
+            "logging": {"level": "info"},
+            "proxy": {
+                "resources": {
+                    "requests": {"cpu": "100m", "memory": "128Mi"},
+                    "limits": {"cpu": "2000m", "memory": "1024Mi"},
+                },
+                "logLevel": "warning",
+                "autoInject": "enabled",
+            },
+        },
+        "sidecarInjectorWebhook": {"enableNamespacesByDefault": False, "rewriteAppHTTPProbe": True},
+        "pilot": {
+            "resources": {"requests": {"cpu": "500m", "memory": "512Mi"}},
+            "env": {},
+            "nativeSidecars": True,
+        },
+    },
+    "components": {"pilot": True, "ingressGateway": True},
+}
+
+PROFILES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "minimal": {"components": {"ingressGateway": False}},
+    "demo": {
+        "meshConfig": {"accessLogFile": "/dev/stdout"},
+        "values": {
+            "global": {"proxy": {"resources": {"requests": {"cpu": "10m", "memory": "40Mi"}}}},
+            "pilot": {"resources": {"requests": {"cpu": "10m", "memory": "100Mi"}}},
+        },
+    },
+}
+
+
+class ValuesError(ValueError):
+    """A profile or setting that makes no sense; the message says which and what would."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Everything an installation is made from."""
+
+    profile: str
+    tree: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def namespace(self) -> str:
+        return str(self.tree["namespace"])
+
+    @property
+    def revision(self) -> str:
+        return str(self.tree["revision"])
+
+    @property
+    def mesh_config(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.tree["meshConfig"]
+        return found
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.tree["values"]
+        return found
+
+    def image(self, name: str) -> str:
+        """``lateen/pilot:0.1.0``."""
+        return f"{self.tree['hub']}/{name}:{self.tree['tag']}"
+
+    def has(self, component: str) -> bool:
+        """Whether a component (pilot, ingressGateway) is part of it."""
+        return bool(self.tree["components"].get(component))
+
+
+def installation(profile: str = "default", settings: Iterable[str] = ()) -> Installation:
+    """The values of a profile with ``path=value`` settings laid over; raises ValuesError with what would be right."""
+    if profile not in PROFILES:
+        raise ValuesError(f'unknown profile "{profile}": there are {", ".join(sorted(PROFILES))}')
+    tree = merged(DEFAULTS, PROFILES[profile])
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or not path:
+            raise ValuesError(
+                f'"{setting}" is not of the form path=value, such as meshConfig.accessLogFile=/dev/stdout'
+            )
+        _set(tree, path, _scalar(text))
+    return Installation(profile, tree)
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Maps are merged, everything else is replaced."""
+    result = copy.deepcopy(dict(below))
+    for key, value in above.items():
+        result[key] = (
+            merged(result[key], value)
+            if isinstance(value, Mapping) and isinstance(result.get(key), dict)
+            else value
+        )
+    return result
+
+
+def _set(tree: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    roots = set(DEFAULTS)
+    first = parents[0] if parents else last
+    if first == "profile":
+        raise ValuesError("choose the profile with --profile")
+    if first not in roots:
+        raise ValuesError(f'unknown setting "{path}": a path starts with one of {", ".join(sorted(roots))}')
+    place = tree
+    for part in parents:
+        nested = place.setdefault(part, {})
+        if not isinstance(nested, dict):
+            raise ValuesError(f'"{path}": {part} is a value ({nested!r}), not a group of settings')
+        place = nested
+    if isinstance(place.get(last), dict) and not isinstance(value, dict):
+        raise ValuesError(f'"{path}" is a group of settings: {", ".join(sorted(place[last]))}')
+    place[last] = value
+
+
+def _scalar(text: str) -> Any:
+    try:
+        return yaml.safe_load(text) if text else ""
+    except yaml.YAMLError:
+        return text

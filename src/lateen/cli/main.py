@@ -48,10 +48,9 @@ def main() -> None:
 
 def _explained(problem: Exception) -> int:
     """Say what went wrong in one line; only bugs deserve a traceback."""
-    from click import UsageError  # typer brings click along; only failures need it
-
-    if isinstance(problem, UsageError):
-        problem.show()
+    # typer carries click inside and does not export UsageError; its name is the contract.
+    if any(it.__name__ == "UsageError" for it in type(problem).__mro__):
+        problem.show()  # type: ignore[attr-defined]
         return 64
     from lateen.cli.connect import user_facing
 

@@ -1,0 +1,31 @@
+"""Profiles and settings."""
+
+from __future__ import annotations
+
+import pytest
+
+from lateen.install.values import ValuesError, installation
+
+
+def test_a_setting_is_laid_over_the_profile() -> None:
+    it = installation("demo", ["meshConfig.accessLogFile=", "values.global.proxy.logLevel=debug", "meshConfig.enableAutoMtls=false"])
+    assert it.mesh_config["accessLogFile"] == ""
+    assert it.mesh_config["enableAutoMtls"] is False
+    assert it.values["global"]["proxy"]["logLevel"] == "debug"
+    assert it.values["global"]["proxy"]["resources"]["requests"]["cpu"] == "10m", "the rest of the profile stays"
+    assert installation("demo").mesh_config["accessLogFile"] == "/dev/stdout", "profiles are not changed by settings"
+
+
+@pytest.mark.parametrize(
+    ("profile", "setting", "said"),
+    [
+        ("tiny", "", "there are default, demo, minimal"),
+        ("demo", "meshConfig", "path=value"),
+        ("demo", "mashConfig.x=1", "a path starts with one of"),
+        ("demo", "meshConfig=3", "is a group of settings"),
+        ("demo", "meshConfig.trustDomain.x=3", "trustDomain is a value"),
+    ],
+)
+def test_a_mistake_is_named(profile: str, setting: str, said: str) -> None:
+    with pytest.raises(ValuesError, match=said):
+        installation(profile, [setting] if setting else [])

@@ -102,11 +102,12 @@ def shop_applied(machine: Machine) -> str:
     """A5, A8': twelve pods of two containers run, from ``kubectl apply``."""
     begun = time.monotonic()
     machine.kubectl("apply", "-f", str(examples() / SHOP))
-    until(lambda: len(_running(machine)) == WORKLOADS, within_s=240, every_s=1)
+    until(lambda: len(running(machine)) == WORKLOADS, within_s=240, every_s=1)
     return f"{WORKLOADS} pods 2/2 Running {time.monotonic() - begun:.1f} s after kubectl apply"
 
 
-def _running(machine: Machine) -> list[str]:
+def running(machine: Machine) -> list[str]:
+    """Names of the pods of namespace default that kubectl shows as 2/2 Running."""
     shown = machine.kubectl("get", "pods", "--no-headers", check=False)
     return [line.split()[0] for line in shown.splitlines() if line.split()[1:3] == ["2/2", "Running"]]
 
@@ -156,20 +157,20 @@ def _status(url: str) -> int:
 
 def literal_delete(machine: Machine) -> str:
     """A8: the tutorial's command names a namespace that does not exist; kubectl says so and nothing happens."""
-    before = _running(machine)
+    before = running(machine)
     done = machine.kubectl_result("delete", "--all", "pod", "-n", "istio-injection=enabled", check=False)
     said = (done.stdout + done.stderr).strip()
-    if done.returncode != 0 or "No resources found" not in said or _running(machine) != before:
+    if done.returncode != 0 or "No resources found" not in said or running(machine) != before:
         raise StepFailedError(f"exit code {done.returncode}, said {said!r}")
     return said
 
 
 def apply_again(machine: Machine) -> str:
     """A9: nothing changes and no pod restarts."""
-    before = _running(machine)
+    before = running(machine)
     said = machine.kubectl("apply", "-f", str(examples() / SHOP)).splitlines()
     changed = [line for line in said if not line.endswith("unchanged")]
-    if changed or _running(machine) != before:
+    if changed or running(machine) != before:
         raise StepFailedError(f"changed: {changed}")
     return f"{len(said)} objects unchanged"
 

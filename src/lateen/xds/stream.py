@@ -1,0 +1,154 @@
+"""What does this proxy have, what do we say next? One proxy's side of the delta protocol, as a machine without I/O.
+
+The server feeds it requests and views, and sends what it returns. Everything it knows fits one line per type:
+*wanted* (subscribed names), *held* (name -> version the proxy has or is being sent), and the nonce awaited, if any.
+The protocol: https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#incremental-xds
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from lateen.envoy.resource import ORDER, Resource, TypeUrl, View
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the proxy said: a DeltaDiscoveryRequest without its node."""
+
+    type_url: TypeUrl
+    subscribe: frozenset[str] = frozenset()
+    unsubscribe: frozenset[str] = frozenset()
+    initial_versions: Mapping[str, str] = field(default_factory=dict)
+    nonce: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What to send: a DeltaDiscoveryResponse."""
+
+    type_url: TypeUrl
+    nonce: str
+    resources: tuple[Resource, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one type stands, for ``proxy-status``. Nonces count responses; empty: none yet."""
+
+    sent: str
+    acked: str
+    error: str
+
+    @property
+    def synced(self) -> bool:
+        """Whether everything sent was accepted."""
+        return not self.error and self.sent == self.acked
+
+
+class DeltaStream:
+    """The server's half of one delta stream."""
+
+    def __init__(self) -> None:
+        self._view: View = {}
+        self._subscriptions: dict[TypeUrl, _Subscription] = {}
+        self._nonces = 0
+
+    def receive(self, request: Request) -> Iterator[Response]:
+        """The proxy said something: a new interest, an acknowledgement or a refusal."""
+        subscription = self._subscriptions.get(request.type_url)
+        first = subscription is None
+        if subscription is None:
+            # The first request of a type without names is a wildcard subscription (legacy form of "*").
+            wildcard = not request.subscribe
+            subscription = _Subscription(wildcard=wildcard, held=dict(request.initial_versions))
+            self._subscriptions[request.type_url] = subscription
+        asked = subscription.want(request.subscribe, request.unsubscribe)
+        if request.nonce and request.nonce == subscription.awaited:
+            subscription.heard(request.nonce, request.error)
+        yield from self._answer(request.type_url, even_if_empty=first or asked)
+
+    def offer(self, view: View) -> Iterator[Response]:
+        """The mesh changed: this is everything the proxy should have now."""
+        self._view = view
+        for type_url in ORDER:
+            if type_url in self._subscriptions:
+                yield from self._answer(type_url)
+
+    def standings(self) -> Mapping[TypeUrl, Standing]:
+        """How every subscribed type stands."""
+        return {
+            url: Standing(it.sent, it.acked, it.error) for url, it in sorted(self._subscriptions.items())
+        }  # fmt: skip
+
+    def _answer(self, type_url: TypeUrl, *, even_if_empty: bool = False) -> Iterator[Response]:
+        subscription = self._subscriptions[type_url]
+        subscription.owed = subscription.owed or even_if_empty
+        if subscription.awaited:
+            return  # one response at a time: the next is made when this one is acknowledged
+        changed, removed = subscription.difference(self._view.get(type_url, {}))
+        if not (changed or removed or subscription.owed):
+            return
+        self._nonces += 1
+        subscription.send(str(self._nonces), changed, removed)
+        yield Response(type_url, subscription.awaited, changed, removed)
+
+
+@dataclass(slots=True)
+class _Subscription:
+    wildcard: bool
+    held: dict[str, str]
+    names: set[str] = field(default_factory=set)
+    missing: set[str] = field(default_factory=set)  # asked for since the last answer
+    owed: bool = False  # an answer is due even when there is nothing to say
+    awaited: str = ""
+    sent: str = ""
+    acked: str = ""
+    error: str = ""
+
+    def want(self, subscribe: frozenset[str], unsubscribe: frozenset[str]) -> bool:
+        """Change the interest; whether names were asked for, which always get an answer."""
+        self.wildcard = (self.wildcard or "*" in subscribe) and "*" not in unsubscribe
+        asked = subscribe - {"*"}
+        new = asked - self.names
+        self.names = (self.names | asked) - unsubscribe
+        for name in asked:
+            if name not in new or self.wildcard:
+                self.held.pop(name, None)  # asking again means: I do not have it
+        self.missing |= asked
+        if not self.wildcard:
+            for name in unsubscribe:
+                self.held.pop(name, None)  # the proxy forgets by itself what it no longer wants
+        return bool(asked)
+
+    def difference(self, available: Mapping[str, Resource]) -> tuple[tuple[Resource, ...], tuple[str, ...]]:
+        """What it must be told to have what it should."""
+        wanted = (
+            available
+            if self.wildcard
+            else {name: available[name] for name in self.names if name in available}
+        )
+        changed = tuple(it for _, it in sorted(wanted.items()) if self.held.get(it.name) != it.version)
+        # A name that was asked for and does not exist is answered as removed, so that the proxy need not wait.
+        gone = {name for name in self.held if name not in wanted} | {
+            it for it in self.missing if it not in wanted
+        }
+        return changed, tuple(sorted(gone))
+
+    def send(self, nonce: str, changed: tuple[Resource, ...], removed: tuple[str, ...]) -> None:
+        """Remember what is under way."""
+        self.awaited = self.sent = nonce
+        self.owed = False
+        self.missing.clear()
+        self.held.update({it.name: it.version for it in changed})
+        for name in removed:
+            self.held.pop(name, None)
+
+    def heard(self, nonce: str, error: str) -> None:
+        """The proxy accepted, or refused, what was sent. A refused version is not sent again until it changes."""
+        self.awaited, self.error = "", error
+        if not error:
+            self.acked = nonce

@@ -1,0 +1,34 @@
+"""Conversations with a proxyless gRPC client."""
+
+from __future__ import annotations
+
+from lateen.envoy.resource import CLUSTER, ENDPOINT, Resource
+from lateen.xds.sotw import Request, StateStream
+
+A1, A2, B1 = Resource("a", "1", b""), Resource("a", "2", b""), Resource("b", "1", b"")
+
+
+def names(responses: object) -> list[tuple[str, list[Resource]]]:
+    return [(it.nonce, list(it.resources)) for it in responses]  # type: ignore[attr-defined]
+
+
+def test_only_what_was_asked_for_is_sent_and_only_when_it_changes() -> None:
+    stream = StateStream()
+    assert names(stream.offer({CLUSTER: {"a": A1, "b": B1}})) == []
+    assert names(stream.receive(Request(CLUSTER, frozenset({"a"})))) == [("1", [A1])]
+    assert names(stream.receive(Request(CLUSTER, frozenset({"a"}), nonce="1"))) == []
+    assert names(stream.offer({CLUSTER: {"a": A1}})) == [], "b was never asked for"
+    assert names(stream.offer({CLUSTER: {"a": A2}})) == [("2", [A2])]
+    assert stream.standings()[CLUSTER].synced is False
+    assert names(stream.receive(Request(CLUSTER, frozenset({"a"}), nonce="1"))) == [], (
+        "an outdated nonce is ignored"
+    )
+    assert names(stream.receive(Request(CLUSTER, frozenset({"a"}), nonce="2", error="bad"))) == []
+    assert stream.standings()[CLUSTER].error == "bad"
+
+
+def test_a_new_name_is_answered_with_all_of_the_names() -> None:
+    stream = StateStream()
+    list(stream.offer({ENDPOINT: {"a": A1, "b": B1}}))
+    assert names(stream.receive(Request(ENDPOINT, frozenset({"a"})))) == [("1", [A1])]
+    assert names(stream.receive(Request(ENDPOINT, frozenset({"a", "b"}), nonce="1"))) == [("2", [A1, B1])]

@@ -1,0 +1,185 @@
+"""Conversations with one proxy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lateen.envoy.resource import CLUSTER, ENDPOINT, ORDER, Resource, TypeUrl
+from lateen.xds.stream import DeltaStream, Request, Response
+
+KINDS = {"cds": CLUSTER, "eds": ENDPOINT}
+
+
+def play(script: str) -> DeltaStream:
+    """Each line is one turn. ``proxy`` and ``mesh`` lines go in; ``->`` lines must come out, and nothing else."""
+    stream, said, expected = DeltaStream(), list[str](), list[str]()
+    for line in filter(None, map(str.strip, script.splitlines())):
+        if line.startswith("->"):
+            expected.append(line)
+            continue
+        assert said == expected, f"before: {line}"
+        said, expected = [written(it) for it in turn(stream, line)], []
+    assert said == expected
+    return stream
+
+
+def turn(stream: DeltaStream, line: str) -> Iterable[Response]:
+    who, *words = line.split()
+    if who == "mesh":
+        view: dict[TypeUrl, dict[str, Resource]] = {}
+        for word in words:
+            kind, name, version = re.split("[/@]", word)
+            view.setdefault(KINDS[kind], {})[name] = Resource(name, version, b"")
+        return stream.offer(view)
+    kind, verb, *rest = words
+    url = KINDS[kind]
+    match verb:
+        case "wants":
+            return stream.receive(Request(url, subscribe=frozenset(rest)))
+        case "drops":
+            return stream.receive(Request(url, unsubscribe=frozenset(rest)))
+        case "returns":
+            return stream.receive(Request(url, initial_versions=dict(it.split("@") for it in rest)))
+        case "acks":
+            return stream.receive(Request(url, nonce=rest[0]))
+        case "nacks":
+            return stream.receive(Request(url, nonce=rest[0], error="no"))
+    raise AssertionError(line)
+
+
+def written(it: Response) -> str:
+    kind = next(name for name, url in KINDS.items() if url == it.type_url)
+    return " ".join(
+        [
+            "->",
+            kind,
+            f"#{it.nonce}",
+            *(f"{r.name}@{r.version}" for r in it.resources),
+            *(f"-{n}" for n in it.removed),
+        ]
+    )
+
+
+def test_clusters_come_before_their_endpoints() -> None:
+    play("""
+        proxy cds wants
+        -> cds #1
+        proxy cds acks 1
+        mesh cds/a@1 eds/a@1
+        -> cds #2 a@1
+        proxy eds wants a
+        -> eds #3 a@1
+        proxy cds acks 2
+        proxy eds acks 3
+        mesh cds/a@2 eds/a@2
+        -> cds #4 a@2
+        -> eds #5 a@2
+    """)
+
+
+def test_changes_wait_for_the_acknowledgement_and_are_merged() -> None:
+    play("""
+        mesh cds/a@1
+        proxy cds wants
+        -> cds #1 a@1
+        mesh cds/a@2
+        mesh cds/a@3 cds/b@1
+        proxy cds acks 1
+        -> cds #2 a@3 b@1
+    """)
+
+
+def test_a_refused_version_is_not_sent_again_until_it_changes() -> None:
+    stream = play("""
+        mesh cds/a@1
+        proxy cds wants
+        -> cds #1 a@1
+        proxy cds nacks 1
+        mesh cds/a@1
+        mesh cds/a@2
+        -> cds #2 a@2
+    """)
+    assert stream.standings()[CLUSTER].error == "no"
+
+
+def test_what_is_gone_is_removed() -> None:
+    play("""
+        mesh cds/a@1
+        proxy cds wants
+        -> cds #1 a@1
+        proxy cds acks 1
+        mesh
+        -> cds #2 -a
+    """)
+
+
+def test_a_proxy_that_returns_is_sent_only_what_it_lacks() -> None:
+    play("""
+        mesh cds/a@1 cds/b@2
+        proxy cds returns a@1 b@1 c@1
+        -> cds #1 b@2 -c
+    """)
+
+
+def test_a_name_that_does_not_exist_is_answered_at_once() -> None:
+    play("""
+        mesh eds/a@1
+        proxy eds wants a ghost
+        -> eds #1 a@1 -ghost
+        proxy eds acks 1
+        mesh eds/a@1 eds/ghost@1
+        -> eds #2 ghost@1
+    """)
+
+
+def test_asking_again_while_an_answer_is_awaited_is_answered_later() -> None:
+    play("""
+        mesh eds/a@1
+        proxy eds wants a
+        -> eds #1 a@1
+        proxy eds wants a
+        proxy eds acks 1
+        -> eds #2 a@1
+    """)
+
+
+views = st.dictionaries(st.sampled_from("abc"), st.sampled_from("123"))
+turns = st.lists(st.one_of(views, st.sampled_from(["ack", "nack", "reconnect"])), max_size=20)
+
+
+@given(turns)
+@settings(max_examples=300, deadline=None)
+def test_when_all_is_answered_the_proxy_was_sent_the_last_view(history: list[Any]) -> None:
+    stream, proxy, awaiting, last = DeltaStream(), dict[str, str](), list[str](), dict[str, str]()
+
+    def deliver(responses: Iterable[Response]) -> None:
+        for it in responses:
+            proxy.update({r.name: r.version for r in it.resources})
+            for name in it.removed:
+                del proxy[name]
+            awaiting.append(it.nonce)
+            assert len(awaiting) == 1, "never two responses of one type in flight"
+
+    deliver(stream.receive(Request(CLUSTER)))
+    for step in [*history, *["ack"] * 3]:
+        if isinstance(step, dict):
+            last = step
+            deliver(stream.offer({CLUSTER: {n: Resource(n, v, b"") for n, v in step.items()}}))
+        elif step == "reconnect":
+            stream, awaiting = DeltaStream(), []
+            list(stream.offer({CLUSTER: {n: Resource(n, v, b"") for n, v in last.items()}}))
+            deliver(stream.receive(Request(CLUSTER, initial_versions=dict(proxy))))
+        elif awaiting:
+            deliver(
+                stream.receive(Request(CLUSTER, nonce=awaiting.pop(), error="no" if step == "nack" else ""))
+            )
+    assert proxy == last
+
+
+def test_every_type_has_a_place_in_the_order() -> None:
+    assert ORDER.index(CLUSTER) < ORDER.index(ENDPOINT)

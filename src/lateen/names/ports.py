@@ -1,0 +1,70 @@
+"""Which protocol does a port speak? By ``appProtocol``, then by its name, else it is found out per connection.
+
+Istio's rules: https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class Protocol(enum.StrEnum):
+    """What a port speaks, as far as Envoy is told."""
+
+    HTTP = "HTTP"
+    HTTP2 = "HTTP2"
+    GRPC = "GRPC"
+    GRPC_WEB = "GRPC-Web"
+    HTTPS = "HTTPS"
+    TLS = "TLS"
+    TCP = "TCP"
+    MONGO = "Mongo"
+    REDIS = "Redis"
+    MYSQL = "MySQL"
+    UDP = "UDP"
+    AUTO = "AUTO"
+
+    @property
+    def is_http(self) -> bool:
+        """Whether requests can be told apart: HTTP of any version, not encrypted by the application."""
+        return self in (Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC, Protocol.GRPC_WEB)
+
+    @property
+    def is_http2(self) -> bool:
+        """Whether the application is to be spoken to by HTTP/2."""
+        return self in (Protocol.HTTP2, Protocol.GRPC)
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether the application encrypts by itself."""
+        return self in (Protocol.HTTPS, Protocol.TLS)
+
+    @property
+    def is_tcp(self) -> bool:
+        """Whether it is forwarded byte by byte."""
+        return not self.is_http and self not in (Protocol.AUTO, Protocol.UDP)
+
+
+_BY_NAME = {it.value.lower(): it for it in Protocol if it is not Protocol.AUTO}
+_BY_APP_PROTOCOL = {
+    **_BY_NAME,
+    "kubernetes.io/h2c": Protocol.HTTP2,
+    "kubernetes.io/ws": Protocol.HTTP,
+    "kubernetes.io/wss": Protocol.HTTPS,
+}
+#: Server-first protocols by well-known port: detection would wait for the client's first byte
+#: (Istio leaves these ports undetected).
+_SERVER_FIRST = {25: Protocol.TCP, 3306: Protocol.MYSQL, 27017: Protocol.MONGO}
+
+
+def protocol(name: str, app_protocol: str = "", transport: str = "TCP", number: int = 0) -> Protocol:
+    """The protocol of a service's port; ``AUTO`` when nothing declares it."""
+    if transport.upper() == "UDP":
+        return Protocol.UDP
+    if app_protocol:
+        return _BY_APP_PROTOCOL.get(app_protocol.lower(), Protocol.AUTO)
+    lower = name.lower()
+    for prefix in ("grpc-web", lower.partition("-")[0]):
+        if (lower == prefix or lower.startswith(prefix + "-")) and prefix in _BY_NAME:
+            return _BY_NAME[prefix]
+    return Protocol.TCP if number in _SERVER_FIRST else Protocol.AUTO

@@ -67,4 +67,4 @@ def protocol(name: str, app_protocol: str = "", transport: str = "TCP", number: 
     for prefix in ("grpc-web", lower.partition("-")[0]):
         if (lower == prefix or lower.startswith(prefix + "-")) and prefix in _BY_NAME:
             return _BY_NAME[prefix]
-    return Protocol.TCP if number in _SERVER_FIRST else Protocol.AUTO
+    return _SERVER_FIRST.get(number, Protocol.AUTO)

@@ -1,0 +1,79 @@
+"""What do all objects have? Metadata, and how text becomes values at the door."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from lateen.names import durations
+from lateen.names.keys import ObjectKey
+
+
+class Duration:
+    """A span of time in nanoseconds, written ``1.5s`` in objects."""
+
+    __slots__ = ("nanoseconds",)
+
+    def __init__(self, nanoseconds: int) -> None:
+        self.nanoseconds = nanoseconds
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Duration) and other.nanoseconds == self.nanoseconds
+
+    def __hash__(self) -> int:
+        return hash(self.nanoseconds)
+
+    def __repr__(self) -> str:
+        return f"Duration({durations.written(self.nanoseconds)})"
+
+    @property
+    def seconds(self) -> float:
+        """For those who do not need it exact."""
+        return self.nanoseconds / durations.SECOND
+
+
+def from_text(kind: type, value: Any) -> Any:
+    """msgspec's ``dec_hook``: our own types from what JSON has."""
+    if kind is Duration:
+        if not isinstance(value, str):
+            raise TypeError(f"Expected a duration such as `1s`, got `{type(value).__name__}`")
+        return Duration(durations.parse(value))
+    raise NotImplementedError(f"no reader for {kind}")
+
+
+class Value(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Part of an object from outside: typed, frozen, named as in JSON. Fields nobody reads are not here."""
+
+
+class Meta(Value, frozen=True):
+    """The part of ``metadata`` that decides anything. resourceVersion and managedFields never become facts."""
+
+    name: str = ""
+    namespace: str = ""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    creation_timestamp: str = ""
+    deletion_timestamp: str = ""
+
+    @property
+    def key(self) -> ObjectKey:
+        """Namespace and name."""
+        return ObjectKey(self.namespace, self.name)
+
+
+class Fact(Value, frozen=True):
+    """An object as the database keeps it."""
+
+    metadata: Meta = Meta()
+
+    @property
+    def key(self) -> ObjectKey:
+        """Under which it lies in its table."""
+        return self.metadata.key
+
+
+class WorkloadSelector(Value, frozen=True):
+    """``selector.matchLabels``: which workloads a policy is attached to; empty means all of its namespace."""
+
+    match_labels: dict[str, str] = {}

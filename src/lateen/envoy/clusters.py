@@ -1,0 +1,103 @@
+"""Where can be sent to? Clusters: their kinds, limits, balancing and security."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
+
+from lateen.envoy import wellknown
+from lateen.envoy.sealing import Message, duration, packed
+
+_NO_LIMIT = {"value": 2**32 - 1}
+_UNLIMITED = {
+    "max_connections": _NO_LIMIT,
+    "max_pending_requests": _NO_LIMIT,
+    "max_requests": _NO_LIMIT,
+    "max_retries": _NO_LIMIT,
+    "track_remaining": True,
+}
+DEFAULT_CONNECT_TIMEOUT_NS = 10 * 10**9
+
+Fields = Mapping[str, Any]
+
+
+def thresholds(**limits: int) -> Fields:
+    """Circuit breakers: Istio's default is no limit."""
+    return {"thresholds": [{**_UNLIMITED, **{name: {"value": it} for name, it in limits.items()}}]}
+
+
+def http_options(
+    *, http2: bool | None, max_requests: int = 0, idle_timeout_ns: int | None = None, max_streams: int = 0
+) -> Fields:
+    """How HTTP is spoken: version 2, version 1, or (None) whatever the client speaks."""
+    h2: dict[str, Any] = {"allow_connect": True}
+    if max_streams:
+        h2["max_concurrent_streams"] = {"value": max_streams}
+    options = http_protocol_options_pb2.HttpProtocolOptions()
+    if http2 is None:
+        options.use_downstream_protocol_config.SetInParent()
+        options.use_downstream_protocol_config.http_protocol_options.SetInParent()
+        options.use_downstream_protocol_config.http2_protocol_options.MergeFrom(
+            type(options.use_downstream_protocol_config.http2_protocol_options)(**h2)
+        )
+    elif http2:
+        explicit = options.explicit_http_config.http2_protocol_options
+        explicit.MergeFrom(type(explicit)(**h2))
+    else:
+        options.explicit_http_config.http_protocol_options.SetInParent()
+    if max_requests:
+        options.common_http_protocol_options.max_requests_per_connection.value = max_requests
+    if idle_timeout_ns is not None:
+        options.common_http_protocol_options.idle_timeout.FromNanoseconds(idle_timeout_ns)
+    return {wellknown.HTTP_OPTIONS: packed(options)}
+
+
+def mesh_metadata(service: str, host: str, name: str, namespace: str) -> Fields:
+    """For metrics (``service`` is packed) and for Istio's tools."""
+    return {
+        "filter_metadata": {
+            wellknown.MESH_METADATA: {"packed": service},
+            "istio": {"services": [{"host": host, "name": name, "namespace": namespace}]},
+        }
+    }
+
+
+def if_mesh(secured: Message, plain: Message) -> Sequence[Message]:
+    """Mutual TLS to endpoints that have a sidecar, as their metadata says, and ``plain`` to others."""
+    return [
+        {"name": "tlsMode-istio", "match": {"tlsMode": "istio"}, "transport_socket": secured},
+        {"name": "tlsMode-disabled", "match": {}, "transport_socket": plain},
+    ]
+
+
+def cluster(name: str, **fields: Any) -> Message:
+    """A cluster; no limits and ten seconds to connect unless ``fields`` say so."""
+    fields.setdefault("connect_timeout", duration(DEFAULT_CONNECT_TIMEOUT_NS))
+    fields.setdefault("circuit_breakers", thresholds())
+    return cluster_pb2.Cluster(name=name, **fields)
+
+
+def eds() -> Fields:
+    """Fields of a cluster whose endpoints come by ADS."""
+    return {
+        "type": "EDS",
+        "eds_cluster_config": {
+            "eds_config": {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": duration(0)}
+        },
+    }
+
+
+def original_destination(bind: str = "") -> Fields:
+    """Fields of a cluster that goes where the client wanted to go; ``bind`` is our own address then."""
+    fields: dict[str, Any] = {"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED"}
+    if bind:
+        fields["upstream_bind_config"] = {"source_address": {"address": bind, "port_value": 0}}
+    return fields
+
+
+def black_hole() -> Message:
+    """A cluster without endpoints."""
+    return cluster(wellknown.BLACK_HOLE, type="STATIC")

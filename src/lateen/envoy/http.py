@@ -1,0 +1,102 @@
+"""What happens to a request? The HTTP connection manager and its filters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from envoy.extensions.filters.http.cors.v3 import cors_pb2
+from envoy.extensions.filters.http.fault.v3 import fault_pb2
+from envoy.extensions.filters.http.grpc_stats.v3 import config_pb2 as grpc_stats_pb2
+from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from envoy.extensions.formatter.cel.v3 import cel_pb2
+
+from lateen.envoy import wellknown
+from lateen.envoy.sealing import Message, extension, packed
+
+_HTTP1_ALPN = "istio-http/1.1,istio,http/1.1"
+_HTTP2_ALPN = "istio-h2,istio,h2"
+_ANY_ALPN = (
+    "%CEL(request.protocol == 'HTTP/2' ? 'istio-h2,istio,h2' : request.protocol == 'HTTP/1.0' ? "
+    "'istio-http/1.0,istio,http/1.0' : 'istio-http/1.1,istio,http/1.1')%"
+)
+
+
+def alpn(http2: bool | None) -> Message:
+    """Offer the next sidecar what the request speaks: fixed where that is declared, asked per request otherwise."""
+    text = _ANY_ALPN if http2 is None else _HTTP2_ALPN if http2 else _HTTP1_ALPN
+    form: dict[str, Any] = {"text_format_source": {"inline_string": text}}
+    if http2 is None:
+        form["formatters"] = [extension("envoy.formatter.cel", cel_pb2.Cel())]
+    value = {
+        "object_key": "envoy.network.application_protocols", "format_string": form, "shared_with_upstream": "ONCE",
+    }  # fmt: skip
+    return extension("mesh.alpn", set_filter_state_pb2.Config(on_request_headers=[value]))
+
+
+def fault_filter() -> Message:
+    """Does nothing until a route configures it."""
+    return extension(wellknown.FAULT, fault_pb2.HTTPFault())
+
+
+def cors_filter() -> Message:
+    """Does nothing until a route configures it."""
+    return extension(wellknown.CORS, cors_pb2.Cors())
+
+
+def grpc_stats() -> Message:
+    """Leaves the message counts in the filter state."""
+    return extension(
+        "envoy.filters.http.grpc_stats",
+        grpc_stats_pb2.FilterConfig(emit_filter_state=True, stats_for_all_methods={"value": False}),
+    )
+
+
+def router() -> Message:
+    """Sends the request on; always the last."""
+    return extension("envoy.filters.http.router", router_pb2.Router())
+
+
+def fault(**fields: Any) -> Message:
+    """A route's faults: ``delay`` and ``abort``."""
+    return packed(fault_pb2.HTTPFault(**fields))
+
+
+def cors(**fields: Any) -> Message:
+    """A route's CORS policy."""
+    return packed(cors_pb2.CorsPolicy(**fields))
+
+
+def default_filters(http2: bool | None, before: Sequence[Message] = ()) -> list[Message]:
+    """The filters of a client's sidecar, or of a gateway."""
+    return [*before, alpn(http2), grpc_stats(), fault_filter(), cors_filter(), router()]
+
+
+def connection_manager(stat_prefix: str, filters: Sequence[Message], **fields: Any) -> Message:
+    """The network filter. Websockets pass, and so does whatever HTTP/1.0 still lives."""
+    values: Mapping[str, Any] = {
+        "normalize_path": {"value": True},
+        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+        "use_remote_address": {"value": False},
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
+        "http_protocol_options": {"accept_http_10": True},
+        "http2_protocol_options": {"allow_connect": True},
+        # Every route says itself how long it may be idle.
+        "stream_idle_timeout": {"seconds": 0},
+        "generate_request_id": {"value": True},
+        **fields,
+    }
+    return extension(
+        wellknown.HTTP_CONNECTION_MANAGER,
+        http_connection_manager_pb2.HttpConnectionManager(
+            stat_prefix=stat_prefix, http_filters=list(filters), **values
+        ),
+    )
+
+
+def rds(name: str) -> Mapping[str, Any]:
+    """The field that names a route configuration which comes by ADS."""
+    source = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": {"seconds": 0}}
+    return {"route_config_name": name, "config_source": source}

@@ -1,0 +1,79 @@
+"""Which request goes where? Route configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from envoy.config.route.v3 import route_components_pb2, route_pb2
+from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
+
+from lateen.envoy.sealing import Message, duration, extension
+
+#: A message's fields, as its constructor takes them.
+Fields = Mapping[str, Any]
+
+
+def retry_policy(
+    attempts: int, conditions: str, codes: Sequence[int], per_try_ns: int = 0, backoff_ns: int = 0
+) -> Fields:
+    """Try again, elsewhere."""
+    fields: dict[str, Any] = {
+        "retry_on": conditions,
+        "num_retries": {"value": attempts},
+        "retriable_status_codes": codes,
+        "retry_host_predicate": [
+            extension(
+                "envoy.retry_host_predicates.previous_hosts", previous_hosts_pb2.PreviousHostsPredicate()
+            )
+        ],
+        "host_selection_retry_max_attempts": 5,
+    }
+    if per_try_ns:
+        fields["per_try_timeout"] = duration(per_try_ns)
+    if backoff_ns:
+        fields["retry_back_off"] = {
+            "base_interval": duration(backoff_ns),
+            "max_interval": duration(backoff_ns * 10),
+        }
+    return fields
+
+
+def default_retry() -> Fields:
+    """Istio's default: two more attempts, for what surely was not processed."""
+    return retry_policy(
+        2, "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes", (503,)
+    )
+
+
+def forward(cluster: str, **action: Any) -> Fields:
+    """A route for every path to one cluster, without a time limit."""
+    return {
+        "name": "default",
+        "match": {"prefix": "/"},
+        "route": {"cluster": cluster, "timeout": duration(0), "retry_policy": default_retry(), **action},
+    }
+
+
+def headers(pairs: Sequence[tuple[str, str]], *, append: bool) -> list[Fields]:
+    """Headers to add to, or to put in place of, what is there."""
+    action = "APPEND_IF_EXISTS_OR_ADD" if append else "OVERWRITE_IF_EXISTS_OR_ADD"
+    return [{"header": {"key": key, "value": value}, "append_action": action} for key, value in pairs]
+
+
+def virtual_host(name: str, domains: Sequence[str], routes: Sequence[Fields], **fields: Any) -> Message:
+    """The routes of one host."""
+    return route_components_pb2.VirtualHost(
+        name=name, domains=domains, routes=list(routes), include_request_attempt_count=True, **fields
+    )
+
+
+def configuration(name: str, virtual_hosts: Sequence[Message], **fields: Any) -> Message:
+    """A whole route configuration. Clusters may come later than it, or be gone earlier."""
+    return route_pb2.RouteConfiguration(
+        name=name,
+        virtual_hosts=virtual_hosts,
+        validate_clusters={"value": False},
+        max_direct_response_body_size_bytes={"value": 1024 * 1024},
+        **fields,
+    )

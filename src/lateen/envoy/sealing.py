@@ -1,0 +1,50 @@
+"""How does a message become bytes? Deterministically, with its digest for a version; and back, to be read."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, TypeAlias
+
+from google.protobuf import any_pb2, json_format
+
+from lateen.envoy.resource import Resource
+
+#: A message of protobuf. It never leaves the query that builds it.
+Message: TypeAlias = Any
+
+
+def seal(name: str, message: Message, *also: str) -> Resource:
+    """The message as an immutable resource; ``also`` is whatever else its version must depend on."""
+    body: bytes = message.SerializeToString(deterministic=True)
+    digest = hashlib.blake2b(body, digest_size=12)
+    for it in also:
+        digest.update(it.encode())
+    return Resource(name, digest.hexdigest(), body)
+
+
+def packed(message: Message) -> Message:
+    """The message in an Any."""
+    name = message.DESCRIPTOR.full_name
+    return any_pb2.Any(
+        type_url=f"type.googleapis.com/{name}", value=message.SerializeToString(deterministic=True)
+    )
+
+
+def extension(name: str, message: Message) -> dict[str, Any]:
+    """A named extension with its configuration, as most fields of Envoy want one."""
+    return {"name": name, "typed_config": packed(message)}
+
+
+def duration(nanoseconds: int) -> dict[str, int]:
+    """A Duration."""
+    return {"seconds": nanoseconds // 10**9, "nanos": nanoseconds % 10**9}
+
+
+def describe(type_url: str, body: bytes) -> dict[str, Any]:
+    """A sealed resource as JSON's dictionary, for dumps and tests."""
+    # Whoever describes may not have built anything yet: the types in Any must be known to be shown.
+    from lateen.envoy import access, clusters, endpoints, http, listeners, routes, tls  # noqa: F401
+
+    found = any_pb2.Any(type_url=type_url, value=body)
+    shown: dict[str, Any] = json_format.MessageToDict(found, preserving_proto_field_name=True)
+    return shown

@@ -9,7 +9,7 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
 from lateen.envoy import wellknown
-from lateen.envoy.sealing import Message, duration, packed
+from lateen.envoy.sealing import Message, duration, packed, struct
 
 _NO_LIMIT = {"value": 2**32 - 1}
 _UNLIMITED = {
@@ -59,8 +59,8 @@ def mesh_metadata(service: str, host: str, name: str, namespace: str) -> Fields:
     """For metrics (``service`` is packed) and for Istio's tools."""
     return {
         "filter_metadata": {
-            wellknown.MESH_METADATA: {"packed": service},
-            "istio": {"services": [{"host": host, "name": name, "namespace": namespace}]},
+            wellknown.MESH_METADATA: struct({"packed": service}),
+            "istio": struct({"services": [{"host": host, "name": name, "namespace": namespace}]}),
         }
     }
 
@@ -68,8 +68,8 @@ def mesh_metadata(service: str, host: str, name: str, namespace: str) -> Fields:
 def if_mesh(secured: Message, plain: Message) -> Sequence[Message]:
     """Mutual TLS to endpoints that have a sidecar, as their metadata says, and ``plain`` to others."""
     return [
-        {"name": "tlsMode-istio", "match": {"tlsMode": "istio"}, "transport_socket": secured},
-        {"name": "tlsMode-disabled", "match": {}, "transport_socket": plain},
+        {"name": "tlsMode-istio", "match": struct({"tlsMode": "istio"}), "transport_socket": secured},
+        {"name": "tlsMode-disabled", "match": struct({}), "transport_socket": plain},
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, TypeAlias
 
-from google.protobuf import any_pb2, json_format
+from google.protobuf import any_pb2, json_format, struct_pb2
 
 from lateen.envoy.resource import Resource
 
@@ -38,6 +38,13 @@ def extension(name: str, message: Message) -> dict[str, Any]:
 def duration(nanoseconds: int) -> dict[str, int]:
     """A Duration."""
     return {"seconds": nanoseconds // 10**9, "nanos": nanoseconds % 10**9}
+
+
+def struct(values: dict[str, Any]) -> Message:
+    """A Struct, which constructors of protobuf do not make of a dictionary by themselves."""
+    made = struct_pb2.Struct()
+    made.update(values)
+    return made
 
 
 def describe(type_url: str, body: bytes) -> dict[str, Any]:

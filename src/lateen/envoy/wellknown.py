@@ -21,8 +21,8 @@ INBOUND_SOURCE = "127.0.0.6"
 
 #: Secrets are files, one each, which the agent renames into place.
 SDS_FOLDER = "/etc/istio/proxy/sds"
-WORKLOAD_SECRET = "default"
-ROOT_SECRET = "ROOTCA"
+WORKLOAD_SECRET = "default"  # noqa: S105 - a name
+ROOT_SECRET = "ROOTCA"  # noqa: S105 - a name
 
 #: The key of everything that we tell Envoy about endpoints and clusters for its metrics.
 MESH_METADATA = "mesh"

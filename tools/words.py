@@ -13,7 +13,12 @@ MARKS = re.compile(r"\b(TODO|FIXME|XXX)\b")
 
 def main() -> int:
     """Print every breach; 1 if there is any."""
-    found = [it for path in sorted(Path("src").rglob("*.py")) if "/pb/" not in str(path) for it in breaches_of(path)]
+    found = [
+        it
+        for path in sorted(Path("src").rglob("*.py"))
+        if "/pb/" not in str(path)
+        for it in breaches_of(path)
+    ]
     for it in found:
         print(it)
     return 1 if found else 0
@@ -29,7 +34,9 @@ def breaches_of(path: Path) -> list[str]:
             if words & FORBIDDEN:
                 found.append(f"{path}:{node.lineno}: {node.name}: name the thing, not its shape")
     found += [
-        f"{path}:{number}: {line.strip()[:80]}" for number, line in enumerate(text.splitlines(), 1) if MARKS.search(line)
+        f"{path}:{number}: {line.strip()[:80]}"
+        for number, line in enumerate(text.splitlines(), 1)
+        if MARKS.search(line)
     ]
     return found
 

@@ -1,0 +1,96 @@
+"""Of what is everything computed? All tables of facts, and the indexes by which they are found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from lateen.api.core import EndpointSlice, Namespace, Pod, Service
+from lateen.api.destination_rule import DestinationRule
+from lateen.api.gateway import Gateway
+from lateen.api.mesh_config import DEFAULT, MeshConfig
+from lateen.api.networking import VirtualService
+from lateen.api.security import PeerAuthentication
+from lateen.incremental import Database, Index, query
+from lateen.names import hostname, labels
+from lateen.names.keys import ProxyKey
+from lateen.names.labels import Labels
+from lateen.names.locality import NOWHERE, Locality
+
+#: The one key of tables that hold a single fact.
+ONLY = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """One Envoy as it introduced itself; it becomes a fact when it connects."""
+
+    key: ProxyKey
+    kind: str  # sidecar or router
+    ip: str
+    namespace: str
+    pod: str
+    labels: Labels = labels.NONE
+    service_account: str = "default"
+    cluster: str = "Kubernetes"
+    network: str = ""
+    locality: Locality = NOWHERE
+    version: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def _namespace(
+    it: Service | Gateway | VirtualService | PeerAuthentication | DestinationRule,
+) -> Iterable[str]:
+    return [it.metadata.namespace]
+
+
+services_in: Index[str, Service] = Index(Service, _namespace, "services of namespace")
+all_services: Index[str, Service] = Index(Service, lambda _: [ONLY], "all services")
+slices_of: Index[tuple[str, str], EndpointSlice] = Index(
+    EndpointSlice, lambda it: [(it.metadata.namespace, it.service_name)], "slices of service"
+)
+pods_in: Index[str, Pod] = Index(Pod, lambda it: [it.metadata.namespace], "pods of namespace")
+pods_by_ip: Index[str, Pod] = Index(
+    Pod, lambda it: [it.status.pod_ip] if it.status.pod_ip else [], "pods by address"
+)
+namespaces: Index[str, Namespace] = Index(Namespace, lambda _: [ONLY], "all namespaces")
+virtual_services_in: Index[str, VirtualService] = Index(
+    VirtualService, _namespace, "virtual services of namespace"
+)
+all_virtual_services: Index[str, VirtualService] = Index(
+    VirtualService, lambda _: [ONLY], "all virtual services"
+)
+#: (the rule's namespace, the host as a full name): what idiom 1 of a compiler narrows its keys with.
+rules_for_host: Index[tuple[str, str], DestinationRule] = Index(
+    DestinationRule,
+    lambda it: [(it.metadata.namespace, hostname.full(it.spec.host, it.metadata.namespace))],
+    "destination rules for host",
+)
+wildcard_rules_in: Index[str, DestinationRule] = Index(
+    DestinationRule,
+    lambda it: [it.metadata.namespace] if hostname.is_wildcard(it.spec.host) else [],
+    "wildcard destination rules of namespace",
+)
+gateways_in: Index[str, Gateway] = Index(Gateway, _namespace, "gateways of namespace")
+all_gateways: Index[str, Gateway] = Index(Gateway, lambda _: [ONLY], "all gateways")
+peer_authentications_in: Index[str, PeerAuthentication] = Index(
+    PeerAuthentication, _namespace, "peer authentications of namespace"
+)
+proxies: Index[str, Proxy] = Index(Proxy, lambda _: [ONLY], "all proxies")
+
+INDEXES = (
+    services_in, all_services, slices_of, pods_in, pods_by_ip, namespaces, virtual_services_in, all_virtual_services,
+    rules_for_host, wildcard_rules_in, gateways_in, all_gateways, peer_authentications_in, proxies,
+)  # fmt: skip
+
+
+def new_database() -> Database:
+    """A database that knows nothing yet."""
+    return Database(INDEXES)
+
+
+@query
+def mesh_config(db: Database) -> MeshConfig:
+    """The settings of the mesh; Istio's defaults while there are none."""
+    return db.get(MeshConfig, ONLY) or DEFAULT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from envoy.config.listener.v3 import listener_pb2
+from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
 from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
@@ -52,7 +52,7 @@ def chain(
     """A filter chain."""
     if match:
         fields["filter_chain_match"] = match
-    return listener_pb2.FilterChain(name=name, filters=list(filters), **fields)
+    return listener_components_pb2.FilterChain(name=name, filters=list(filters), **fields)
 
 
 def listener(name: str, address: str, port: int, chains: Sequence[Message], **fields: Any) -> Message:

@@ -1,0 +1,155 @@
+"""Where can this client send to? The clusters of services and subsets, and the fixed ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lateen.api.destination_rule import (
+    ClientTLSMode,
+    ClientTLSSettings,
+    H2UpgradePolicy,
+    HTTPSettings,
+    TCPSettings,
+)
+from lateen.compile import load_balancing
+from lateen.compile.upstreams import Upstream, policy_of
+from lateen.envoy import clusters, endpoints, tls, wellknown
+from lateen.envoy.resource import Resource
+from lateen.envoy.sealing import duration, seal
+from lateen.incremental import Database, query
+from lateen.names.ports import Protocol
+from lateen.registry import endpoints as registered
+from lateen.registry import facts, services
+from lateen.registry.services import Port, Resolution, Service
+
+
+@query
+def cluster(db: Database, upstream: Upstream) -> Resource | None:
+    """The cluster of a service's port; none when there is no such port."""
+    service = services.service(db, upstream.service)
+    port = service.port(upstream.port) if service else None
+    if service is None or port is None:
+        return None
+    policy = policy_of(db, upstream)
+    tcp = policy.connection_pool.tcp if policy.connection_pool else None
+    http = policy.connection_pool.http if policy.connection_pool else None
+    fields: dict[str, Any] = {
+        "metadata": _metadata(service),
+        "circuit_breakers": clusters.thresholds(**_limits(tcp, http)),
+        "connect_timeout": duration(_connect_timeout(db, tcp)),
+        **_kind(service, port),
+        **_options(port, http),
+        **_security(db, upstream, policy.tls, port),
+    }
+    if not fields.get("lb_policy"):
+        fields.update(load_balancing.policy(policy.load_balancer))
+    if policy.outlier_detection:
+        fields.update(load_balancing.outliers(policy.outlier_detection))
+    if tcp and tcp.tcp_keepalive:
+        fields["upstream_connection_options"] = {"tcp_keepalive": load_balancing.keepalive(tcp.tcp_keepalive)}
+    return seal(upstream.name, clusters.cluster(upstream.name, **fields))
+
+
+def _metadata(it: Service) -> clusters.Fields:
+    host, namespace = it.key.hostname, it.key.namespace
+    return clusters.mesh_metadata(f"{host}|{it.name}|{namespace}", host, it.name, namespace)
+
+
+def _connect_timeout(db: Database, tcp: TCPSettings | None) -> int:
+    if tcp and tcp.connect_timeout:
+        return tcp.connect_timeout.nanoseconds
+    return facts.mesh_config(db).connect_timeout.nanoseconds
+
+
+def _limits(tcp: TCPSettings | None, http: HTTPSettings | None) -> dict[str, int]:
+    limits = {
+        "max_connections": tcp.max_connections if tcp else 0,
+        "max_pending_requests": http.http1_max_pending_requests if http else 0,
+        "max_requests": http.http2_max_requests if http else 0,
+        "max_retries": http.max_retries if http else 0,
+    }
+    return {name: it for name, it in limits.items() if it > 0}
+
+
+def _kind(service: Service, port: Port) -> clusters.Fields:
+    match service.resolution:
+        case Resolution.ENDPOINTS:
+            return clusters.eds()
+        case Resolution.HEADLESS:
+            # The client asked DNS for one endpoint: TCP goes there, while HTTP is balanced like Istio does.
+            return clusters.eds() if port.protocol.is_http else clusters.original_destination()
+        case Resolution.DNS:
+            member = endpoints.Member(service.external_name, port.number, "", mesh=False)
+            return {
+                "type": "STRICT_DNS",
+                "dns_lookup_family": "V4_ONLY",
+                "respect_dns_ttl": True,
+                "load_assignment": endpoints.assignment("", [endpoints.Group(("", "", ""), (member,))]),
+            }
+
+
+def _options(port: Port, http: HTTPSettings | None) -> clusters.Fields:
+    if not (port.protocol.is_http or port.protocol is Protocol.AUTO):
+        return {}
+    http2: bool | None = port.protocol.is_http2
+    if port.protocol is Protocol.AUTO or (http and http.use_client_protocol):
+        http2 = None
+    elif http and http.h2_upgrade_policy is H2UpgradePolicy.UPGRADE:
+        http2 = True
+    options = clusters.http_options(
+        http2=http2,
+        max_requests=http.max_requests_per_connection if http else 0,
+        max_streams=http.max_concurrent_streams if http else 0,
+        idle_timeout_ns=http.idle_timeout.nanoseconds if http and http.idle_timeout else None,
+    )
+    return {"typed_extension_protocol_options": options}
+
+
+def _security(
+    db: Database, upstream: Upstream, settings: ClientTLSSettings | None, port: Port
+) -> clusters.Fields:
+    if settings is None:
+        if not facts.mesh_config(db).enable_auto_mtls:
+            return {}
+        return {"transport_socket_matches": clusters.if_mesh(_mesh(db, upstream, None), tls.raw())}
+    match settings.mode:
+        case ClientTLSMode.DISABLE:
+            return {}
+        case ClientTLSMode.ISTIO_MUTUAL:
+            return {"transport_socket": _mesh(db, upstream, settings)}
+        case ClientTLSMode.SIMPLE:
+            return {"transport_socket": _origin(upstream, settings, None, port)}
+        case ClientTLSMode.MUTUAL:
+            own = (settings.client_certificate, settings.private_key)
+            return {"transport_socket": _origin(upstream, settings, own if all(own) else None, port)}
+
+
+def _mesh(db: Database, upstream: Upstream, settings: ClientTLSSettings | None) -> Any:
+    identities = registered.identities(db, upstream.service)
+    names = list(settings.subject_alt_names) if settings and settings.subject_alt_names else list(identities)
+    sni = settings.sni if settings and settings.sni else upstream.server_name
+    return tls.mesh_client(sni, names, wellknown.MESH_TCP_ALPN)
+
+
+def _origin(
+    upstream: Upstream, settings: ClientTLSSettings, certificate: tuple[str, str] | None, port: Port
+) -> Any:
+    authority = "" if settings.insecure_skip_verify else settings.ca_certificates
+    alpn = ["h2"] if port.protocol.is_http2 else ["http/1.1"] if port.protocol.is_http else []
+    sni = settings.sni or upstream.service.hostname
+    return tls.origin_client(sni, authority, certificate, settings.subject_alt_names, alpn)
+
+
+@query
+def fixed(db: Database) -> tuple[Resource, ...]:
+    """The clusters every client has: to nowhere, and to where the client wanted to go."""
+    made = (
+        clusters.black_hole(),
+        clusters.cluster(
+            wellknown.PASSTHROUGH,
+            connect_timeout=duration(facts.mesh_config(db).connect_timeout.nanoseconds),
+            typed_extension_protocol_options=clusters.http_options(http2=None),
+            **clusters.original_destination(),
+        ),
+    )
+    return tuple(seal(it.name, it) for it in made)

@@ -1,0 +1,48 @@
+"""Who answers for a cluster? Assignments, with what metrics and mutual TLS want to know of each endpoint."""
+
+from __future__ import annotations
+
+from lateen.api.destination_rule import DestinationRule
+from lateen.compile.clusters import cluster
+from lateen.compile.upstreams import Upstream, subset_of
+from lateen.envoy import endpoints
+from lateen.envoy.resource import Resource
+from lateen.envoy.sealing import seal
+from lateen.incremental import Database, query
+from lateen.names import labels
+from lateen.names.locality import Locality
+from lateen.names.metrics import Workload as Packed
+from lateen.registry import endpoints as registered
+from lateen.registry import services
+from lateen.registry.endpoints import Endpoint
+
+
+@query
+def load_assignment(db: Database, upstream: Upstream) -> Resource | None:
+    """The endpoints of a cluster; none when there is no such cluster."""
+    made = cluster(db, upstream)
+    service = services.service(db, upstream.service)
+    port = service.port(upstream.port) if service else None
+    if made is None or port is None:
+        return None
+    rule = db.get(DestinationRule, upstream.rule) if upstream.rule else None
+    subset = subset_of(rule, upstream.subset)
+    wanted = labels.of(subset.labels) if subset else labels.NONE
+    places: dict[Locality, list[endpoints.Member]] = {}
+    for it in registered.endpoints(db, upstream.service, port.name):
+        if labels.matches(wanted, it.labels):
+            places.setdefault(it.locality, []).append(_member(it))
+    groups = [endpoints.Group(tuple(place), tuple(places[place])) for place in sorted(places)]
+    # Envoy keeps a changed cluster warming until it hears its endpoints again, even when they are the same
+    # (envoyproxy/envoy#13009), so an assignment is as new as the cluster it belongs to.
+    return seal(upstream.name, endpoints.assignment(upstream.name, groups), made.version)
+
+
+def _member(it: Endpoint) -> endpoints.Member:
+    found = it.workload
+    packed = Packed()
+    if found:
+        packed = Packed(
+            found.name, found.key.namespace, found.canonical_name, found.canonical_revision, "Kubernetes"
+        )
+    return endpoints.Member(it.address, it.port, packed.packed(), it.in_mesh)

@@ -1,0 +1,43 @@
+"""What is each xDS resource called? Every name is made here; they are Istio's, for the tools that read them."""
+
+from __future__ import annotations
+
+
+def outbound(host: str, port: int, subset: str = "") -> str:
+    """The cluster of a service's port, or of a subset of it."""
+    return f"outbound|{port}|{subset}|{host}"
+
+
+def server_name(host: str, port: int, subset: str = "") -> str:
+    """The SNI under which a sidecar calls a service."""
+    return f"outbound_.{port}_.{subset}_.{host}"
+
+
+def inbound(port: int) -> str:
+    """The cluster of the workload's own port, and its route."""
+    return f"inbound|{port}||"
+
+
+def listener(address: str, port: int) -> str:
+    """A listener; all addresses are ``0.0.0.0``."""
+    return f"{address}_{port}"
+
+
+def route(port: int) -> str:
+    """The route configuration that all HTTP services of a port share."""
+    return str(port)
+
+
+def virtual_host(host: str, port: int) -> str:
+    """The virtual host of a service, and the route configuration of a service that has its own."""
+    return f"{host}:{port}"
+
+
+def gateway_route(port: int) -> str:
+    """The route configuration of a gateway's plain HTTP port."""
+    return f"http.{port}"
+
+
+def gateway_tls_route(port: int, name: str, gateway: str, namespace: str) -> str:
+    """The route configuration of a gateway's server that ends TLS."""
+    return f"https.{port}.{name}.{gateway}.{namespace}"

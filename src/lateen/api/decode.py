@@ -47,14 +47,14 @@ def decode(document: Mapping[str, Any]) -> Fact | Problem:
 
 def split(said: str) -> tuple[str, str]:
     """msgspec says ``message - at `$.spec.hosts[0]` ``: (message, path without the dollar)."""
-    message, _, place = said.rpartition(" - at `")
-    return (message, place.removesuffix("`").removeprefix("$").removeprefix(".")) if message else (said, "")
+    message, _, place = said.partition(" - at `")
+    return message, place.rpartition("$")[2].removesuffix("`").removeprefix(".")
 
 
 def without_nulls(value: Any) -> Any:
-    """JSON's null means absent, as the API server reads it."""
+    """JSON's null means absent, as the API server reads it; YAML's numeric keys are texts, as kubectl makes them."""
     if isinstance(value, Mapping):
-        return {key: without_nulls(it) for key, it in value.items() if it is not None}
+        return {str(key): without_nulls(it) for key, it in value.items() if it is not None}
     if isinstance(value, list):
         return [without_nulls(it) for it in value]
     return value

@@ -1,0 +1,96 @@
+"""What does the CA sign, for whom, and for how long? Decisions only: callers bring the clock and the randomness."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+
+from lateen.names.identity import Identity
+from lateen.pki.certificates import Issuer, leaf, pem
+
+DEFAULT_TTL = timedelta(hours=24)
+MAX_TTL = timedelta(days=90)
+ROOT_TTL = timedelta(days=3650)
+
+
+class RefusedError(ValueError):
+    """A request that is not signed, or a CA that cannot sign; the message says why."""
+
+
+def signed(
+    issuer: Issuer,
+    csr_pem: bytes,
+    identity: Identity,
+    description: str,
+    *,
+    ttl: timedelta | None,
+    serial: int,
+    now: datetime,
+) -> tuple[bytes, ...]:
+    """The chain for a workload, leaf first, without the root.
+
+    Only the public key is taken from the request: the names are those the caller has proven
+    (Istio's CA ignores the names of a CSR in the same way).
+    """
+    request = _request(csr_pem)
+    key = request.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+        raise RefusedError(
+            f"a key of kind {type(key).__name__} is not accepted: use EC P-256 or RSA of 2048 bits or more"
+        )
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < 2048:
+        raise RefusedError(f"an RSA key of {key.key_size} bits is too short: use 2048 or more, or EC P-256")
+    if issuer.certificate.not_valid_after_utc <= now:
+        raise RefusedError(
+            f"the CA's certificate ended at {issuer.certificate.not_valid_after_utc}: rotate it"
+        )
+    wanted = min(ttl, MAX_TTL) if ttl and ttl > timedelta() else DEFAULT_TTL
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(str(identity))]
+    made = leaf(issuer, key, names, description=description, serial=serial, now=now, ttl=wanted)
+    return tuple(pem(it) for it in (made, *issuer.chain))
+
+
+def _request(csr_pem: bytes) -> x509.CertificateSigningRequest:
+    try:
+        request = x509.load_pem_x509_csr(csr_pem)
+        valid = request.is_signature_valid
+    except (ValueError, InvalidSignature) as wrong:
+        raise RefusedError(f"this is no certificate signing request: {wrong}") from wrong
+    if not valid:
+        raise RefusedError("the request is not signed by the key it is for")
+    return request
+
+
+def loaded(certificate_pem: bytes, private_key_pem: bytes, chain_pem: bytes, root_pem: bytes) -> Issuer:
+    """An issuer from the parts of a Secret: ``ca-cert``, ``ca-key``, ``cert-chain``, ``root-cert``. Checks that they fit."""
+    try:
+        certificate = x509.load_pem_x509_certificates(certificate_pem)[0]
+        key = serialization.load_pem_private_key(private_key_pem, None)
+        roots = x509.load_pem_x509_certificates(root_pem)
+        chain = x509.load_pem_x509_certificates(chain_pem) if chain_pem.strip() else []
+    except (ValueError, IndexError, TypeError) as wrong:
+        raise RefusedError(f"the CA's files cannot be read: {wrong}") from wrong
+    if not isinstance(
+        key,
+        ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey,
+    ):
+        raise RefusedError(f"the CA's key is of kind {type(key).__name__}, which cannot sign certificates")
+    if key.public_key() != certificate.public_key():
+        raise RefusedError("ca-key.pem is not the key of ca-cert.pem")
+    if not _is_authority(certificate):
+        raise RefusedError("ca-cert.pem is not a CA's certificate (basicConstraints CA:TRUE is missing)")
+    known = {it.fingerprint(hashes.SHA256()) for it in roots}
+    # cert-chain of Istio's tools begins with the CA's own certificate; it is sent once, and roots are not sent.
+    above = (it for it in (certificate, *chain) if it.fingerprint(hashes.SHA256()) not in known)
+    return Issuer(certificate, key, tuple(dict.fromkeys(above)))
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False

@@ -12,12 +12,13 @@ from lateen.api.destination_rule import (
     TCPSettings,
 )
 from lateen.compile import load_balancing
-from lateen.compile.upstreams import Upstream, policy_of
+from lateen.compile.horizons import Upstream
 from lateen.envoy import clusters, endpoints, tls, wellknown
 from lateen.envoy.resource import Resource
 from lateen.envoy.sealing import duration, seal
 from lateen.incremental import Database, query
 from lateen.names.ports import Protocol
+from lateen.policy import traffic
 from lateen.registry import endpoints as registered
 from lateen.registry import facts, services
 from lateen.registry.services import Port, Resolution, Service
@@ -30,7 +31,7 @@ def cluster(db: Database, upstream: Upstream) -> Resource | None:
     port = service.port(upstream.port) if service else None
     if service is None or port is None:
         return None
-    policy = policy_of(db, upstream)
+    policy = traffic.policy(db, upstream.rule, upstream.subset, upstream.port)
     tcp = policy.connection_pool.tcp if policy.connection_pool else None
     http = policy.connection_pool.http if policy.connection_pool else None
     fields: dict[str, Any] = {
@@ -39,10 +40,11 @@ def cluster(db: Database, upstream: Upstream) -> Resource | None:
         "connect_timeout": duration(_connect_timeout(db, tcp)),
         **_kind(service, port),
         **_options(port, http),
-        **_security(db, upstream, policy.tls, port),
     }
     if not fields.get("lb_policy"):
         fields.update(load_balancing.policy(policy.load_balancer))
+    by_address = fields.get("type") == "ORIGINAL_DST"
+    fields.update(_security(db, upstream, policy.tls, port, by_address=by_address))
     if policy.outlier_detection:
         fields.update(load_balancing.outliers(policy.outlier_detection))
     if tcp and tcp.tcp_keepalive:
@@ -106,11 +108,16 @@ def _options(port: Port, http: HTTPSettings | None) -> clusters.Fields:
 
 
 def _security(
-    db: Database, upstream: Upstream, settings: ClientTLSSettings | None, port: Port
+    db: Database, upstream: Upstream, settings: ClientTLSSettings | None, port: Port, *, by_address: bool
 ) -> clusters.Fields:
     if settings is None:
         if not facts.mesh_config(db).enable_auto_mtls:
             return {}
+        if by_address:
+            # Endpoints that Envoy makes up have no metadata to match, so all of them must agree.
+            known = registered.endpoints(db, upstream.service, port.name)
+            agreed = bool(known) and all(it.in_mesh for it in known)
+            return {"transport_socket": _mesh(db, upstream, None)} if agreed else {}
         return {"transport_socket_matches": clusters.if_mesh(_mesh(db, upstream, None), tls.raw())}
     match settings.mode:
         case ClientTLSMode.DISABLE:
@@ -138,6 +145,18 @@ def _origin(
     alpn = ["h2"] if port.protocol.is_http2 else ["http/1.1"] if port.protocol.is_http else []
     sni = settings.sni or upstream.service.hostname
     return tls.origin_client(sni, authority, certificate, settings.subject_alt_names, alpn)
+
+
+@query
+def is_discovered(db: Database, upstream: Upstream) -> bool:
+    """Whether the endpoints of a cluster come by EDS."""
+    service = services.service(db, upstream.service)
+    port = service.port(upstream.port) if service else None
+    if service is None or port is None:
+        return False
+    balancing = traffic.policy(db, upstream.rule, upstream.subset, upstream.port).load_balancer
+    by_address = balancing and balancing.simple is SimpleLB.PASSTHROUGH and not balancing.consistent_hash
+    return not by_address and _kind(service, port).get("type") == "EDS"
 
 
 @query

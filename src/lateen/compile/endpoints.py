@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from lateen.api.destination_rule import DestinationRule
-from lateen.compile.clusters import cluster
-from lateen.compile.upstreams import Upstream, subset_of
+from lateen.compile.clusters import cluster, is_discovered
+from lateen.compile.horizons import Upstream
 from lateen.envoy import endpoints
 from lateen.envoy.resource import Resource
 from lateen.envoy.sealing import seal
@@ -12,6 +11,7 @@ from lateen.incremental import Database, query
 from lateen.names import labels
 from lateen.names.locality import Locality
 from lateen.names.metrics import Workload as Packed
+from lateen.policy import traffic
 from lateen.registry import endpoints as registered
 from lateen.registry import services
 from lateen.registry.endpoints import Endpoint
@@ -19,20 +19,21 @@ from lateen.registry.endpoints import Endpoint
 
 @query
 def load_assignment(db: Database, upstream: Upstream) -> Resource | None:
-    """The endpoints of a cluster; none when there is no such cluster."""
+    """The endpoints of a cluster; none when it has no such cluster, or one that finds them itself."""
     made = cluster(db, upstream)
     service = services.service(db, upstream.service)
     port = service.port(upstream.port) if service else None
-    if made is None or port is None:
+    if made is None or port is None or not is_discovered(db, upstream):
         return None
-    rule = db.get(DestinationRule, upstream.rule) if upstream.rule else None
-    subset = subset_of(rule, upstream.subset)
-    wanted = labels.of(subset.labels) if subset else labels.NONE
+    wanted = dict(traffic.subsets(db, upstream.rule)).get(upstream.subset, labels.NONE)
     places: dict[Locality, list[endpoints.Member]] = {}
     for it in registered.endpoints(db, upstream.service, port.name):
         if labels.matches(wanted, it.labels):
             places.setdefault(it.locality, []).append(_member(it))
-    groups = [endpoints.Group(tuple(place), tuple(places[place])) for place in sorted(places)]
+    groups = [
+        endpoints.Group((place.region, place.zone, place.subzone), tuple(places[place]))
+        for place in sorted(places)
+    ]
     # Envoy keeps a changed cluster warming until it hears its endpoints again, even when they are the same
     # (envoyproxy/envoy#13009), so an assignment is as new as the cluster it belongs to.
     return seal(upstream.name, endpoints.assignment(upstream.name, groups), made.version)

@@ -72,6 +72,9 @@ wildcard_rules_in: Index[str, DestinationRule] = Index(
     lambda it: [it.metadata.namespace] if hostname.is_wildcard(it.spec.host) else [],
     "wildcard destination rules of namespace",
 )
+all_destination_rules: Index[str, DestinationRule] = Index(
+    DestinationRule, lambda _: [ONLY], "all destination rules"
+)
 gateways_in: Index[str, Gateway] = Index(Gateway, _namespace, "gateways of namespace")
 all_gateways: Index[str, Gateway] = Index(Gateway, lambda _: [ONLY], "all gateways")
 peer_authentications_in: Index[str, PeerAuthentication] = Index(
@@ -81,7 +84,7 @@ proxies: Index[str, Proxy] = Index(Proxy, lambda _: [ONLY], "all proxies")
 
 INDEXES = (
     services_in, all_services, slices_of, pods_in, pods_by_ip, namespaces, virtual_services_in, all_virtual_services,
-    rules_for_host, wildcard_rules_in, gateways_in, all_gateways, peer_authentications_in, proxies,
+    rules_for_host, wildcard_rules_in, all_destination_rules, gateways_in, all_gateways, peer_authentications_in, proxies,
 )  # fmt: skip
 
 

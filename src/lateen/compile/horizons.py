@@ -1,0 +1,119 @@
+"""What of a client changes the outbound world? Small keys, so that clients who agree share every resource."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from lateen.api.destination_rule import DestinationRule
+from lateen.api.networking import HTTPMatchRequest, L4MatchAttributes, VirtualService
+from lateen.compile import naming
+from lateen.incremental import Database, query
+from lateen.names import hostname
+from lateen.names.keys import ObjectKey, ServiceKey
+from lateen.names.labels import Labels
+from lateen.policy import traffic, visibility
+from lateen.registry import facts, services
+
+
+class Horizon(NamedTuple):
+    """A world: the namespace is empty when it sees nothing that others do not."""
+
+    namespace: str = ""
+
+
+class Caller(NamedTuple):
+    """What routes depend on: the world, the namespace whose short names count, and labels that some rule asks for."""
+
+    horizon: Horizon
+    namespace: str = ""
+    labels: Labels = ()
+
+
+class Upstream(NamedTuple):
+    """A cluster, named by all that decides its content."""
+
+    service: ServiceKey
+    port: int
+    subset: str = ""
+    rule: ObjectKey | None = None  # the DestinationRule that won for this client, if any
+
+    @property
+    def name(self) -> str:
+        """The cluster's name."""
+        return naming.outbound(self.service.hostname, self.port, self.subset)
+
+    @property
+    def server_name(self) -> str:
+        """The SNI for its sidecars."""
+        return naming.server_name(self.service.hostname, self.port, self.subset)
+
+
+@query
+def horizon(db: Database, namespace: str) -> Horizon:
+    """The world a namespace sees."""
+    own = namespace in visibility.private_namespaces(db) or namespace in _ruling(db)
+    return Horizon(namespace if own else "")
+
+
+@query
+def _ruling(db: Database) -> frozenset[str]:
+    """Namespaces whose own rules others do not follow, or that see rules which are not for all."""
+    root = facts.mesh_config(db).root_namespace
+    domain = facts.mesh_config(db).domain
+    found: set[str] = set()
+    for key in _rules(db):
+        rule = db.get(DestinationRule, key)
+        if rule is None:
+            continue
+        export = rule.spec.export_to
+        if export and "*" not in export:
+            found.update(key.namespace if it == "." else it for it in export)
+        host = hostname.full(rule.spec.host, key.namespace, domain)
+        if key.namespace != root and not host.endswith(f".{key.namespace}.svc.{domain}"):
+            found.add(key.namespace)
+    return frozenset(found)
+
+
+@query
+def _rules(db: Database) -> tuple[ObjectKey, ...]:
+    """All DestinationRules that have a say about some service."""
+    return tuple(ObjectKey(*it) for it in db.keys(facts.all_destination_rules, facts.ONLY))
+
+
+@query
+def caller(db: Database, namespace: str, labels: Labels) -> Caller:
+    """What routes of a workload depend on."""
+    asked = _asked_labels(db)
+    return Caller(horizon(db, namespace), namespace, tuple(it for it in labels if it[0] in asked))
+
+
+@query
+def _asked_labels(db: Database) -> frozenset[str]:
+    """The labels of callers that some VirtualService distinguishes."""
+    found: set[str] = set()
+    for it in db.keys(facts.all_virtual_services, facts.ONLY):
+        rule = db.get(VirtualService, ObjectKey(*it))
+        if rule is None:
+            continue
+        matches: list[HTTPMatchRequest | L4MatchAttributes] = []
+        for http in rule.spec.http:
+            matches += http.match
+        for l4 in (*rule.spec.tcp, *rule.spec.tls):
+            matches += l4.match
+        for match in matches:
+            found.update(match.source_labels)
+    return frozenset(found)
+
+
+@query
+def upstreams(db: Database, world: Horizon) -> tuple[Upstream, ...]:
+    """All clusters that a world needs, by name."""
+    found: list[Upstream] = []
+    for key in visibility.visible_services(db, world.namespace):
+        service = services.service(db, key)
+        rule = traffic.rule_for(db, key, world.namespace)
+        subsets = ["", *(name for name, _ in traffic.subsets(db, rule))]
+        for port in service.ports if service else ():
+            if port.protocol != "UDP":
+                found += [Upstream(key, port.number, subset, rule) for subset in subsets]
+    return tuple(sorted(dict.fromkeys(found), key=lambda it: it.name))

@@ -1,0 +1,169 @@
+"""What becomes of what arrives for an application? One listener, with chains for each of its ports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from lateen.api.security import MutualTLSMode
+from lateen.compile import naming
+from lateen.compile.listeners import logs
+from lateen.envoy import clusters, http, listeners, routes, tls, wellknown
+from lateen.envoy.resource import Resource
+from lateen.envoy.sealing import duration, seal
+from lateen.incremental import Database, query
+from lateen.names.keys import ObjectKey
+from lateen.names.ports import Protocol
+from lateen.policy import authentication
+from lateen.registry import facts, services, workloads
+
+
+class Served(NamedTuple):
+    """A port for which chains are made; 0 is every port that nobody declares."""
+
+    port: int
+    protocol: Protocol
+    mode: MutualTLSMode
+    service: str  # packed
+
+    @property
+    def cluster(self) -> str:
+        """Where it goes."""
+        return naming.inbound(self.port) if self.port else wellknown.INBOUND_PASSTHROUGH
+
+
+@query
+def served(db: Database, workload: ObjectKey) -> tuple[Served, ...]:
+    """The ports of a workload, the rest of them last."""
+    it = workloads.of_pod(db, workload)
+    marks = it.labels if it else ()
+    found = []
+    for port in workloads.served_ports(db, workload):
+        service = services.service(db, port.service)
+        packed = f"{port.service.hostname}|{service.name if service else ''}|{port.service.namespace}"
+        mode = authentication.mode(db, workload.namespace, marks, port.number)
+        found.append(Served(port.number, port.protocol, mode, packed))
+    others = authentication.mode(db, workload.namespace, marks, 0)
+    return (*found, Served(0, Protocol.AUTO, others, ""))
+
+
+@query
+def virtual_inbound(db: Database, workload: ObjectKey) -> Resource:
+    """Takes everything that is captured on its way in."""
+    guard = listeners.chain(
+        "virtualInbound-blackhole",
+        [listeners.tcp_proxy(wellknown.BLACK_HOLE, wellknown.BLACK_HOLE, [])],
+        {"destination_port": {"value": wellknown.INBOUND_PORT}},
+    )
+    chains = [guard, *(chain for it in served(db, workload) for chain in _chains(db, it))]
+    timeout = facts.mesh_config(db).protocol_detection_timeout.nanoseconds
+    made = listeners.listener(
+        wellknown.VIRTUAL_INBOUND, "0.0.0.0", wellknown.INBOUND_PORT, chains, traffic_direction="INBOUND",
+        listener_filters=[listeners.original_dst(), listeners.tls_inspector(), listeners.http_inspector()],
+        listener_filters_timeout=duration(timeout), continue_on_listener_filters_timeout=True,
+        access_log=logs.text(db),
+    )  # fmt: skip
+    return seal(wellknown.VIRTUAL_INBOUND, made)
+
+
+def _chains(db: Database, it: Served) -> Iterator[Any]:
+    if it.mode is not MutualTLSMode.DISABLE:
+        yield from _mutual(db, it)
+    if it.mode is not MutualTLSMode.STRICT:
+        yield from _plain(db, it)
+
+
+def _mutual(db: Database, it: Served) -> Iterator[Any]:
+    socket = tls.mesh_server(["h2", "http/1.1", "http/1.0"], [facts.mesh_config(db).trust_domain])
+    http_words, tcp_words = list(wellknown.MESH_HTTP_ALPN), list(wellknown.MESH_TCP_ALPN)
+    if it.protocol.is_http:
+        yield _chain(
+            it,
+            "mtls_http",
+            [_manager(db, it, mutual=True)],
+            _tls(http_words + tcp_words),
+            transport_socket=socket,
+        )
+    elif it.protocol.is_tcp:
+        yield _chain(
+            it, "mtls_tcp", [_tcp(db, it, mutual=True)], _tls(http_words + tcp_words), transport_socket=socket
+        )
+    else:
+        yield _chain(
+            it, "mtls_http", [_manager(db, it, mutual=True)], _tls(http_words), transport_socket=socket
+        )
+        yield _chain(it, "mtls_tcp", [_tcp(db, it, mutual=True)], _tls(tcp_words), transport_socket=socket)
+
+
+def _plain(db: Database, it: Served) -> Iterator[Any]:
+    raw = {"transport_protocol": "raw_buffer"}
+    if it.protocol.is_http:
+        yield _chain(it, "plain_http", [_manager(db, it, mutual=False)], raw)
+    else:
+        if it.protocol is Protocol.AUTO:
+            detected = {**raw, "application_protocols": list(wellknown.HTTP_ALPN)}
+            yield _chain(it, "plain_http", [_manager(db, it, mutual=False)], detected)
+        yield _chain(it, "plain_tcp", [_tcp(db, it, mutual=False)], raw)
+    # The application's own TLS, which is none of our business.
+    yield _chain(it, "plain_tls", [_tcp(db, it, mutual=False)], {"transport_protocol": "tls"})
+
+
+def _tls(alpn: list[str]) -> dict[str, Any]:
+    return {"transport_protocol": "tls", "application_protocols": alpn}
+
+
+def _chain(it: Served, kind: str, filters: Sequence[Any], match: dict[str, Any], **fields: Any) -> Any:
+    name = f"0.0.0.0_{it.port}_{kind}" if it.port else f"virtualInbound-catchall-{kind}"
+    port = {"destination_port": {"value": it.port}} if it.port else {}
+    return listeners.chain(name, filters, {**match, **port}, **fields)
+
+
+def _security(mutual: bool) -> str:
+    return "mutual_tls" if mutual else "none"
+
+
+def _manager(db: Database, it: Served, *, mutual: bool) -> Any:
+    route = {
+        "name": "default", "match": {"prefix": "/"}, "route": {"cluster": it.cluster, "timeout": duration(0)},
+        "decorator": {"operation": f"{it.service.partition('|')[0] or 'inbound'}:{it.port}/*"},
+    }  # fmt: skip
+    inline = routes.configuration(
+        it.cluster, [routes.virtual_host(f"inbound|http|{it.port}", ["*"], [route])]
+    )
+    fields: dict[str, Any] = {}
+    if mutual:
+        # What the peer proved goes to the application; without proof, whatever is claimed is removed.
+        fields["forward_client_cert_details"] = "APPEND_FORWARD"
+        fields["set_current_client_cert_details"] = {"subject": {"value": True}, "dns": True, "uri": True}
+    return http.connection_manager(
+        f"inbound_0.0.0.0_{it.port}", [http.grpc_stats(), http.fault_filter(), http.cors_filter(), http.router()],
+        route_config=inline, access_log=logs.server(db, _security(mutual), it.service, http=True), **fields,
+    )  # fmt: skip
+
+
+def _tcp(db: Database, it: Served, *, mutual: bool) -> Any:
+    fields: dict[str, Any] = {}
+    if mutual:
+        # Else a connection is counted before the handshake has told whose it is.
+        fields = {
+            "upstream_connect_mode": "ON_DOWNSTREAM_TLS_HANDSHAKE",
+            "max_early_data_bytes": {"value": 0},
+        }
+    log = logs.server(db, _security(mutual), it.service, http=False)
+    return listeners.tcp_proxy(it.cluster, it.cluster, log, **fields)
+
+
+@query
+def inbound_clusters(db: Database, workload: ObjectKey) -> tuple[Resource, ...]:
+    """From the proxy to its own application."""
+    timeout = duration(facts.mesh_config(db).connect_timeout.nanoseconds)
+    made = []
+    for it in served(db, workload):
+        fields: dict[str, Any] = {}
+        if it.protocol.is_http:
+            fields["typed_extension_protocol_options"] = clusters.http_options(http2=it.protocol.is_http2)
+        elif it.protocol is Protocol.AUTO:
+            fields["typed_extension_protocol_options"] = clusters.http_options(http2=None)
+        here = clusters.original_destination(wellknown.INBOUND_SOURCE)
+        made.append(seal(it.cluster, clusters.cluster(it.cluster, connect_timeout=timeout, **here, **fields)))
+    return tuple(made)

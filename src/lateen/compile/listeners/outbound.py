@@ -1,0 +1,171 @@
+"""What becomes of what an application sends? The capturing listener, and one for each port or address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from lateen.api.mesh_config import OutboundMode
+from lateen.api.networking import VirtualService
+from lateen.compile import naming
+from lateen.compile.horizons import Horizon
+from lateen.compile.listeners import logs
+from lateen.compile.routes import Situation, applies
+from lateen.compile.virtual_hosts import http_ports, http_services, target_of
+from lateen.envoy import http, listeners, wellknown
+from lateen.envoy.resource import Resource
+from lateen.envoy.sealing import duration, seal
+from lateen.incremental import Database, query
+from lateen.names.keys import ServiceKey
+from lateen.names.ports import Protocol
+from lateen.policy import routing, visibility
+from lateen.registry import endpoints, facts, services
+from lateen.registry.services import Port, Resolution, Service
+
+
+@query
+def all_listeners(db: Database, world: Horizon) -> tuple[Resource, ...]:
+    """Every outbound listener of a world."""
+    found = [virtual_outbound(db)]
+    found += [shared(db, world, port) for port in http_ports(db, world)]
+    for key in visibility.visible_services(db, world.namespace):
+        service = services.service(db, key)
+        for port in service.ports if service else ():
+            if not port.protocol.is_http and port.protocol is not Protocol.UDP:
+                found += of_service(db, world, key, port.number)
+    # Two services may claim one address and port: the first by name has it.
+    named: dict[str, Resource] = {}
+    for it in found:
+        named.setdefault(it.name, it)
+    return tuple(named.values())
+
+
+@query
+def virtual_outbound(db: Database) -> Resource:
+    """Takes what is captured, and hands it to whoever has the address; what nobody has passes, or does not."""
+    guard = listeners.chain(
+        "virtualOutbound-blackhole",
+        [listeners.tcp_proxy(wellknown.BLACK_HOLE, wellknown.BLACK_HOLE, [])],
+        {"destination_port": {"value": wellknown.OUTBOUND_PORT}},
+    )
+    made = listeners.listener(
+        wellknown.VIRTUAL_OUTBOUND, "0.0.0.0", wellknown.OUTBOUND_PORT, [guard],
+        use_original_dst={"value": True}, traffic_direction="OUTBOUND", default_filter_chain=_unknown(db),
+    )  # fmt: skip
+    return seal(wellknown.VIRTUAL_OUTBOUND, made)
+
+
+def _unknown(db: Database) -> Any:
+    allowed = facts.mesh_config(db).outbound_traffic_policy.mode is OutboundMode.ALLOW_ANY
+    cluster = wellknown.PASSTHROUGH if allowed else wellknown.BLACK_HOLE
+    proxy = listeners.tcp_proxy(cluster, cluster, logs.client(db, http=False))
+    return listeners.chain("virtualOutbound-catchall-tcp", [proxy])
+
+
+@query
+def shared(db: Database, world: Horizon, port: int) -> Resource:
+    """All HTTP services of a port, told apart by host; other protocols pass as if nobody were here."""
+    protocols = set()
+    for key in http_services(db, world, port):
+        service = services.service(db, key)
+        one = service.port(port) if service else None
+        if one:
+            protocols.add(one.protocol.is_http2)
+    known = protocols.pop() if len(protocols) == 1 else None
+    # A service that declares HTTP may be spoken to by HTTP/2 all the same: only HTTP/2 ports are certain.
+    manager = _manager(db, naming.route(port), known or None)
+    name = naming.listener("0.0.0.0", port)
+    chain = listeners.chain(name, [manager], _http_match())
+    return seal(name, _detecting(db, name, "0.0.0.0", port, chain, _unknown(db)))
+
+
+@query
+def of_service(db: Database, world: Horizon, key: ServiceKey, port: int) -> tuple[Resource, ...]:
+    """Listeners of a port that is not declared HTTP: at the service's address, or at each endpoint's."""
+    service = services.service(db, key)
+    one = service.port(port) if service else None
+    if service is None or one is None:
+        return ()
+    return tuple(
+        seal(name, _listener(db, world, service, one, address, number))
+        for address, number in sorted(_addresses(db, service, one))
+        for name in [naming.listener(address, number)]
+    )
+
+
+def _addresses(db: Database, service: Service, port: Port) -> Iterator[tuple[str, int]]:
+    match service.resolution:
+        case Resolution.ENDPOINTS:
+            yield from ((it, port.number) for it in service.addresses if ":" not in it)
+        case Resolution.HEADLESS:
+            found = endpoints.endpoints(db, service.key, port.name)
+            yield from {(it.address, it.port) for it in found}
+        case Resolution.DNS:
+            return
+
+
+def _listener(db: Database, world: Horizon, service: Service, port: Port, address: str, number: int) -> Any:
+    name = naming.listener(address, number)
+    bytes_ = listeners.chain(name, [_tcp(db, world, service, port)])
+    if port.protocol is not Protocol.AUTO:
+        return listeners.listener(
+            name, address, number, [bytes_], bind_to_port=False, traffic_direction="OUTBOUND"
+        )
+    manager = _manager(db, naming.virtual_host(service.key.hostname, port.number), None)
+    return _detecting(
+        db, name, address, number, listeners.chain(f"{name}_http", [manager], _http_match()), bytes_
+    )
+
+
+def _detecting(db: Database, name: str, address: str, number: int, chain: Any, other: Any) -> Any:
+    return listeners.listener(
+        name, address, number, [chain], bind_to_port=False, traffic_direction="OUTBOUND", default_filter_chain=other,
+        listener_filters=[listeners.tls_inspector(), listeners.http_inspector()],
+        listener_filters_timeout=duration(facts.mesh_config(db).protocol_detection_timeout.nanoseconds),
+        continue_on_listener_filters_timeout=True,
+    )  # fmt: skip
+
+
+def _http_match() -> dict[str, Any]:
+    return {"transport_protocol": "raw_buffer", "application_protocols": list(wellknown.HTTP_ALPN)}
+
+
+def _manager(db: Database, route: str, http2: bool | None) -> Any:
+    return http.connection_manager(
+        f"outbound_{route}", http.default_filters(http2), rds=http.rds(route),
+        access_log=logs.client(db, http=True),
+    )  # fmt: skip
+
+
+def _tcp(db: Database, world: Horizon, service: Service, port: Port) -> Any:
+    log = logs.client(db, http=False)
+    plain = naming.outbound(service.key.hostname, port.number)
+    weighted = _weighted(db, world, service, port)
+    if len(weighted) > 1:
+        clusters = [{"name": name, "weight": weight} for name, weight in weighted]
+        return listeners.tcp_proxy(plain, "", log, weighted_clusters={"clusters": clusters})
+    return listeners.tcp_proxy(plain, weighted[0][0] if weighted else plain, log)
+
+
+def _weighted(db: Database, world: Horizon, service: Service, port: Port) -> list[tuple[str, int]]:
+    """The destinations of the first TCP rule that applies to this port, if a VirtualService has one."""
+    key = routing.rule_for_host(db, world.namespace, service.key.hostname)
+    rule = db.get(VirtualService, key) if key else None
+    if key is None or rule is None:
+        return []
+    situation = Situation(
+        routing.MESH, port.number, world.namespace, (), key.namespace,
+        lambda it: target_of(db, world, it, key.namespace, port.number),
+    )  # fmt: skip
+    for one in rule.spec.tcp:
+        holds = not one.match or any(
+            applies(it.gateways, it.port, it.source_labels, it.source_namespace, situation)
+            for it in one.match
+        )
+        if holds:
+            single = len(one.route) == 1
+            weights = [
+                (situation.target(it.destination).cluster, it.weight or int(single)) for it in one.route
+            ]
+            return [it for it in weights if it[1]]
+    return []

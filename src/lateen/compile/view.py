@@ -1,0 +1,96 @@
+"""What should this proxy have? Everything Envoy is told, put together; start reading here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from lateen.compile import clusters, virtual_hosts
+from lateen.compile.endpoints import load_assignment
+from lateen.compile.horizons import Caller, Horizon, Upstream, caller, horizon, upstreams
+from lateen.compile.listeners import gateway, inbound, outbound
+from lateen.compile.listeners.gateway import Entrance
+from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource, View
+from lateen.incremental import Database, mapped, query
+from lateen.names.keys import ObjectKey, ProxyKey
+from lateen.names.labels import Labels
+from lateen.registry.facts import Proxy
+
+ROUTER = "router"
+
+
+class Scope(NamedTuple):
+    """What may differ between proxies."""
+
+    kind: str
+    pod: ObjectKey
+    labels: Labels
+
+
+@query
+def view(db: Database, proxy: ProxyKey) -> View:
+    """All resources of a proxy, by type; nothing for one that nobody introduced."""
+    it = scope(db, proxy)
+    if it is None:
+        return {CLUSTER: {}, ENDPOINT: {}, LISTENER: {}, ROUTE: {}}
+    if it.kind == ROUTER:
+        return gateway_view(db, Entrance(it.pod, it.labels))
+    return sidecar_view(db, it.pod, caller(db, it.pod.namespace, it.labels))
+
+
+@query
+def scope(db: Database, proxy: ProxyKey) -> Scope | None:
+    """What matters of a proxy."""
+    found = db.get(Proxy, proxy)
+    return Scope(found.kind, ObjectKey(found.namespace, found.pod), found.labels) if found else None
+
+
+def _given(_: Horizon) -> tuple[object, ...]:
+    return ()
+
+
+_clusters = mapped(upstreams, clusters.cluster, _given)
+_assignments = mapped(upstreams, load_assignment, _given)
+
+
+@query
+def outbound_clusters(db: Database, world: Horizon) -> Mapping[str, Resource]:
+    """The clusters of a world, by name."""
+    return _named(it for it in (*clusters.fixed(db), *_present(_clusters(db, world))))
+
+
+@query
+def assignments(db: Database, world: Horizon) -> Mapping[str, Resource]:
+    """The endpoints of a world's clusters, by name."""
+    return _named(_present(_assignments(db, world)))
+
+
+@query
+def sidecar_view(db: Database, pod: ObjectKey, who: Caller) -> View:
+    """Outbound as all of its world have it, inbound as only this workload has it."""
+    return {
+        CLUSTER: {**outbound_clusters(db, who.horizon), **_named(inbound.inbound_clusters(db, pod))},
+        ENDPOINT: assignments(db, who.horizon),
+        LISTENER: _named((*outbound.all_listeners(db, who.horizon), inbound.virtual_inbound(db, pod))),
+        ROUTE: _named(virtual_hosts.configurations(db, who)),
+    }
+
+
+@query
+def gateway_view(db: Database, entrance: Entrance) -> View:
+    """The clusters of its namespace's world, and its own doors."""
+    world = horizon(db, entrance.pod.namespace)
+    return {
+        CLUSTER: outbound_clusters(db, world),
+        ENDPOINT: assignments(db, world),
+        LISTENER: _named(gateway.all_listeners(db, entrance)),
+        ROUTE: _named(gateway.configurations(db, entrance)),
+    }
+
+
+def _present(found: Mapping[Upstream, Resource | None]) -> Iterable[Resource]:
+    return (it for it in found.values() if it is not None)
+
+
+def _named(found: Iterable[Resource]) -> Mapping[str, Resource]:
+    return {it.name: it for it in found}

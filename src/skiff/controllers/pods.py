@@ -1,0 +1,161 @@
+"""How are pods made from a template, and what does a pod's status say to the controller that made it?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from skiff.api import Object
+from skiff.controllers.cluster import Cluster, parsed
+from skiff.controllers.informer import controller_of, copied
+from skiff.kinds import PODS, Kind
+
+#: At most so many pods are created or deleted in one look; the next look goes on.
+BURST = 50
+
+
+def owner_reference(kind: Kind, owner: Object) -> Object:
+    """The reference of a controller to what it manages."""
+    return {
+        "apiVersion": kind.api_version, "kind": kind.kind, "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"], "controller": True, "blockOwnerDeletion": True,
+    }  # fmt: skip
+
+
+def pod_of(kind: Kind, owner: Object, template: Object, *, labels: dict[str, str] | None = None) -> Object:
+    """A pod by the template, with a generated name."""
+    meta = template.get("metadata") or {}
+    return {
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "generateName": f"{owner['metadata']['name']}-",
+            "namespace": owner["metadata"]["namespace"],
+            "labels": {**(meta.get("labels") or {}), **(labels or {})},
+            "annotations": dict(meta.get("annotations") or {}),
+            **({"finalizers": list(meta["finalizers"])} if meta.get("finalizers") else {}),
+            "ownerReferences": [owner_reference(kind, owner)],
+        },
+        "spec": copied(template.get("spec") or {}),
+    }  # fmt: skip
+
+
+def matches(selector: Object | None, labels: dict[str, str] | None) -> bool:
+    """Whether a metav1.LabelSelector selects these labels; an absent selector selects nothing."""
+    if selector is None:
+        return False
+    have = labels or {}
+    if any(have.get(name) != value for name, value in (selector.get("matchLabels") or {}).items()):
+        return False
+    return all(_meets(it, have) for it in selector.get("matchExpressions") or ())
+
+
+def _meets(expression: Object, labels: dict[str, str]) -> bool:
+    key, values = expression.get("key", ""), expression.get("values") or []
+    match expression.get("operator"):
+        case "In":
+            return labels.get(key) in values
+        case "NotIn":
+            return labels.get(key) not in values
+        case "Exists":
+            return key in labels
+        case "DoesNotExist":
+            return key not in labels
+        case _:
+            return False
+
+
+def condition(obj: Object, type_: str) -> Object | None:
+    """The condition of that type."""
+    return next(
+        (it for it in (obj.get("status") or {}).get("conditions") or () if it.get("type") == type_), None
+    )
+
+
+def finished(pod: Object) -> bool:
+    return (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
+
+
+def active(pod: Object) -> bool:
+    """Counts towards what a controller wants."""
+    return not finished(pod) and not pod["metadata"].get("deletionTimestamp")
+
+
+def ready(pod: Object) -> bool:
+    found = condition(pod, "Ready")
+    return found is not None and found.get("status") == "True"
+
+
+def available_in(pod: Object, min_ready_s: int, now: datetime) -> float | None:
+    """Seconds until a ready pod counts as available: 0 when it does, None when it is not ready."""
+    found = condition(pod, "Ready")
+    if found is None or found.get("status") != "True":
+        return None
+    since = parsed(found.get("lastTransitionTime"))
+    if not min_ready_s or since is None:
+        return 0.0
+    return max(0.0, min_ready_s - (now - since).total_seconds())
+
+
+def dismissal_order(pods: Iterable[Object]) -> list[Object]:
+    """Who goes first when there are too many: the unscheduled, the pending, the unready, the young."""
+
+    def rank(pod: Object) -> tuple[Any, ...]:
+        phase = (pod.get("status") or {}).get("phase", "")
+        cost = (pod["metadata"].get("annotations") or {}).get(
+            "controller.kubernetes.io/pod-deletion-cost", "0"
+        )
+        born = parsed(pod["metadata"].get("creationTimestamp"))
+        return (
+            bool((pod.get("spec") or {}).get("nodeName")), {"Pending": 0, "": 0}.get(phase, 2), ready(pod),
+            int(cost) if cost.lstrip("-").isdigit() else 0, -(born.timestamp() if born else 0.0), pod["metadata"]["name"],
+        )  # fmt: skip
+
+    return sorted(pods, key=rank)
+
+
+async def claimed(cluster: Cluster, kind: Kind, owner: Object) -> list[Object]:
+    """The owner's pods. Orphans its selector matches are adopted, own ones it no longer matches let go."""
+    selector = owner["spec"].get("selector")
+    uid = owner["metadata"]["uid"]
+    mine: list[Object] = []
+    for pod in cluster.informers[PODS].namespace(owner["metadata"]["namespace"]):
+        fits = matches(selector, pod["metadata"].get("labels"))
+        holder = controller_of(pod)
+        if holder is not None and holder.get("uid") == uid:
+            if fits:
+                mine.append(pod)
+            elif not pod["metadata"].get("deletionTimestamp"):
+                others = [it for it in pod["metadata"]["ownerReferences"] if it.get("uid") != uid]
+                await cluster.patch(PODS, pod, {"metadata": {"ownerReferences": others or None}})
+        elif holder is None and fits and active(pod) and not owner["metadata"].get("deletionTimestamp"):
+            others = pod["metadata"].get("ownerReferences") or []
+            reference = owner_reference(kind, owner)
+            mine.append(
+                await cluster.patch(PODS, pod, {"metadata": {"ownerReferences": [*others, reference]}})
+            )
+    return mine
+
+
+async def create_pods(cluster: Cluster, owner: Object, pods: Sequence[Object], source: str) -> None:
+    """Create them, with an event each. The first refusal ends it and is raised after its event was recorded."""
+    for pod in pods[:BURST]:
+        try:
+            made = await cluster.create(PODS, pod)
+        except Exception as error:
+            await cluster.event(owner, "Warning", "FailedCreate", f"Error creating: {error}", source)
+            raise
+        await cluster.event(
+            owner, "Normal", "SuccessfulCreate", f"Created pod: {made['metadata']['name']}", source
+        )
+        await asyncio.sleep(0)
+
+
+async def delete_pods(cluster: Cluster, owner: Object, pods: Sequence[Object], source: str) -> None:
+    """Delete them, with an event each."""
+    for pod in pods[:BURST]:
+        await cluster.delete(PODS, pod)
+        await cluster.event(
+            owner, "Normal", "SuccessfulDelete", f"Deleted pod: {pod['metadata']['name']}", source
+        )

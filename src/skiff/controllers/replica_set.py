@@ -1,0 +1,96 @@
+"""Are there as many pods as the ReplicaSet wants?"""
+
+from __future__ import annotations
+
+from skiff.api import Object
+from skiff.controllers import pods as pod_questions
+from skiff.controllers.cluster import Cluster, Controller, now, stamp
+from skiff.controllers.informer import controller_of
+from skiff.controllers.queue import Key
+from skiff.kinds import PODS, REPLICA_SETS
+
+_SOURCE = "replicaset-controller"
+
+
+def controller(cluster: Cluster) -> Controller:
+    """ReplicaSets, woken by themselves and by their pods; an orphan pod wakes those that might adopt it."""
+
+    async def reconcile(key: Key) -> float | None:
+        found = cluster.informers[REPLICA_SETS].get(*key)
+        return None if found is None else await _reconcile(cluster, found)
+
+    it = Controller("replicaset", reconcile)
+    it.follow(cluster, REPLICA_SETS)
+    it.follow_owned(cluster, PODS, REPLICA_SETS)
+
+    def orphan(_: Object | None, pod: Object | None) -> None:
+        if pod is None or controller_of(pod) is not None or not pod["metadata"].get("labels"):
+            return
+        for owner in cluster.informers[REPLICA_SETS].namespace(pod["metadata"].get("namespace", "")):
+            if pod_questions.matches(owner["spec"].get("selector"), pod["metadata"]["labels"]):
+                it.queue.add((owner["metadata"]["namespace"], owner["metadata"]["name"]))
+
+    cluster.informers[PODS].listen(orphan)
+    return it
+
+
+async def _reconcile(cluster: Cluster, owner: Object) -> float | None:
+    pods = await pod_questions.claimed(cluster, REPLICA_SETS, owner)
+    living = [it for it in pods if pod_questions.active(it)]
+    wanted = int(owner["spec"].get("replicas", 1))
+    failure: Exception | None = None
+    if not owner["metadata"].get("deletionTimestamp"):
+        try:
+            await _scale(cluster, owner, living, wanted)
+        except Exception as error:  # noqa: BLE001 - told in the status below, then raised again
+            failure = error
+    again = await _tell(cluster, owner, failure)
+    if failure is not None:
+        raise failure
+    return again
+
+
+async def _scale(cluster: Cluster, owner: Object, living: list[Object], wanted: int) -> None:
+    missing = wanted - len(living)
+    if missing > 0:
+        template = owner["spec"].get("template") or {}
+        new = [pod_questions.pod_of(REPLICA_SETS, owner, template) for _ in range(missing)]
+        await pod_questions.create_pods(cluster, owner, new, _SOURCE)
+    elif missing < 0:
+        leaving = pod_questions.dismissal_order(living)[:-missing]
+        await pod_questions.delete_pods(cluster, owner, leaving, _SOURCE)
+
+
+async def _tell(cluster: Cluster, owner: Object, failure: Exception | None) -> float | None:
+    uid = owner["metadata"]["uid"]
+    living = [it for it in cluster.informers[PODS].owned(uid) if pod_questions.active(it)]
+    labels = ((owner["spec"].get("template") or {}).get("metadata") or {}).get("labels") or {}
+    moment = now()
+    waits = [
+        pod_questions.available_in(it, int(owner["spec"].get("minReadySeconds", 0)), moment) for it in living
+    ]
+    conditions = [
+        it for it in (owner.get("status") or {}).get("conditions") or () if it.get("type") != "ReplicaFailure"
+    ]
+    if failure is not None:
+        held = pod_questions.condition(owner, "ReplicaFailure")
+        conditions.append(
+            {
+                "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": str(failure),
+                "lastTransitionTime": held["lastTransitionTime"] if held else stamp(moment),
+            }
+        )  # fmt: skip
+    status = {
+        "replicas": len(living),
+        "fullyLabeledReplicas": sum(
+            labels.items() <= (it["metadata"].get("labels") or {}).items() for it in living
+        ),
+        "readyReplicas": sum(it is not None for it in waits),
+        "availableReplicas": sum(it == 0.0 for it in waits),
+        "observedGeneration": owner["metadata"].get("generation", 1),
+    }
+    if conditions or (owner.get("status") or {}).get("conditions"):
+        status["conditions"] = conditions
+    await cluster.status(REPLICA_SETS, owner, status)
+    later = [it for it in waits if it]
+    return min(later) + 0.05 if later else None

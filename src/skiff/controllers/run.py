@@ -1,0 +1,34 @@
+"""What keeps the cluster moving towards what was asked? All controllers, in one task group."""
+
+from __future__ import annotations
+
+import asyncio
+
+from skiff.api import Api
+from skiff.controllers import (
+    deployment,
+    endpoint_slice,
+    garbage,
+    job,
+    namespace,
+    replica_set,
+    scheduler,
+    service_account,
+)
+from skiff.controllers.cluster import Cluster, ControllerSettings, Settings
+
+__all__ = ["ControllerSettings", "Settings", "run_all"]
+
+_CONTROLLERS = (namespace, service_account, scheduler, deployment, replica_set, job, endpoint_slice, garbage)
+
+
+async def run_all(api: Api, settings: Settings) -> None:
+    """Run every controller until cancelled. What fails is logged and tried again; it stops no other."""
+    cluster = Cluster(api, settings)
+    controllers = [it.controller(cluster) for it in _CONTROLLERS]
+    async with asyncio.TaskGroup() as tasks:
+        cluster.informers.start(tasks)
+        # Nobody acts on half a picture: an empty cache would create what exists already.
+        await cluster.informers.wait()
+        for it in controllers:
+            tasks.create_task(it.run())

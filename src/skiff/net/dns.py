@@ -1,0 +1,230 @@
+"""What is the address of a name? The cluster's DNS server: its own zone from memory, the rest from the host's resolver."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import struct
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from skiff.net.services import ready_endpoints
+
+A, CNAME, PTR, AAAA, SRV = 1, 5, 12, 28, 33
+_TTL = 5
+_NXDOMAIN, _SERVFAIL = 3, 2
+_UDP_LIMIT = 1232
+_PENDING = 256
+
+
+class Answer(NamedTuple):
+    """Response code and records as (name, type, value): an IP, a name, or (port, target) for SRV."""
+
+    code: int
+    records: list[tuple[str, int, Any]]
+
+
+class World(NamedTuple):
+    """What the zone is made of: services and their slices by (namespace, name)."""
+
+    services: dict[tuple[str, str], dict[str, Any]]
+    slices: dict[tuple[str, str], list[dict[str, Any]]]
+
+
+def resolve(world: World, domain: str, name: str, kind: int) -> Answer | None:
+    """The answer from the cluster's zone; None if the name is not the cluster's."""
+    name = name.lower().rstrip(".")
+    if name.endswith(".in-addr.arpa"):
+        ip = ".".join(reversed(name.removesuffix(".in-addr.arpa").split(".")))
+        for (namespace, service), found in world.services.items():
+            if (found.get("spec") or {}).get("clusterIP") == ip:
+                return Answer(0, [(name, PTR, f"{service}.{namespace}.svc.{domain}")])
+        return None
+    if not name.endswith(f".{domain}"):
+        return None
+    labels = name.removesuffix(f".{domain}").split(".")
+    if labels[-1] != "svc":
+        return Answer(_NXDOMAIN, [])
+    if len(labels) < 3:
+        known = len(labels) == 1 or any(namespace == labels[0] for namespace, _ in world.services)
+        return Answer(0 if known else _NXDOMAIN, [])
+    *host, service, namespace, _ = labels
+    found = world.services.get((namespace, service))
+    if found is None:
+        return Answer(_NXDOMAIN, [])
+    return _of_service(found, world.slices.get((namespace, service), []), name, host, kind)
+
+
+def _of_service(service: dict[str, Any], slices: list[dict[str, Any]], name: str, host: list[str], kind: int) -> Answer:
+    spec = service.get("spec") or {}
+    if spec.get("type") == "ExternalName":
+        return Answer(0, [(name, CNAME, str(spec.get("externalName", "")).rstrip("."))])
+    vip = spec.get("clusterIP") or ""
+    every = spec.get("publishNotReadyAddresses")
+    hosts = {
+        str(endpoint.get("hostname") or ip.replace(".", "-")): ip
+        for piece in slices if piece.get("addressType") == "IPv4"
+        for endpoint in piece.get("endpoints") or []
+        if every or (endpoint.get("conditions") or {}).get("ready", True) is not False
+        for ip in endpoint.get("addresses") or []
+    }  # fmt: skip
+    if len(host) == 2 and host[0].startswith("_") and host[1].startswith("_"):
+        return _srv(spec, slices, name, host, hosts if vip == "None" else {}, kind)
+    if len(host) == 1 and host[0] in hosts:
+        return Answer(0, [(name, A, hosts[host[0]])] if kind == A else [])
+    if host:
+        return Answer(_NXDOMAIN, [])
+    ips = sorted(hosts.values()) if vip == "None" else [vip] if vip else []
+    if not ips:
+        return Answer(_NXDOMAIN, [])
+    return Answer(0, [(name, A, ip) for ip in random.sample(ips, len(ips))] if kind == A else [])
+
+
+def _srv(
+    spec: dict[str, Any], slices: list[dict[str, Any]], name: str, host: list[str], hosts: dict[str, str], kind: int
+) -> Answer:
+    port_name, protocol = host[0][1:], host[1][1:]
+    for port in spec.get("ports") or []:
+        if port.get("name") == port_name and (port.get("protocol") or "TCP").lower() == protocol:
+            base = name.split(".", 2)[2]
+            if not hosts:
+                return Answer(0, [(name, SRV, (port["port"], base))] if kind == SRV else [])
+            ports = dict(ready_endpoints(slices, port_name))
+            found = [(name, SRV, (ports[ip], f"{label}.{base}")) for label, ip in hosts.items() if ip in ports]
+            return Answer(0, found if kind == SRV else [])
+    return Answer(_NXDOMAIN, [])
+
+
+def question(packet: bytes) -> tuple[str, int, int]:
+    """(name, type, offset after the question); ValueError if the packet is not one."""
+    if len(packet) < 17 or packet[2] & 0x80 or struct.unpack_from(">H", packet, 4)[0] != 1:
+        raise ValueError("not a question")
+    labels, at = [], 12
+    while (size := packet[at]) != 0:
+        if size > 63 or at + size + 1 >= len(packet):
+            raise ValueError("bad name")
+        labels.append(packet[at + 1 : at + 1 + size].decode("ascii", "replace"))
+        at += size + 1
+    if at + 5 > len(packet):
+        raise ValueError("cut off")
+    return ".".join(labels), struct.unpack_from(">H", packet, at + 1)[0], at + 5
+
+
+def response(packet: bytes, end: int, answer: Answer, limit: int = 65535) -> bytes:
+    """The reply to a question; truncated beyond the limit so that the client asks again by TCP."""
+    body = b"".join(_record(record) for record in answer.records)
+    flags = 0x8580 | answer.code
+    count = len(answer.records)
+    if end + len(body) > limit:
+        body, count, flags = b"", 0, flags | 0x0200
+    return packet[:2] + struct.pack(">HHHHH", flags, 1, count, 0, 0) + packet[12:end] + body
+
+
+def _name(name: str) -> bytes:
+    return b"".join(bytes([len(label)]) + label.encode() for label in name.split(".") if label) + b"\0"
+
+
+def _record(record: tuple[str, int, Any]) -> bytes:
+    name, kind, value = record
+    if kind == A:
+        data = IPv4Address(value).packed
+    elif kind == SRV:
+        data = struct.pack(">HHH", 0, 100, value[0]) + _name(value[1])
+    else:
+        data = _name(value)
+    return _name(name) + struct.pack(">HHIH", kind, 1, _TTL, len(data)) + data
+
+
+def host_resolver(path: Path = Path("/etc/resolv.conf")) -> str:
+    """The first IPv4 name server of the host, or nothing."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return ""
+    servers = [line.split()[1] for line in lines if line.startswith("nameserver ") and len(line.split()) > 1]
+    return next((server for server in servers if ":" not in server), "")
+
+
+class _Upstream(asyncio.DatagramProtocol):
+    def __init__(self, query: bytes, got: asyncio.Future[bytes]) -> None:
+        self._query, self._got = query, got
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
+        transport.sendto(self._query)
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        if data[:2] == self._query[:2] and not self._got.done():
+            self._got.set_result(data)
+
+    def error_received(self, exc: Exception) -> None:
+        if not self._got.done():
+            self._got.set_exception(exc)
+
+
+class DnsServer(asyncio.DatagramProtocol):
+    """Answers over UDP and TCP; ``world`` is asked at every question."""
+
+    def __init__(self, world: Callable[[], World], domain: str) -> None:
+        self._world, self._domain = world, domain
+        self._upstream = host_resolver()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        if len(self._tasks) < _PENDING:
+            task = asyncio.get_running_loop().create_task(self._reply(data, addr))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _reply(self, data: bytes, addr: Any) -> None:
+        reply = await self.answer(data, _UDP_LIMIT)
+        if reply and self._transport is not None:
+            self._transport.sendto(reply, addr)
+
+    async def answer(self, packet: bytes, limit: int = 65535) -> bytes:
+        """The reply to a packet; nothing for what is no question."""
+        try:
+            name, kind, end = question(packet)
+        except (ValueError, IndexError, struct.error):
+            return b""
+        found = resolve(self._world(), self._domain, name, kind)
+        if found is not None:
+            return response(packet, end, found, limit)
+        if not self._upstream:
+            return response(packet, end, Answer(_NXDOMAIN, []))
+        return await self._forward(packet) or response(packet, end, Answer(_SERVFAIL, []))
+
+    async def _forward(self, packet: bytes) -> bytes:
+        loop = asyncio.get_running_loop()
+        got: asyncio.Future[bytes] = loop.create_future()
+        transport = None
+        try:
+            transport, _ = await loop.create_datagram_endpoint(
+                lambda: _Upstream(packet, got), remote_addr=(self._upstream, 53)
+            )
+            return await asyncio.wait_for(got, 2.0)
+        except (OSError, TimeoutError):
+            return b""
+        finally:
+            if transport is not None:
+                transport.close()
+
+    async def serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One TCP client: length-prefixed questions until it leaves or is silent."""
+        try:
+            while True:
+                size = int.from_bytes(await asyncio.wait_for(reader.readexactly(2), 10.0), "big")
+                reply = await self.answer(await asyncio.wait_for(reader.readexactly(size), 10.0))
+                writer.write(len(reply).to_bytes(2, "big") + reply)
+                await asyncio.wait_for(writer.drain(), 10.0)
+        except (OSError, EOFError, TimeoutError):
+            pass
+        finally:
+            writer.close()

@@ -1,0 +1,69 @@
+"""How does the daemon speak to the kernel's network? Short commands with a timeout, and sockets made elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import socket
+import threading
+from pathlib import Path
+
+_CLONE_NEWNET = 0x40000000
+_PATIENCE = 20.0
+
+
+class KernelRefused(Exception):
+    """A command such as ``ip`` or ``nft`` said no; its words are the message."""
+
+
+async def run(*command: str, feed: str = "", check: bool = True) -> str:
+    """Output of a short command; its complaint as KernelRefused."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(feed.encode()), _PATIENCE)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise KernelRefused(f"{command[0]} took longer than {_PATIENCE:.0f} s") from None
+    if check and process.returncode:
+        raise KernelRefused(f"{' '.join(command)}: {err.decode(errors='replace').strip()}")
+    return out.decode(errors="replace")
+
+
+def socket_inside(namespace: str, family: int, kind: int, bind: tuple[str, int] | None = None) -> socket.socket:
+    """A socket which belongs to the named network namespace, whoever uses it afterwards."""
+    made: list[socket.socket] = []
+    wrong: list[OSError] = []
+
+    def make() -> None:
+        # setns changes this thread only, and the thread ends here.
+        try:
+            descriptor = os.open(Path("/run/netns") / namespace, os.O_RDONLY)
+            try:
+                if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET):
+                    raise OSError(ctypes.get_errno(), f"cannot enter network namespace {namespace}")
+            finally:
+                os.close(descriptor)
+            sock = socket.socket(family, kind)
+            made.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setblocking(False)
+            if bind is not None:
+                sock.bind(bind)
+        except OSError as error:
+            wrong.append(error)
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    thread.join()
+    if wrong:
+        for sock in made:
+            sock.close()
+        raise wrong[0]
+    return made[0]

@@ -1,0 +1,99 @@
+"""Which packets become which? Services and EndpointSlices as one nftables table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from skiff.net.namespace import NODE_IP
+
+_HAIRPIN = "0x4000"
+
+
+class Front(NamedTuple):
+    """One port of a service with its fronts (VIPs, node port) and ready backends."""
+
+    vips: tuple[str, ...]
+    protocol: str
+    port: int
+    node_port: int
+    backends: tuple[tuple[str, int], ...]
+
+
+def ready_endpoints(slices: Iterable[dict[str, Any]], port_name: str) -> tuple[tuple[str, int], ...]:
+    """(ip, port) of the endpoints which may get new connections at the named port."""
+    found = set()
+    for piece in slices:
+        if piece.get("addressType") != "IPv4":
+            continue
+        ports = [p["port"] for p in piece.get("ports") or [] if (p.get("name") or "") == port_name and p.get("port")]
+        for endpoint in piece.get("endpoints") or []:
+            if (endpoint.get("conditions") or {}).get("ready", True) is not False:
+                found |= {(ip, port) for ip in endpoint.get("addresses") or [] for port in ports}
+    return tuple(sorted(found))
+
+
+def fronts(service: dict[str, Any], slices: list[dict[str, Any]]) -> list[Front]:
+    """What the service offers; nothing if it is headless or only a name."""
+    spec = service.get("spec") or {}
+    vip = spec.get("clusterIP") or ""
+    if vip in ("", "None") or spec.get("type") == "ExternalName":
+        return []
+    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    vips = tuple(dict.fromkeys([vip, *(i["ip"] for i in ingress if i.get("ip")), *(spec.get("externalIPs") or [])]))
+    return [
+        Front(
+            vips, (port.get("protocol") or "TCP").lower(), port["port"], port.get("nodePort") or 0,
+            ready_endpoints(slices, port.get("name") or ""),
+        )
+        for port in spec.get("ports") or []
+    ]  # fmt: skip
+
+
+def ruleset(offered: Iterable[Front]) -> str:
+    """The whole table, replaced in one transaction; established connections stay where they are."""
+    chains: list[str] = []
+    services: dict[str, str] = {}
+    node_ports: dict[str, str] = {}
+    empty: dict[str, str] = {}
+    for number, front in enumerate(offered):
+        keys = [f"{vip} . {front.protocol} . {front.port}" for vip in front.vips]
+        if not front.backends:
+            empty |= dict.fromkeys(keys, "")
+            continue
+        for index, (ip, port) in enumerate(front.backends):
+            chains.append(
+                f"chain e{number}_{index} {{ ip saddr {ip} meta mark set {_HAIRPIN}\n"
+                f"meta l4proto {front.protocol} dnat to {ip}:{port}\n}}"
+            )
+        choices = ", ".join(f"{index} : goto e{number}_{index}" for index in range(len(front.backends)))
+        chains.append(f"chain s{number} {{ numgen random mod {len(front.backends)} vmap {{ {choices} }}\n}}")
+        services |= dict.fromkeys(keys, f"goto s{number}")
+        if front.node_port:
+            node_ports[f"{front.protocol} . {front.node_port}"] = f"goto s{number}"
+    jumps = (
+        "ip daddr . meta l4proto . th dport vmap @services\n"
+        f"ip daddr {NODE_IP} meta l4proto . th dport vmap @nodeports\n"
+    )
+    refuse = (
+        "ip daddr . meta l4proto . th dport @empty meta l4proto tcp reject with tcp reset\n"
+        "ip daddr . meta l4proto . th dport @empty reject\n"
+    )
+    return "\n".join([
+        "table ip skiff", "delete table ip skiff", "table ip skiff {", *chains,
+        _named("map services", "ipv4_addr . inet_proto . inet_service : verdict", services),
+        _named("map nodeports", "inet_proto . inet_service : verdict", node_ports),
+        _named("set empty", "ipv4_addr . inet_proto . inet_service", empty),
+        f"chain prerouting {{ type nat hook prerouting priority -100;\n{jumps}}}",
+        f"chain output {{ type nat hook output priority -100;\n{jumps}}}",
+        f"chain postrouting {{ type nat hook postrouting priority 100;\n"
+        f"meta mark {_HAIRPIN} snat to {NODE_IP}\n}}",
+        f"chain forward {{ type filter hook forward priority 0;\n{refuse}}}",
+        f"chain locally {{ type filter hook output priority 0;\n{refuse}}}",
+        "}", "",
+    ])  # fmt: skip
+
+
+def _named(what: str, kind: str, elements: dict[str, str]) -> str:
+    listed = ", ".join(f"{key} : {value}" if value else key for key, value in elements.items())
+    return f"{what} {{ type {kind}; {f'elements = {{ {listed} }}' if listed else ''}\n}}"

@@ -1,0 +1,49 @@
+"""Which program does an image stand for? A table of globs instead of a registry."""
+
+from __future__ import annotations
+
+import sys
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+
+class Image(NamedTuple):
+    """What an image would have brought: its program, environment and user."""
+
+    entrypoint: list[str]
+    args: list[str]
+    env: dict[str, str]
+    user: int | None
+    applets: bool
+
+
+def find_image(image: str, home: Path) -> Image | None:
+    """The first matching line, the user's own first; None if there is none."""
+    name = image.rsplit("/", 1)[-1].split("@")[0].split(":")[0]
+    for line in [*_lines(home / "images.yaml"), *_lines(Path(__file__).parents[1] / "images.yaml")]:
+        if not fnmatchcase(image, str(line.get("image", ""))) or name not in line.get("only", [name]):
+            continue
+
+        def fill(value: Any) -> str:
+            return str(value).replace("{python}", sys.executable).replace("{name}", name)
+
+        user = line.get("user")
+        return Image(
+            [fill(word) for word in line.get("entrypoint") or []],
+            [fill(word) for word in line.get("args") or []],
+            {str(key): fill(value) for key, value in (line.get("env") or {}).items()},
+            int(user) if user is not None else None,
+            bool(line.get("applets")),
+        )
+    return None
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError):
+        return []
+    return [line for line in found if isinstance(line, dict)] if isinstance(found, list) else []

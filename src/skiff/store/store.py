@@ -104,7 +104,7 @@ class Store:
         """One object, shared: do not change it."""
         return self._objects.get(storage, {}).get((namespace, name))
 
-    def list(self, storage: Storage, namespace: str = "") -> list[Object]:
+    def all(self, storage: Storage, namespace: str = "") -> list[Object]:
         """All of a namespace ("" is all), by namespace and name."""
         found = self._objects.get(storage, {})
         return [found[key] for key in sorted(found) if not namespace or key[0] == namespace]

@@ -23,7 +23,7 @@ async def test_objects_and_the_revision_survive_the_process(tmp_path: Path) -> N
     one.remove(PODS, "n", "b")
     one.close()
     other = Store(tmp_path / "state.db")
-    assert other.list(PODS) == [first]
+    assert other.all(PODS) == [first]
     assert other.revision == 4
     assert int(other.put(PODS, pod("c"))["metadata"]["resourceVersion"]) == 5
     other.close()
@@ -72,4 +72,4 @@ async def test_a_follower_that_falls_behind_is_ended(monkeypatch: pytest.MonkeyP
 
 async def it_first(it: Store) -> object:
     """The second change: the first was dropped to make room for the end."""
-    return [change for change in it._history][1]
+    return list(it._history)[1]

@@ -1,0 +1,229 @@
+"""What happens to an object on its way into the store? Checks, admission, defaults, numbers; the same for HTTP and inside."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from skiff.api import Object
+from skiff.errors import ApiError, already_exists, conflict, invalid, not_found
+from skiff.kinds import BUILT_IN, NAMESPACES, PODS, Kind
+from skiff.store.store import Store
+
+#: Letters of generated names: none that look alike, no vowels that would make words.
+ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+
+
+class Admission(Protocol):
+    """Who may change or refuse a request before it is stored (webhooks)."""
+
+    async def mutate(
+        self, kind: Kind, operation: str, subresource: str, obj: Object, old: Object | None
+    ) -> Object: ...
+    async def validate(
+        self, kind: Kind, operation: str, subresource: str, obj: Object | None, old: Object | None
+    ) -> None: ...
+
+
+class Registry:
+    """All kinds and the one way in which their objects change."""
+
+    def __init__(
+        self, store: Store, admission: Admission | None = None, *, clock: Callable[[], datetime] | None = None
+    ) -> None:
+        self.store = store
+        self._admission = admission
+        self._clock = clock or (lambda: datetime.now(UTC))
+        self.kinds: dict[tuple[str, str, str], Kind] = {
+            (it.group, it.version, it.plural): it for it in BUILT_IN
+        }
+
+    def now(self) -> str:
+        """The time as Kubernetes writes it."""
+        return self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """One object; 404 when it is not there."""
+        found = self.store.get(kind.storage, namespace, name)
+        if found is None:
+            raise not_found(kind.plural, kind.group, name)
+        return found
+
+    async def create(self, kind: Kind, namespace: str, obj: Object, *, dry_run: bool = False) -> Object:
+        """Store a new object."""
+        metadata = self._named(kind, namespace, obj)
+        name = metadata["name"]
+        self._require_namespace(kind, metadata.get("namespace", ""))
+        if self.store.get(kind.storage, metadata.get("namespace", ""), name):
+            raise already_exists(kind.plural, kind.group, name)
+        metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": self.now()}
+        for field in ("resourceVersion", "deletionTimestamp", "selfLink"):
+            metadata.pop(field, None)
+        if _has_generation(obj):
+            metadata["generation"] = 1
+        made: Object = {**obj, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
+        if kind is NAMESPACES:
+            made["metadata"]["labels"] = {
+                **(metadata.get("labels") or {}),
+                "kubernetes.io/metadata.name": name,
+            }
+            made["spec"] = {"finalizers": ["kubernetes"]}
+            made["status"] = {"phase": "Active"}
+        if self._admission:
+            made = await self._admission.mutate(kind, "CREATE", "", made, None)
+            await self._admission.validate(kind, "CREATE", "", made, None)
+            if self.store.get(
+                kind.storage, metadata.get("namespace", ""), name
+            ):  # somebody was quicker meanwhile
+                raise already_exists(kind.plural, kind.group, name)
+        return made if dry_run else self.store.put(kind.storage, made)
+
+    async def update(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        obj: Object,
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Object:
+        """Replace an object, or only its status. 409 when the given resourceVersion is not the stored one."""
+        old = self.get(kind, namespace, name)
+        given = obj.get("metadata") or {}
+        if given.get("resourceVersion") and given["resourceVersion"] != old["metadata"]["resourceVersion"]:
+            raise conflict(kind.plural, kind.group, name)
+        if given.get("uid") and given["uid"] != old["metadata"]["uid"]:
+            why = f"Precondition failed: UID in precondition: {given['uid']}, UID in object meta: {old['metadata']['uid']}"
+            raise conflict(kind.plural, kind.group, name, why)
+        made = self._replaced(kind, old, obj, subresource)
+        if self._admission:
+            made = await self._admission.mutate(kind, "UPDATE", subresource, made, old)
+            await self._admission.validate(kind, "UPDATE", subresource, made, old)
+            if self.get(kind, namespace, name) is not old:
+                raise conflict(kind.plural, kind.group, name)
+        if made == old or dry_run:
+            return made  # nothing changed: no new revision, no event
+        if made["metadata"].get("deletionTimestamp") and not _finalizers(made) and not _graceful(kind, made):
+            self.store.put(kind.storage, made)
+            return self.store.remove(kind.storage, namespace, name) or made
+        return self.store.put(kind.storage, made)
+
+    def _replaced(self, kind: Kind, old: Object, obj: Object, subresource: str) -> Object:
+        kept = {key: old["metadata"][key] for key in ("uid", "creationTimestamp", "resourceVersion", "namespace", "generation",
+                "deletionTimestamp", "deletionGracePeriodSeconds") if key in old["metadata"]}  # fmt: skip
+        if subresource in ("status", "finalize"):
+            part = "status" if subresource == "status" else "spec"
+            changed = {**old, part: obj[part]} if part in obj else {k: v for k, v in old.items() if k != part}
+            return changed
+        metadata = {k: v for k, v in {**(obj.get("metadata") or {}), **kept}.items() if v is not None}
+        metadata["name"] = old["metadata"]["name"]
+        made: Object = {**obj, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
+        if "status" in kind.subresources:
+            made.pop("status", None)
+            if "status" in old:
+                made["status"] = old["status"]
+        if "generation" in old["metadata"] and _spec(made) != _spec(old):
+            metadata["generation"] = old["metadata"]["generation"] + 1
+        return made
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "", propagation: str = "Background",
+                     grace_seconds: int | None = None, dry_run: bool = False) -> Object:  # fmt: skip
+        """Remove an object, or mark it when somebody must act before: finalizers, a pod's node, a namespace's contents."""
+        old = self.get(kind, namespace, name)
+        if uid and uid != old["metadata"]["uid"]:
+            why = f"the UID in the precondition ({uid}) does not match the UID in record ({old['metadata']['uid']})"
+            raise conflict(kind.plural, kind.group, name, why)
+        if self._admission:
+            await self._admission.validate(kind, "DELETE", "", None, old)
+        if dry_run:
+            return old
+        metadata = dict(old["metadata"])
+        extra = {"Orphan": "orphan", "Foreground": "foregroundDeletion"}.get(propagation)
+        if extra and extra not in _finalizers(old):
+            metadata["finalizers"] = [*_finalizers(old), extra]
+        waits = bool(metadata.get("finalizers")) or (
+            kind is NAMESPACES and bool(old.get("spec", {}).get("finalizers"))
+        )
+        grace = _grace(kind, old, grace_seconds)
+        if not waits and grace == 0:
+            return self.store.remove(kind.storage, namespace, name) or old
+        if not metadata.get("deletionTimestamp") or grace < metadata.get("deletionGracePeriodSeconds", 0):
+            metadata["deletionTimestamp"] = self.now()
+            metadata["deletionGracePeriodSeconds"] = grace
+        marked = {**old, "metadata": metadata}
+        if kind is NAMESPACES:
+            marked["status"] = {**old.get("status", {}), "phase": "Terminating"}
+        return marked if marked == old else self.store.put(kind.storage, marked)
+
+    def _named(self, kind: Kind, namespace: str, obj: Object) -> dict[str, Any]:
+        metadata: dict[str, Any] = dict(obj.get("metadata") or {})
+        if not metadata.get("name"):
+            prefix = metadata.get("generateName", "")
+            if not prefix:
+                cause = (
+                    "FieldValueRequired",
+                    "Required value: name or generateName is required",
+                    "metadata.name",
+                )
+                raise invalid(kind.kind, kind.group, "", [cause])
+            metadata["name"] = prefix[:58] + "".join(secrets.choice(ALPHABET) for _ in range(5))
+        if kind.namespaced:
+            given = metadata.get("namespace") or namespace
+            if namespace and given != namespace:
+                raise ApiError(
+                    400,
+                    "BadRequest",
+                    "the namespace of the provided object does not match the namespace sent on the request: "
+                    f"{given} is not {namespace}",
+                )
+            metadata["namespace"] = given
+        else:
+            metadata.pop("namespace", None)
+        return metadata
+
+    def _require_namespace(self, kind: Kind, namespace: str) -> None:
+        if not kind.namespaced:
+            return
+        found = self.store.get(NAMESPACES.storage, "", namespace)
+        if found is None:
+            raise not_found("namespaces", "", namespace)
+        if found["metadata"].get("deletionTimestamp"):
+            why = f"namespace {namespace} is being terminated"
+            said = f"{kind.resource} is forbidden: unable to create new content in namespace {namespace}"
+            said += " because it is being terminated"
+            cause = {"reason": "NamespaceTerminating", "message": why, "field": "metadata.namespace"}
+            raise ApiError(403, "Forbidden", said, {"causes": [cause]})
+
+
+def _finalizers(obj: Object) -> list[str]:
+    found: list[str] = obj["metadata"].get("finalizers") or []
+    return found
+
+
+def _has_generation(obj: Object) -> bool:
+    return "spec" in obj
+
+
+def _spec(obj: Object) -> Object:
+    return {
+        key: value for key, value in obj.items() if key not in ("metadata", "status", "kind", "apiVersion")
+    }
+
+
+def _graceful(kind: Kind, obj: Object) -> bool:
+    """Whether the node still has to end it: it removes the object itself, with a grace of 0."""
+    return kind is PODS and obj["metadata"].get("deletionGracePeriodSeconds", 0) > 0
+
+
+def _grace(kind: Kind, obj: Object, asked: int | None) -> int:
+    """Seconds a pod has to end; a pod that no node runs, and everything else, ends at once."""
+    if kind is not PODS or not obj.get("spec", {}).get("nodeName"):
+        return 0
+    if obj.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+        return 0
+    default = obj.get("spec", {}).get("terminationGracePeriodSeconds", 30)
+    return max(0, default if asked is None else asked)

@@ -1,0 +1,118 @@
+"""What happens from now on? A watch over HTTP: JSON events, tables for kubectl, bookmarks, and the list first if asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from skiff.apiserver import selectors, tables
+from skiff.apiserver.registry import Registry
+from skiff.errors import ApiError
+from skiff.kinds import Kind
+from skiff.store.store import Change, Follower, GoneError
+
+BOOKMARK_S = 60.0
+#: The real server ends watches after 30 to 60 minutes, so that clients spread; so does this one.
+LONGEST_S = 1800.0
+INITIAL_END = "k8s.io/initial-events-end"
+
+
+async def watch(request: web.Request, registry: Registry, kind: Kind, namespace: str) -> web.StreamResponse:
+    """Stream events until the client leaves, the time is over, or the watcher falls behind."""
+    it = _Watch(request, registry, kind, namespace)
+    response = web.StreamResponse(headers={"Content-Type": "application/json", "Cache-Control": "no-cache"})
+    response.enable_chunked_encoding()
+    query = request.query
+    first = query.get("sendInitialEvents", "").lower() in ("1", "t", "true")
+    given = query.get("resourceVersion", "")
+    try:
+        since = registry.store.revision if first or given in ("", "0") else int(given)
+        follower = registry.store.follow(kind.storage, since)
+    except GoneError as gone:
+        raise ApiError(410, "Expired", str(gone)) from gone
+    except ValueError as wrong:
+        raise ApiError(400, "BadRequest", f"invalid resourceVersion {given!r}") from wrong
+    try:
+        await response.prepare(request)
+        if first or given in ("", "0"):
+            for obj in registry.store.all(kind.storage, namespace):
+                if it.means(obj):
+                    await response.write(it.line("ADDED", obj))
+        if first:
+            await response.write(it.bookmark(since, {INITIAL_END: "true"}))
+        await _stream(
+            it,
+            follower,
+            response,
+            float(query.get("timeoutSeconds") or LONGEST_S * random.uniform(1, 2)),
+        )
+        await response.write_eof()
+    except ConnectionResetError:
+        pass  # the client left
+    finally:
+        follower.close()
+    return response
+
+
+async def _stream(it: _Watch, follower: Follower, response: web.StreamResponse, longest_s: float) -> None:
+    loop = asyncio.get_running_loop()
+    end = loop.time() + longest_s
+    while (left := end - loop.time()) > 0:
+        try:
+            change = await asyncio.wait_for(follower.next(), min(left, BOOKMARK_S))
+        except TimeoutError:
+            if it.bookmarks and loop.time() < end:
+                await response.write(it.bookmark(it.registry.store.revision, {}))
+            continue
+        if change is None:
+            return
+        if line := it.change(change):
+            await response.write(line)
+
+
+class _Watch:
+    """What one watcher wants to hear, and in which form."""
+
+    def __init__(self, request: web.Request, registry: Registry, kind: Kind, namespace: str) -> None:
+        self.registry, self.kind, self._namespace = registry, kind, namespace
+        self._labels = selectors.by_labels(request.query.get("labelSelector", ""))
+        self._fields = selectors.by_fields(request.query.get("fieldSelector", ""))
+        self._table = "as=Table" in request.headers.get("Accept", "")
+        self._include = request.query.get("includeObject", "Metadata")
+        self._header = True
+        self.bookmarks = request.query.get("allowWatchBookmarks", "").lower() in ("1", "t", "true")
+
+    def means(self, obj: Any) -> bool:
+        """Whether an object is among those watched."""
+        if self._namespace and obj["metadata"].get("namespace") != self._namespace:
+            return False
+        return self._labels(obj) and self._fields(obj)
+
+    def change(self, it: Change) -> bytes | None:
+        """An event as the selectors see it: an object that no longer matches is DELETED."""
+        now = it.type != "DELETED" and self.means(it.object)
+        before = it.previous is not None and self.means(it.previous)
+        if now:
+            return self.line("MODIFIED" if before else "ADDED", it.object)
+        if before:
+            return self.line("DELETED", it.object)
+        return None
+
+    def line(self, kind: str, obj: Any) -> bytes:
+        """One event."""
+        if self._table:
+            obj = tables.table(self.kind, [obj], include=self._include, header=self._header)
+            self._header = False
+        return msgspec.json.encode({"type": kind, "object": obj}) + b"\n"
+
+    def bookmark(self, revision: int, annotations: dict[str, str]) -> bytes:
+        """How far the watch is."""
+        metadata: dict[str, Any] = {"resourceVersion": str(revision)}
+        if annotations:
+            metadata["annotations"] = annotations
+        obj = {"kind": self.kind.kind, "apiVersion": self.kind.api_version, "metadata": metadata}
+        return msgspec.json.encode({"type": "BOOKMARK", "object": obj}) + b"\n"

@@ -193,7 +193,7 @@ def table(
 
 
 def _column(name: str, level: int, form: str = "") -> dict[str, Any]:
-    shown = name.replace("-", " ") if name.startswith("Nominated") or name.startswith("Readiness") else name
+    shown = name.replace("-", " ") if name.startswith(("Nominated", "Readiness")) else name
     return {"name": shown, "type": "string", "format": form, "description": "", "priority": level}
 
 

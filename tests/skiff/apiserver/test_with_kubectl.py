@@ -126,7 +126,7 @@ async def test_wait_and_watch_hear_of_changes(kubectl: Kubectl, registry: Regist
         subresource="status",
     )
     assert await waiting == (0, "pod/p condition met\n")
-    code, said = await kubectl("get", "pods")
+    _code, said = await kubectl("get", "pods")
     assert said.split()[5:8] == ["p", "0/1", "Running"]
 
 

@@ -8,12 +8,23 @@ from lateen.install.values import ValuesError, installation
 
 
 def test_a_setting_is_laid_over_the_profile() -> None:
-    it = installation("demo", ["meshConfig.accessLogFile=", "values.global.proxy.logLevel=debug", "meshConfig.enableAutoMtls=false"])
+    it = installation(
+        "demo",
+        [
+            "meshConfig.accessLogFile=",
+            "values.global.proxy.logLevel=debug",
+            "meshConfig.enableAutoMtls=false",
+        ],
+    )
     assert it.mesh_config["accessLogFile"] == ""
     assert it.mesh_config["enableAutoMtls"] is False
     assert it.values["global"]["proxy"]["logLevel"] == "debug"
-    assert it.values["global"]["proxy"]["resources"]["requests"]["cpu"] == "10m", "the rest of the profile stays"
-    assert installation("demo").mesh_config["accessLogFile"] == "/dev/stdout", "profiles are not changed by settings"
+    assert it.values["global"]["proxy"]["resources"]["requests"]["cpu"] == "10m", (
+        "the rest of the profile stays"
+    )
+    assert installation("demo").mesh_config["accessLogFile"] == "/dev/stdout", (
+        "profiles are not changed by settings"
+    )
 
 
 @pytest.mark.parametrize(

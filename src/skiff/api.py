@@ -28,18 +28,28 @@ class Api(Protocol):
     """Raises ``skiff.errors.ApiError`` as the HTTP API answers. Namespaces are "" for cluster-wide kinds."""
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object: ...
-    async def list(self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Object]: ...
+    async def list(
+        self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = ""
+    ) -> list[Object]: ...
     async def create(self, kind: Kind, obj: Object) -> Object: ...
     async def update(self, kind: Kind, obj: Object, *, subresource: str = "") -> Object:
         """Replace. 409 when ``metadata.resourceVersion`` is set and stale; ``subresource="status"`` changes status only."""
         ...
 
-    async def patch(self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = "") -> Object:
+    async def patch(
+        self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = ""
+    ) -> Object:
         """JSON merge patch."""
         ...
 
     async def delete(
-        self, kind: Kind, namespace: str, name: str, *, uid: str = "", propagation: str = "Background",
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        *,
+        uid: str = "",
+        propagation: str = "Background",
         grace_seconds: int | None = None,
     ) -> None:
         """As DELETE over HTTP: pods on a node get a deletionTimestamp first; ``grace_seconds=0`` removes at once."""
@@ -58,10 +68,20 @@ class Node(Protocol):
     """What the API server's streaming subresources ask of the node that runs the pods."""
 
     def logs(
-        self, namespace: str, pod: str, container: str, *, follow: bool, previous: bool, tail: int | None,
-        since_seconds: int | None, timestamps: bool,
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        follow: bool,
+        previous: bool,
+        tail: int | None,
+        since_seconds: int | None,
+        timestamps: bool,
     ) -> AsyncIterator[bytes]: ...
-    async def exec(self, namespace: str, pod: str, container: str, command: list[str], *, tty: bool) -> ExecSession: ...
+    async def exec(
+        self, namespace: str, pod: str, container: str, command: list[str], *, tty: bool
+    ) -> ExecSession: ...
     async def dial(self, namespace: str, pod: str, port: int) -> Any:
         """(StreamReader, StreamWriter) to 127.0.0.1:port inside the pod's network namespace."""
         ...

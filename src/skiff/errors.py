@@ -24,14 +24,19 @@ class ApiError(Exception):
 def not_found(plural: str, group: str, name: str) -> ApiError:
     """404 in the words of the real API server, which kubectl prints as they are."""
     resource = f"{plural}.{group}" if group else plural
-    return ApiError(404, "NotFound", f'{resource} "{name}" not found', {"name": name, "group": group, "kind": plural})
+    return ApiError(
+        404, "NotFound", f'{resource} "{name}" not found', {"name": name, "group": group, "kind": plural}
+    )
 
 
 def already_exists(plural: str, group: str, name: str) -> ApiError:
     """409 on create."""
     resource = f"{plural}.{group}" if group else plural
     return ApiError(
-        409, "AlreadyExists", f'{resource} "{name}" already exists', {"name": name, "group": group, "kind": plural}
+        409,
+        "AlreadyExists",
+        f'{resource} "{name}" already exists',
+        {"name": name, "group": group, "kind": plural},
     )
 
 

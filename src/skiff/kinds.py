@@ -38,10 +38,20 @@ class Kind:
         return f"{self.api_version}/{self.plural}"
 
 
-def _kind(api: str, kind: str, plural: str, short: str = "", sub: str = "", *, ns: bool = True, all_: bool = False) -> Kind:
+def _kind(
+    api: str, kind: str, plural: str, short: str = "", sub: str = "", *, ns: bool = True, all_: bool = False
+) -> Kind:
     group, _, version = api.rpartition("/")
     return Kind(
-        group, version, kind, plural, ns, tuple(short.split()), ("all",) if all_ else (), frozenset(sub.split()), kind.lower()
+        group,
+        version,
+        kind,
+        plural,
+        ns,
+        tuple(short.split()),
+        ("all",) if all_ else (),
+        frozenset(sub.split()),
+        kind.lower(),
     )
 
 
@@ -54,7 +64,9 @@ CONFIG_MAPS = _kind("v1", "ConfigMap", "configmaps", "cm")
 SECRETS = _kind("v1", "Secret", "secrets")
 SERVICE_ACCOUNTS = _kind("v1", "ServiceAccount", "serviceaccounts", "sa", "token")
 EVENTS = _kind("v1", "Event", "events", "ev")
-REPLICATION_CONTROLLERS = _kind("v1", "ReplicationController", "replicationcontrollers", "rc", "status scale", all_=True)
+REPLICATION_CONTROLLERS = _kind(
+    "v1", "ReplicationController", "replicationcontrollers", "rc", "status scale", all_=True
+)
 RESOURCE_QUOTAS = _kind("v1", "ResourceQuota", "resourcequotas", "quota", "status")
 LIMIT_RANGES = _kind("v1", "LimitRange", "limitranges", "limits")
 PERSISTENT_VOLUMES = _kind("v1", "PersistentVolume", "persistentvolumes", "pv", "status", ns=False)
@@ -71,15 +83,28 @@ LEASES = _kind("coordination.k8s.io/v1", "Lease", "leases")
 ROLES = _kind("rbac.authorization.k8s.io/v1", "Role", "roles")
 ROLE_BINDINGS = _kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
 CLUSTER_ROLES = _kind("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", ns=False)
-CLUSTER_ROLE_BINDINGS = _kind("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings", ns=False)
+CLUSTER_ROLE_BINDINGS = _kind(
+    "rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings", ns=False
+)
 CUSTOM_RESOURCE_DEFINITIONS = _kind(
-    "apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", "crd crds", "status", ns=False
+    "apiextensions.k8s.io/v1",
+    "CustomResourceDefinition",
+    "customresourcedefinitions",
+    "crd crds",
+    "status",
+    ns=False,
 )
 MUTATING_WEBHOOKS = _kind(
-    "admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", ns=False
+    "admissionregistration.k8s.io/v1",
+    "MutatingWebhookConfiguration",
+    "mutatingwebhookconfigurations",
+    ns=False,
 )
 VALIDATING_WEBHOOKS = _kind(
-    "admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", ns=False
+    "admissionregistration.k8s.io/v1",
+    "ValidatingWebhookConfiguration",
+    "validatingwebhookconfigurations",
+    ns=False,
 )
 EVENTS_V1 = _kind("events.k8s.io/v1", "Event", "events", "ev")
 INGRESSES = _kind("networking.k8s.io/v1", "Ingress", "ingresses", "ing", "status")
@@ -94,11 +119,15 @@ STORAGE_CLASSES = _kind("storage.k8s.io/v1", "StorageClass", "storageclasses", "
 # Answered, never stored: the request is the object.
 TOKEN_REVIEWS = _kind("authentication.k8s.io/v1", "TokenReview", "tokenreviews", ns=False)
 SELF_SUBJECT_REVIEWS = _kind("authentication.k8s.io/v1", "SelfSubjectReview", "selfsubjectreviews", ns=False)
-SUBJECT_ACCESS_REVIEWS = _kind("authorization.k8s.io/v1", "SubjectAccessReview", "subjectaccessreviews", ns=False)
+SUBJECT_ACCESS_REVIEWS = _kind(
+    "authorization.k8s.io/v1", "SubjectAccessReview", "subjectaccessreviews", ns=False
+)
 SELF_SUBJECT_ACCESS_REVIEWS = _kind(
     "authorization.k8s.io/v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", ns=False
 )
-LOCAL_SUBJECT_ACCESS_REVIEWS = _kind("authorization.k8s.io/v1", "LocalSubjectAccessReview", "localsubjectaccessreviews")
+LOCAL_SUBJECT_ACCESS_REVIEWS = _kind(
+    "authorization.k8s.io/v1", "LocalSubjectAccessReview", "localsubjectaccessreviews"
+)
 SELF_SUBJECT_RULES_REVIEWS = _kind(
     "authorization.k8s.io/v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", ns=False
 )

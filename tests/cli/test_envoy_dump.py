@@ -53,7 +53,14 @@ CONFIG = {
 
 def test_a_cluster_is_shown_with_the_rule_that_shaped_it() -> None:
     static, reviews = sorted(dump.clusters(CONFIG), key=lambda it: it["type"], reverse=True)
-    assert dump.cluster_row(reviews) == ("reviews.default.svc.cluster.local", "9080", "v1", "outbound", "EDS", "reviews.default")
+    assert dump.cluster_row(reviews) == (
+        "reviews.default.svc.cluster.local",
+        "9080",
+        "v1",
+        "outbound",
+        "EDS",
+        "reviews.default",
+    )
     assert dump.cluster_row(static) == ("prometheus_stats", "-", "-", "-", "STATIC", "")
     assert dump.cluster_matches(reviews, fqdn="", port=9080, subset="v1", direction="outbound")
     assert not dump.cluster_matches(reviews, fqdn="", port=9080, subset="v2", direction="")

@@ -9,6 +9,7 @@ from lateen.api.destination_rule import (
     ClientTLSSettings,
     H2UpgradePolicy,
     HTTPSettings,
+    SimpleLB,
     TCPSettings,
 )
 from lateen.compile import load_balancing
@@ -38,7 +39,7 @@ def cluster(db: Database, upstream: Upstream) -> Resource | None:
         "metadata": _metadata(service),
         "circuit_breakers": clusters.thresholds(**_limits(tcp, http)),
         "connect_timeout": duration(_connect_timeout(db, tcp)),
-        **_kind(service, port),
+        **_kind(upstream.name, service, port),
         **_options(port, http),
     }
     if not fields.get("lb_policy"):
@@ -73,7 +74,7 @@ def _limits(tcp: TCPSettings | None, http: HTTPSettings | None) -> dict[str, int
     return {name: it for name, it in limits.items() if it > 0}
 
 
-def _kind(service: Service, port: Port) -> clusters.Fields:
+def _kind(name: str, service: Service, port: Port) -> clusters.Fields:
     match service.resolution:
         case Resolution.ENDPOINTS:
             return clusters.eds()
@@ -86,7 +87,7 @@ def _kind(service: Service, port: Port) -> clusters.Fields:
                 "type": "STRICT_DNS",
                 "dns_lookup_family": "V4_ONLY",
                 "respect_dns_ttl": True,
-                "load_assignment": endpoints.assignment("", [endpoints.Group(("", "", ""), (member,))]),
+                "load_assignment": endpoints.assignment(name, [endpoints.Group(("", "", ""), (member,))]),
             }
 
 
@@ -156,7 +157,7 @@ def is_discovered(db: Database, upstream: Upstream) -> bool:
         return False
     balancing = traffic.policy(db, upstream.rule, upstream.subset, upstream.port).load_balancer
     by_address = balancing and balancing.simple is SimpleLB.PASSTHROUGH and not balancing.consistent_hash
-    return not by_address and _kind(service, port).get("type") == "EDS"
+    return not by_address and _kind("", service, port).get("type") == "EDS"
 
 
 @query

@@ -133,7 +133,7 @@ class Informer:
                 _log.info("watch ended", kind=str(self.kind), code=error.code, error=error.message)
             except Exception:  # noqa: BLE001 - begun anew below
                 _log.exception("watch failed", kind=str(self.kind))
-            await asyncio.sleep(delay * random.uniform(0.75, 1.25))  # noqa: S311 - jitter
+            await asyncio.sleep(delay * random.uniform(0.75, 1.25))
             delay = min(delay * 2, 10.0)
 
     async def _follow(self, api: Api) -> None:

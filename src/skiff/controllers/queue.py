@@ -70,7 +70,7 @@ class WorkQueue:
     def failed(self, key: Key) -> float:
         """Try again later, twice as late each time, with jitter. Returns the delay."""
         count = self._failures[key] = min(self._failures.get(key, 0) + 1, 20)
-        delay: float = min(FIRST_RETRY_S * 2 ** (count - 1), LONGEST_RETRY_S) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+        delay: float = min(FIRST_RETRY_S * 2 ** (count - 1), LONGEST_RETRY_S) * random.uniform(0.75, 1.25)
         self.add_after(key, delay)
         return delay
 

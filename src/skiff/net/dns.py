@@ -51,13 +51,15 @@ def resolve(world: World, domain: str, name: str, kind: int) -> Answer | None:
         known = len(labels) == 1 or any(namespace == labels[0] for namespace, _ in world.services)
         return Answer(0 if known else _NXDOMAIN, [])
     *host, service, namespace, _ = labels
-    found = world.services.get((namespace, service))
-    if found is None:
+    present = world.services.get((namespace, service))
+    if present is None:
         return Answer(_NXDOMAIN, [])
-    return _of_service(found, world.slices.get((namespace, service), []), name, host, kind)
+    return _of_service(present, world.slices.get((namespace, service), []), name, host, kind)
 
 
-def _of_service(service: dict[str, Any], slices: list[dict[str, Any]], name: str, host: list[str], kind: int) -> Answer:
+def _of_service(
+    service: dict[str, Any], slices: list[dict[str, Any]], name: str, host: list[str], kind: int
+) -> Answer:
     spec = service.get("spec") or {}
     if spec.get("type") == "ExternalName":
         return Answer(0, [(name, CNAME, str(spec.get("externalName", "")).rstrip("."))])
@@ -83,7 +85,12 @@ def _of_service(service: dict[str, Any], slices: list[dict[str, Any]], name: str
 
 
 def _srv(
-    spec: dict[str, Any], slices: list[dict[str, Any]], name: str, host: list[str], hosts: dict[str, str], kind: int
+    spec: dict[str, Any],
+    slices: list[dict[str, Any]],
+    name: str,
+    host: list[str],
+    hosts: dict[str, str],
+    kind: int,
 ) -> Answer:
     port_name, protocol = host[0][1:], host[1][1:]
     for port in spec.get("ports") or []:
@@ -92,7 +99,9 @@ def _srv(
             if not hosts:
                 return Answer(0, [(name, SRV, (port["port"], base))] if kind == SRV else [])
             ports = dict(ready_endpoints(slices, port_name))
-            found = [(name, SRV, (ports[ip], f"{label}.{base}")) for label, ip in hosts.items() if ip in ports]
+            found = [
+                (name, SRV, (ports[ip], f"{label}.{base}")) for label, ip in hosts.items() if ip in ports
+            ]
             return Answer(0, found if kind == SRV else [])
     return Answer(_NXDOMAIN, [])
 
@@ -156,6 +165,7 @@ class _Upstream(asyncio.DatagramProtocol):
         transport.sendto(self._query)
 
     def datagram_received(self, data: bytes, addr: object) -> None:
+        del addr  # asyncio's signature
         if data[:2] == self._query[:2] and not self._got.done():
             self._got.set_result(data)
 

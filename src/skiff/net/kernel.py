@@ -13,12 +13,12 @@ _CLONE_NEWNET = 0x40000000
 _PATIENCE = 20.0
 
 
-class KernelRefused(Exception):
+class KernelRefusedError(Exception):
     """A command such as ``ip`` or ``nft`` said no; its words are the message."""
 
 
 async def run(*command: str, feed: str = "", check: bool = True) -> str:
-    """Output of a short command; its complaint as KernelRefused."""
+    """Output of a short command; its complaint as KernelRefusedError."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.PIPE,
@@ -30,13 +30,15 @@ async def run(*command: str, feed: str = "", check: bool = True) -> str:
     except TimeoutError:
         process.kill()
         await process.wait()
-        raise KernelRefused(f"{command[0]} took longer than {_PATIENCE:.0f} s") from None
+        raise KernelRefusedError(f"{command[0]} took longer than {_PATIENCE:.0f} s") from None
     if check and process.returncode:
-        raise KernelRefused(f"{' '.join(command)}: {err.decode(errors='replace').strip()}")
+        raise KernelRefusedError(f"{' '.join(command)}: {err.decode(errors='replace').strip()}")
     return out.decode(errors="replace")
 
 
-def socket_inside(namespace: str, family: int, kind: int, bind: tuple[str, int] | None = None) -> socket.socket:
+def socket_inside(
+    namespace: str, family: int, kind: int, bind: tuple[str, int] | None = None
+) -> socket.socket:
     """A socket which belongs to the named network namespace, whoever uses it afterwards."""
     made: list[socket.socket] = []
     wrong: list[OSError] = []

@@ -39,7 +39,10 @@ class NodeNetwork:
             f"{addresses}route add default via {HOST_IP}\n",
         )  # fmt: skip
         await run(
-            "ip", "-batch", "-", feed=f"route add {self._pods} via {NODE_IP}\nroute add {self._services} via {NODE_IP}\n"
+            "ip",
+            "-batch",
+            "-",
+            feed=f"route add {self._pods} via {NODE_IP}\nroute add {self._services} via {NODE_IP}\n",
         )
         await run("ip", "netns", "exec", NODE, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
 
@@ -50,17 +53,19 @@ class NodeNetwork:
         name = f"skiff-{ipaddress.IPv4Address(ip).packed.hex()}"
         link = f"v{ipaddress.IPv4Address(ip).packed.hex()}"
         await run("ip", "netns", "add", name)
-        await run("ip", "-n", NODE, "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", name)
         await run(
-            "ip", "-n", NODE, "-batch", "-", feed=f"link set {link} up\nroute add {ip}/32 dev {link}\n"
+            "ip", "-n", NODE, "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", name
         )
+        await run("ip", "-n", NODE, "-batch", "-", feed=f"link set {link} up\nroute add {ip}/32 dev {link}\n")
         await run(
             "ip", "-n", name, "-batch", "-",
             feed=f"link set lo up\naddr add {ip}/32 dev eth0\nlink set eth0 up\n"
             f"route add {GATEWAY} dev eth0 scope link\nroute add default via {GATEWAY} dev eth0\n",
         )  # fmt: skip
         # As containerd does: any user of a pod may listen on port 80.
-        await run("ip", "netns", "exec", name, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start")
+        await run(
+            "ip", "netns", "exec", name, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start"
+        )
         return name, ip
 
     async def remove_pod(self, name: str, ip: str) -> None:

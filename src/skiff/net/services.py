@@ -26,7 +26,11 @@ def ready_endpoints(slices: Iterable[dict[str, Any]], port_name: str) -> tuple[t
     for piece in slices:
         if piece.get("addressType") != "IPv4":
             continue
-        ports = [p["port"] for p in piece.get("ports") or [] if (p.get("name") or "") == port_name and p.get("port")]
+        ports = [
+            p["port"]
+            for p in piece.get("ports") or []
+            if (p.get("name") or "") == port_name and p.get("port")
+        ]
         for endpoint in piece.get("endpoints") or []:
             if (endpoint.get("conditions") or {}).get("ready", True) is not False:
                 found |= {(ip, port) for ip in endpoint.get("addresses") or [] for port in ports}
@@ -40,7 +44,9 @@ def fronts(service: dict[str, Any], slices: list[dict[str, Any]]) -> list[Front]
     if vip in ("", "None") or spec.get("type") == "ExternalName":
         return []
     ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
-    vips = tuple(dict.fromkeys([vip, *(i["ip"] for i in ingress if i.get("ip")), *(spec.get("externalIPs") or [])]))
+    vips = tuple(
+        dict.fromkeys([vip, *(i["ip"] for i in ingress if i.get("ip")), *(spec.get("externalIPs") or [])])
+    )
     return [
         Front(
             vips, (port.get("protocol") or "TCP").lower(), port["port"], port.get("nodePort") or 0,
@@ -86,8 +92,7 @@ def ruleset(offered: Iterable[Front]) -> str:
         _named("set empty", "ipv4_addr . inet_proto . inet_service", empty),
         f"chain prerouting {{ type nat hook prerouting priority -100;\n{jumps}}}",
         f"chain output {{ type nat hook output priority -100;\n{jumps}}}",
-        f"chain postrouting {{ type nat hook postrouting priority 100;\n"
-        f"meta mark {_HAIRPIN} snat to {NODE_IP}\n}}",
+        f"chain postrouting {{ type nat hook postrouting priority 100;\nmeta mark {_HAIRPIN} snat to {NODE_IP}\n}}",
         f"chain forward {{ type filter hook forward priority 0;\n{refuse}}}",
         f"chain locally {{ type filter hook output priority 0;\n{refuse}}}",
         "}", "",

@@ -11,7 +11,10 @@ from typing import Any, NamedTuple
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: What containers of Docker may do; a non-root user has none of it.
-_DEFAULT = "chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw sys_chroot mknod audit_write setfcap"
+_DEFAULT = (
+    "chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw sys_chroot mknod audit_write"
+    " setfcap"
+)
 
 
 class Mount(NamedTuple):
@@ -39,7 +42,14 @@ class Plan(NamedTuple):
 def needed_paths() -> list[Path]:
     """What the running interpreter needs: its installation, its environment and this checkout's sources."""
     source = Path(__file__).resolve().parents[2]
-    return sorted({Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parent.parent, source})
+    return sorted(
+        {
+            Path(sys.prefix),
+            Path(sys.base_prefix),
+            Path(os.path.realpath(sys.executable)).parent.parent,
+            source,
+        }
+    )
 
 
 def _closed_ancestor(path: Path) -> Path | None:
@@ -52,7 +62,6 @@ def _closed_ancestor(path: Path) -> Path | None:
 def setup_script(plan: Plan) -> str:
     """The shell script which runs as the first process of the container and turns into the program."""
     q = shlex.quote
-    root = plan.scratch / "root"
     lines = [
         f"set -e; P=$PATH; PATH={_PATH}; umask 022",
         f"hostname {q(plan.hostname)}",
@@ -66,20 +75,28 @@ def setup_script(plan: Plan) -> str:
         closed = _closed_ancestor(path)
         if closed and closed not in hidden:
             hidden.add(closed)
-            lines.append(f"mkdir -p {q(f'root{closed}')}; mount -t tmpfs -o mode=755 tmpfs {q(f'root{closed}')}")
+            lines.append(
+                f"mkdir -p {q(f'root{closed}')}; mount -t tmpfs -o mode=755 tmpfs {q(f'root{closed}')}"
+            )
         inside = q(f"root{path}")
-        lines.append(f"mkdir -p {inside}; mount --rbind {q(str(path))} {inside}; mount -o remount,bind,ro {inside}")
+        lines.append(
+            f"mkdir -p {inside}; mount --rbind {q(str(path))} {inside}; mount -o remount,bind,ro {inside}"
+        )
     if plan.applets:
         lines.append("mkdir -p root/skiff/bin; busybox --install -s root/skiff/bin")
     for mount in sorted(plan.mounts, key=lambda m: m.target.count("/")):
         target = q("root" + os.path.normpath("/" + mount.target.lstrip("/")))
-        make = f"mkdir -p {target}" if mount.source.is_dir() else f"mkdir -p $(dirname {target}); touch {target}"
+        make = (
+            f"mkdir -p {target}" if mount.source.is_dir() else f"mkdir -p $(dirname {target}); touch {target}"
+        )
         lines.append(f"{make}; mount --rbind {q(str(mount.source))} {target}")
         if mount.read_only:
             lines.append(f"mount -o remount,bind,ro {target}")
     directory = plan.directory or "/"
     lines.append(f"mkdir -p {q('root' + directory)}")
-    program = " ".join(q(word) for word in [*identity(plan.security), "/usr/bin/env", "-C", directory, *plan.argv])
+    program = " ".join(
+        q(word) for word in [*identity(plan.security), "/usr/bin/env", "-C", directory, *plan.argv]
+    )
     lines.append(f"R=$PWD/root; PATH=$P; exec /usr/sbin/chroot $R {program}")
     return "\n".join(lines)
 

@@ -10,7 +10,7 @@ _VARIABLE = re.compile(r"\$\$|\$\(([^()\s]+)\)")
 _KEYED = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]")
 
 
-class MissingReference(Exception):
+class MissingReferenceError(Exception):
     """A container names a ConfigMap, Secret, key or field which is not there."""
 
 
@@ -23,9 +23,7 @@ class Found(NamedTuple):
 
 def expand(text: str, known: dict[str, str]) -> str:
     """``$(NAME)`` replaced if known, ``$$`` is a dollar sign."""
-    return _VARIABLE.sub(
-        lambda m: "$" if m[0] == "$$" else known.get(m[1], m[0]), text
-    )
+    return _VARIABLE.sub(lambda m: "$" if m[0] == "$$" else known.get(m[1], m[0]), text)
 
 
 def field_value(pod: dict[str, Any], path: str) -> str:
@@ -49,7 +47,8 @@ def _quoted(value: str) -> str:
 
 
 _UNITS = {
-    "": 1.0, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40,
+    "": 1.0, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12,
+    "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40,
 }  # fmt: skip
 
 
@@ -61,7 +60,9 @@ def quantity(text: str) -> float:
     return float(matched[1]) * _UNITS[matched[2]]
 
 
-def resource_value(pod: dict[str, Any], container: dict[str, Any], ref: dict[str, Any], whole: dict[str, str]) -> str:
+def resource_value(
+    pod: dict[str, Any], container: dict[str, Any], ref: dict[str, Any], whole: dict[str, str]
+) -> str:
     """A resourceFieldRef; limits which are not set are the node's."""
     name = ref.get("containerName")
     if name:
@@ -74,13 +75,19 @@ def resource_value(pod: dict[str, Any], container: dict[str, Any], ref: dict[str
     return str(-int(-quantity(str(value)) // divisor))
 
 
-def service_variables(services: dict[tuple[str, str], dict[str, Any]], namespace: str, links: bool) -> dict[str, str]:
+def service_variables(
+    services: dict[tuple[str, str], dict[str, Any]], namespace: str, links: bool
+) -> dict[str, str]:
     """``NAME_SERVICE_HOST`` and ``_PORT`` for the services of the namespace and for ``kubernetes``."""
     said: dict[str, str] = {}
     for (where, name), service in services.items():
         spec = service.get("spec") or {}
         vip = spec.get("clusterIP")
-        if not vip or vip == "None" or not ((links and where == namespace) or (where, name) == ("default", "kubernetes")):
+        if (
+            not vip
+            or vip == "None"
+            or not ((links and where == namespace) or (where, name) == ("default", "kubernetes"))
+        ):
             continue
         prefix = name.upper().replace("-", "_")
         ports = spec.get("ports") or []
@@ -102,16 +109,23 @@ def object_data(obj: dict[str, Any], *, secret: bool) -> dict[str, bytes]:
 
 
 def container_environment(
-    pod: dict[str, Any], container: dict[str, Any], found: Found, before: dict[str, str], whole: dict[str, str]
+    pod: dict[str, Any],
+    container: dict[str, Any],
+    found: Found,
+    before: dict[str, str],
+    whole: dict[str, str],
 ) -> dict[str, str]:
     """The environment: what was before, then envFrom, then env with its expansions."""
     env = dict(before)
     for source in container.get("envFrom") or []:
-        for key, secret, objects in (("configMapRef", False, found.config_maps), ("secretRef", True, found.secrets)):
+        for key, secret, objects in (
+            ("configMapRef", False, found.config_maps),
+            ("secretRef", True, found.secrets),
+        ):
             if ref := source.get(key):
                 obj = _object(objects, ref, "secret" if secret else "configmap")
-                for name, value in (object_data(obj, secret=secret) if obj else {}).items():
-                    env[f"{source.get('prefix', '')}{name}"] = value.decode(errors="replace")
+                for name, raw in (object_data(obj, secret=secret) if obj else {}).items():
+                    env[f"{source.get('prefix', '')}{name}"] = raw.decode(errors="replace")
     for entry in container.get("env") or []:
         value = _value(pod, container, entry, found, env, whole)
         if value is not None:
@@ -122,7 +136,7 @@ def container_environment(
 def _object(objects: dict[str, dict[str, Any]], ref: dict[str, Any], what: str) -> dict[str, Any] | None:
     obj = objects.get(ref.get("name", ""))
     if obj is None and not ref.get("optional"):
-        raise MissingReference(f'{what} "{ref.get("name", "")}" not found')
+        raise MissingReferenceError(f'{what} "{ref.get("name", "")}" not found')
     return obj
 
 
@@ -135,11 +149,14 @@ def _value(
         return field_value(pod, ref["fieldPath"])
     if ref := source.get("resourceFieldRef"):
         return resource_value(pod, container, ref, whole)
-    for key, secret, objects in (("configMapKeyRef", False, found.config_maps), ("secretKeyRef", True, found.secrets)):
+    for key, secret, objects in (
+        ("configMapKeyRef", False, found.config_maps),
+        ("secretKeyRef", True, found.secrets),
+    ):
         if ref := source.get(key):
             obj = _object(objects, ref, "secret" if secret else "configmap")
             data = object_data(obj, secret=secret) if obj else {}
             if ref["key"] not in data and not ref.get("optional"):
-                raise MissingReference(f"couldn't find key {ref['key']} in {ref.get('name', '')}")
+                raise MissingReferenceError(f"couldn't find key {ref['key']} in {ref.get('name', '')}")
             return data[ref["key"]].decode(errors="replace") if ref["key"] in data else None
     return expand(str(entry.get("value") or ""), env)

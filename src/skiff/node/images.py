@@ -22,7 +22,7 @@ class Image(NamedTuple):
 
 def find_image(image: str, home: Path) -> Image | None:
     """The first matching line, the user's own first; None if there is none."""
-    name = image.rsplit("/", 1)[-1].split("@")[0].split(":")[0]
+    name = image.rpartition("/")[2].partition("@")[0].partition(":")[0]
     for line in [*_lines(home / "images.yaml"), *_lines(Path(__file__).parents[1] / "images.yaml")]:
         if not fnmatchcase(image, str(line.get("image", ""))) or name not in line.get("only", [name]):
             continue

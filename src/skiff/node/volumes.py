@@ -8,14 +8,16 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from skiff.node.environment import Found, MissingReference, field_value, object_data, resource_value
+from skiff.node.environment import Found, MissingReferenceError, field_value, object_data, resource_value
 
 #: (audience, seconds) -> token of the pod's service account.
 Token = Callable[[str, int], Awaitable[str]]
 _Files = dict[str, tuple[bytes, int]]
 
 
-async def volume_files(pod: dict[str, Any], volume: dict[str, Any], found: Found, token: Token) -> _Files | None:
+async def volume_files(
+    pod: dict[str, Any], volume: dict[str, Any], found: Found, token: Token
+) -> _Files | None:
     """Relative path -> (content, mode) of a volume made from objects; None for other sorts of volume."""
     sources: list[dict[str, Any]]
     if "projected" in volume:
@@ -35,7 +37,9 @@ async def volume_files(pod: dict[str, Any], volume: dict[str, Any], found: Found
     return files
 
 
-async def _source(pod: dict[str, Any], source: dict[str, Any], found: Found, token: Token, mode: int) -> _Files:
+async def _source(
+    pod: dict[str, Any], source: dict[str, Any], found: Found, token: Token, mode: int
+) -> _Files:
     if ref := source.get("serviceAccountToken"):
         text = await token(ref.get("audience") or "", ref.get("expirationSeconds") or 3600)
         return {ref["path"]: (text.encode(), mode)}
@@ -55,12 +59,14 @@ async def _source(pod: dict[str, Any], source: dict[str, Any], found: Found, tok
         if obj is None:
             if ref.get("optional"):
                 return {}
-            raise MissingReference(f'{key.lower()} "{ref.get("name", "")}" not found')
+            raise MissingReferenceError(f'{key.lower()} "{ref.get("name", "")}" not found')
         data = object_data(obj, secret=secret)
         if not ref.get("items"):
             return {name: (content, mode) for name, content in data.items()}
         return {
-            item["path"]: (data[item["key"]], item.get("mode") or mode) for item in ref["items"] if item["key"] in data
+            item["path"]: (data[item["key"]], item.get("mode") or mode)
+            for item in ref["items"]
+            if item["key"] in data
         }
     return {}
 
@@ -68,7 +74,7 @@ async def _source(pod: dict[str, Any], source: dict[str, Any], found: Found, tok
 def write_files(directory: Path, files: _Files, group: int | None) -> None:
     """Fill or refill the volume: readers see all the old files or all the new ones."""
     current = directory / "..data"
-    old = os.readlink(current) if current.is_symlink() else ""
+    old = str(current.readlink()) if current.is_symlink() else ""
     number = int(old.rpartition("_")[2] or 0) + 1 if old else 1
     fresh = directory / f"..data_{number}"
     directory.mkdir(parents=True, exist_ok=True)

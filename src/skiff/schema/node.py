@@ -28,7 +28,9 @@ class SchemaNode:
     list_type: str = ""  # atomic, set, map
     list_keys: tuple[str, ...] = ()  # x-kubernetes-list-map-keys
     map_type: str = ""  # atomic, granular
-    limits: Mapping[str, Any] = field(default_factory=dict)  # pattern, minimum, maxLength, ... by their OpenAPI names
+    limits: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # pattern, minimum, maxLength, ... by their OpenAPI names
     rules: tuple[Mapping[str, Any], ...] = ()  # x-kubernetes-validations
     combined: Mapping[str, Any] = field(default_factory=dict)  # allOf, anyOf, oneOf, not: raw
     load: Callable[[], Mapping[str, SchemaNode]] | None = None

@@ -1,0 +1,139 @@
+"""Does an object fit its schema? Checks, unknown fields, pruning and defaults, by one walk each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from skiff.schema.node import SchemaNode
+
+#: (reason, message, path), as ``skiff.errors.invalid`` takes them.
+Problem = tuple[str, str, str]
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "object": (dict,), "array": (list,), "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,),
+}  # fmt: skip
+
+
+def validate(obj: Any, node: SchemaNode, path: str = "") -> list[Problem]:
+    """Everything that is wrong: types, required fields, enumerations and limits. Null counts as absent."""
+    return list(_problems(obj, node, path))
+
+
+def _problems(obj: Any, node: SchemaNode, path: str) -> Iterator[Problem]:
+    if obj is None:
+        return
+    if wrong := _type_problem(obj, node, path):
+        yield wrong
+        return
+    if node.enum and obj not in node.enum:
+        said = ", ".join(f'"{it}"' for it in node.enum)
+        yield "FieldValueNotSupported", f'Unsupported value: "{obj}": supported values: {said}', path
+    yield from _limit_problems(obj, node, path)
+    if isinstance(obj, dict):
+        for name in node.required:
+            if obj.get(name) is None:
+                yield "FieldValueRequired", "Required value", _at(path, name)
+        for name, value in obj.items():
+            if child := node.child(name):
+                yield from _problems(value, child, _at(path, name))
+    elif isinstance(obj, list) and node.items:
+        for index, value in enumerate(obj):
+            yield from _problems(value, node.items, f"{path}[{index}]")
+
+
+def _type_problem(obj: Any, node: SchemaNode, path: str) -> Problem | None:
+    if node.int_or_string:
+        fits = isinstance(obj, int | str) and not isinstance(obj, bool)
+        wanted = "integer or string"
+    elif node.format == "quantity":  # clients may write 1 instead of "1"
+        fits, wanted = isinstance(obj, int | float | str) and not isinstance(obj, bool), "quantity"
+    elif node.type not in _TYPES:
+        return None
+    else:
+        fits, wanted = isinstance(obj, _TYPES[node.type]), node.type
+        if isinstance(obj, bool) and node.type in ("integer", "number"):
+            fits = False
+        if isinstance(obj, float) and node.type == "integer":
+            fits = obj.is_integer()
+    if fits:
+        return None
+    return "FieldValueTypeInvalid", f"Invalid value: {type(obj).__name__}: must be of type {wanted}", path
+
+
+def _limit_problems(obj: Any, node: SchemaNode, path: str) -> Iterator[Problem]:
+    limits = node.limits
+    if not limits:
+        return
+    number = obj if isinstance(obj, int | float) and not isinstance(obj, bool) else None
+    size = len(obj) if isinstance(obj, str | list | dict) else None
+    words: dict[type, tuple[str, str]] = {
+        str: ("minLength", "maxLength"),
+        list: ("minItems", "maxItems"),
+        dict: ("minProperties", "maxProperties"),
+    }
+    least, most = words.get(type(obj), ("minimum", "maximum"))
+    measured = number if size is None else size
+    if measured is not None and least in limits and measured < limits[least]:
+        yield "FieldValueInvalid", f"Invalid value: should be at least {limits[least]} ({least})", path
+    if measured is not None and most in limits and measured > limits[most]:
+        yield "FieldValueInvalid", f"Invalid value: should be at most {limits[most]} ({most})", path
+    if isinstance(obj, str) and "pattern" in limits and not re.search(limits["pattern"], obj):
+        yield "FieldValueInvalid", f"Invalid value: \"{obj}\": should match '{limits['pattern']}'", path
+
+
+def unknown_fields(obj: Any, node: SchemaNode, path: str = "") -> list[str]:
+    """Paths of fields the schema does not know, for ``fieldValidation=Strict``."""
+    if isinstance(obj, list):
+        if not node.items:
+            return []
+        return [it for i, value in enumerate(obj) for it in unknown_fields(value, node.items, f"{path}[{i}]")]
+    if not isinstance(obj, dict):
+        return []
+    found: list[str] = []
+    for name, value in obj.items():
+        child = node.child(name)
+        if child:
+            found += unknown_fields(value, child, _at(path, name))
+        elif not node.preserve_unknown and (node.properties or node.type == "object"):
+            found.append(_at(path, name))
+    return found
+
+
+def prune(obj: Any, node: SchemaNode) -> Any:
+    """The object without what the schema does not know. The input is not changed."""
+    if isinstance(obj, list):
+        return [prune(it, node.items) for it in obj] if node.items else obj
+    if not isinstance(obj, dict):
+        return obj
+    strict = not node.preserve_unknown and bool(node.properties or node.type == "object")
+    made: dict[str, Any] = {}
+    for name, value in obj.items():
+        child = node.child(name)
+        if child:
+            made[name] = prune(value, child)
+        elif not strict:
+            made[name] = value
+    return made
+
+
+def apply_defaults(obj: Any, node: SchemaNode) -> Any:
+    """The object with the schema's defaults where a field is absent. The input is not changed."""
+    if isinstance(obj, list):
+        return [apply_defaults(it, node.items) for it in obj] if node.items else obj
+    if not isinstance(obj, dict):
+        return obj
+    made = dict(obj)
+    for name, child in node.properties.items():
+        missing = name not in made or (made[name] is None and not child.nullable)
+        if missing and child.default is not None:
+            made[name] = child.default
+    for name, value in made.items():
+        if child_node := node.child(name):
+            made[name] = apply_defaults(value, child_node)
+    return made
+
+
+def _at(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

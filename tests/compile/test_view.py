@@ -1,0 +1,235 @@
+"""Whole views: real Envoy accepts them, and they say what the mesh's objects mean."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lateen.compile.view import view
+from lateen.envoy.bootstrap import Node, bootstrap
+from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, View
+from lateen.envoy.sealing import describe
+from lateen.incremental import Database
+from lateen.names.keys import ProxyKey
+from lateen.testing.mesh import changed, endpoint_slice, mesh, pod, router, service, sidecar
+
+SIDECAR = ProxyKey("sidecar~10.0.0.1~web-1.default~default.svc.cluster.local")
+ROUTER = ProxyKey("router~10.0.0.9~gateway-1.istio-system~istio-system.svc.cluster.local")
+
+RULES = """
+kind: VirtualService
+apiVersion: networking.istio.io/v1
+metadata: {name: reviews}
+spec:
+  hosts: [reviews]
+  http:
+  - name: canary
+    match:
+    - {headers: {end-user: {exact: jason}}, uri: {prefix: /a}, queryParams: {q: {regex: "x.*"}}}
+    - {withoutHeaders: {x: {exact: "1"}}, method: {exact: GET}, sourceLabels: {app: web}}
+    fault: {delay: {fixedDelay: 1s, percentage: {value: 50}}, abort: {httpStatus: 503, percentage: {value: 0.1}}}
+    rewrite: {uri: /b, authority: other}
+    timeout: 2s
+    retries: {attempts: 3, perTryTimeout: 1s, retryOn: "5xx,503"}
+    mirror: {host: ratings}
+    corsPolicy: {allowOrigins: [{prefix: "https://"}], allowMethods: [GET], maxAge: 1h, allowCredentials: true}
+    headers: {request: {set: {a: b}, add: {c: d}, remove: [e]}, response: {set: {f: g}}}
+    route:
+    - {destination: {host: reviews, subset: v2}, weight: 30, headers: {response: {set: {h: i}}}}
+    - {destination: {host: reviews, subset: v1}, weight: 70}
+  - match: [{uri: {exact: /old}}]
+    redirect: {uri: /new, redirectCode: 302}
+  - match: [{uri: {regex: "/t.*"}}]
+    directResponse: {status: 418, body: {string: tea}}
+  - route: [{destination: {host: reviews, subset: v1}}]
+---
+kind: DestinationRule
+apiVersion: networking.istio.io/v1
+metadata: {name: reviews}
+spec:
+  host: reviews
+  trafficPolicy:
+    loadBalancer: {consistentHash: {httpHeaderName: x-user}}
+    connectionPool: {tcp: {maxConnections: 10, connectTimeout: 1s, tcpKeepalive: {time: 10s}}, http: {maxRequestsPerConnection: 5, http1MaxPendingRequests: 3, idleTimeout: 5s}}
+    outlierDetection: {consecutive5xxErrors: 7, interval: 5m, baseEjectionTime: 15m, maxEjectionPercent: 50, minHealthPercent: 30}
+  subsets:
+  - {name: v1, labels: {version: v1}}
+  - {name: v2, labels: {version: v2}, trafficPolicy: {loadBalancer: {simple: RANDOM}}}
+---
+kind: Gateway
+apiVersion: networking.istio.io/v1
+metadata: {name: shop}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]
+---
+kind: VirtualService
+apiVersion: networking.istio.io/v1
+metadata: {name: shop}
+spec:
+  hosts: ["shop.example.com"]
+  gateways: [shop]
+  http: [{route: [{destination: {host: reviews, port: {number: 9080}}}]}]
+---
+kind: MeshConfig
+accessLogFile: /dev/stdout
+"""
+GATEWAY = """
+apiVersion: v1
+kind: Service
+metadata: {name: gateway, namespace: istio-system}
+spec: {clusterIP: 10.96.0.99, selector: {istio: ingressgateway}, ports: [{name: http2, port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: gateway-1, namespace: istio-system, labels: {istio: ingressgateway}}
+spec: {serviceAccountName: gateway, containers: [{name: istio-proxy, ports: []}]}
+status: {phase: Running, podIP: 10.0.0.9}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: outside}
+spec: {type: ExternalName, externalName: example.com, ports: [{name: http, port: 8000}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db}
+spec: {clusterIP: None, selector: {app: db}, ports: [{name: tcp, port: 5432}]}
+"""
+
+
+def shop(*more: str) -> Database:
+    db = mesh(
+        pod("web-1", "10.0.0.1", "web", ports={"http": 8080}), pod("reviews-1", "10.0.0.2", "reviews", ports={"http": 9080}),
+        pod("reviews-2", "10.0.0.3", "reviews", version="v2", in_mesh=False, ports={"http": 9080}),
+        pod("db-1", "10.0.0.4", "db", ports={"tcp": 5432}),
+        service("web", {"http": 80, "grpc-api": 81, "any": 82, "tcp-x": 83}, "10.96.0.10", target=8080),
+        service("reviews", {"http": 9080}, "10.96.0.11"), service("ratings", {"http": 9080}, "10.96.0.12"),
+        service("auto", {"any": 7000}, "10.96.0.13"), service("bytes", {"tcp": 7001}, "10.96.0.14"),
+        endpoint_slice("reviews", {"http": 9080}, ("reviews-1", "10.0.0.2"), ("reviews-2", "10.0.0.3")),
+        endpoint_slice("db", {"tcp": 5432}, ("db-1", "10.0.0.4")), GATEWAY, RULES, *more,
+    )  # fmt: skip
+    db.apply(
+        [
+            sidecar("web-1", "10.0.0.1", app="web"),
+            router("gateway-1", "10.0.0.9", {"istio": "ingressgateway"}),
+        ]
+    )
+    return db
+
+
+def shown(found: View, type_url: Any, name: str) -> dict[str, Any]:
+    return describe(type_url, found[type_url][name].body)
+
+
+def statically(found: View) -> dict[str, Any]:
+    """A bootstrap that holds everything of a view, so that Envoy may judge it."""
+
+    def all_of(kind: Any) -> list[dict[str, Any]]:
+        return [
+            {k: v for k, v in describe(kind, it.body).items() if k != "@type"} for it in found[kind].values()
+        ]
+
+    made = bootstrap(Node("sidecar~10.0.0.1~a.b~c", "c"))
+    made["static_resources"]["clusters"] += all_of(CLUSTER)
+    listeners = all_of(LISTENER)
+    for number, routes in enumerate(all_of(ROUTE)):
+        manager = {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "x", "route_config": routes, "http_filters": [
+                {"name": it, "typed_config": {"@type": f"type.googleapis.com/envoy.extensions.filters.http.{kind}"}}
+                for it, kind in (("envoy.filters.http.fault", "fault.v3.HTTPFault"), ("envoy.filters.http.cors", "cors.v3.Cors"),
+                                 ("envoy.filters.http.router", "router.v3.Router"))],
+        }  # fmt: skip
+        chain = {
+            "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
+        }
+        address = {"socket_address": {"address": "127.0.0.1", "port_value": 20000 + number}}
+        listeners.append({"name": f"routes-{number}", "address": address, "filter_chains": [chain]})
+    made["static_resources"]["listeners"] += listeners
+    return made
+
+
+@pytest.mark.parametrize("proxy", [SIDECAR, ROUTER])
+def test_envoy_accepts_the_view(proxy: ProxyKey, tmp_path: Path) -> None:
+    found = view(shop(), proxy)
+    text = json.dumps(statically(found)).replace("/etc/istio/proxy/sds", str(tmp_path))
+    (tmp_path / "envoy.json").write_text(text)
+    envoy = Path(sys.executable).parent / "envoy"
+    done = subprocess.run(
+        [envoy, "--mode", "validate", "-c", tmp_path / "envoy.json", "--log-level", "warning"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-1000:]
+
+
+def test_routes_keep_the_order_of_the_rule_and_weights() -> None:
+    routes = shown(view(shop(), SIDECAR), ROUTE, "9080")
+    host = next(
+        it for it in routes["virtual_hosts"] if it["name"] == "reviews.default.svc.cluster.local:9080"
+    )
+    assert "reviews" in host["domains"]
+    assert "10.96.0.11" in host["domains"]
+    assert [it["name"] for it in host["routes"]] == ["canary", "canary.1", "default", "default", "default"]
+    split = host["routes"][0]["route"]["weighted_clusters"]["clusters"]
+    assert [(it["name"].split("|")[2], it["weight"]) for it in split] == [("v2", 30), ("v1", 70)]
+    assert host["routes"][0]["route"]["timeout"] == "2s"
+    assert host["routes"][4]["route"]["cluster"] == "outbound|9080|v1|reviews.default.svc.cluster.local"
+
+
+def test_only_endpoints_of_the_mesh_are_marked_for_mutual_tls() -> None:
+    found = view(shop(), SIDECAR)
+    whole = shown(found, ENDPOINT, "outbound|9080||reviews.default.svc.cluster.local")["endpoints"][0][
+        "lb_endpoints"
+    ]
+    marks = ["envoy.transport_socket_match" in it["metadata"]["filter_metadata"] for it in whole]
+    assert marks == [True, False]
+    subset = shown(found, ENDPOINT, "outbound|9080|v2|reviews.default.svc.cluster.local")
+    addresses = [
+        it["endpoint"]["address"]["socket_address"]["address"]
+        for it in subset["endpoints"][0]["lb_endpoints"]
+    ]
+    assert addresses == ["10.0.0.3"]
+
+
+def test_strict_leaves_no_plain_chain() -> None:
+    strict = "{kind: PeerAuthentication, apiVersion: security.istio.io/v1, metadata: {name: default}, spec: {mtls: {mode: STRICT}}}"
+    for more, plain in ((), True), ((strict,), False):
+        chains = shown(view(shop(*more), SIDECAR), LISTENER, "virtualInbound")["filter_chains"]
+        assert any("plain" in it["name"] for it in chains) is plain
+        assert any("mtls" in it["name"] for it in chains)
+
+
+def test_a_gateway_listens_where_its_service_sends() -> None:
+    found = view(shop(), ROUTER)
+    assert list(found[LISTENER]) == ["0.0.0.0_8080"]
+    host = shown(found, ROUTE, "http.80")["virtual_hosts"][0]
+    assert host["domains"] == ["shop.example.com"]
+    assert host["routes"][0]["route"]["cluster"] == "outbound|9080||reviews.default.svc.cluster.local"
+
+
+def test_scaling_compiles_one_assignment_and_nothing_else() -> None:
+    db = shop()
+    watch = db.watch(view, SIDECAR)
+    before = watch.value
+    due = db.apply(changed(endpoint_slice("reviews", {"http": 9080}, ("reviews-1", "10.0.0.2"))))
+    assert due == [watch]
+    after = watch.value
+    assert after[CLUSTER].keys() == before[CLUSTER].keys()
+    assert after[LISTENER] == before[LISTENER]
+    changes = {name for name in after[ENDPOINT] if after[ENDPOINT][name] != before[ENDPOINT][name]}
+    assert changes == {f"outbound|9080|{it}|reviews.default.svc.cluster.local" for it in ("", "v2")}
+
+
+def test_sidecars_of_one_world_share_every_outbound_resource() -> None:
+    db = shop(pod("other-1", "10.0.1.1", "other", namespace="elsewhere"))
+    db.apply([sidecar("other-1", "10.0.1.1", namespace="elsewhere")])
+    other = view(db, ProxyKey("sidecar~10.0.1.1~other-1.elsewhere~elsewhere.svc.cluster.local"))
+    assert other[ENDPOINT] is view(db, SIDECAR)[ENDPOINT]
+    routes = shown(other, ROUTE, "9080")
+    assert all("reviews" not in it["domains"] for it in routes["virtual_hosts"])

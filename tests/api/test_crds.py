@@ -1,0 +1,66 @@
+"""Kubernetes is told of all of Istio's kinds, in the form it accepts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from lateen.api import crds
+
+BY_KIND = {it["spec"]["names"]["kind"]: it for it in crds.manifests()}
+
+
+def spec_schema(kind: str) -> dict[str, Any]:
+    found: dict[str, Any] = BY_KIND[kind]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"][
+        "spec"
+    ]
+    return found
+
+
+@pytest.mark.parametrize("kind", sorted(BY_KIND))
+def test_each_definition_has_one_stored_version_and_a_name_kubernetes_accepts(kind: str) -> None:
+    it = BY_KIND[kind]
+    names = it["spec"]["names"]
+    assert it["metadata"]["name"] == f"{names['plural']}.{it['spec']['group']}"
+    assert sum(version["storage"] for version in it["spec"]["versions"]) == 1
+    assert all(version["subresources"] == {"status": {}} for version in it["spec"]["versions"])
+    assert names["categories"] == ["istio-io", it["spec"]["group"].replace(".", "-")]
+
+
+def test_all_kinds_of_istio_are_there() -> None:
+    assert len(BY_KIND) == 14
+    assert BY_KIND["VirtualService"]["spec"]["names"]["shortNames"] == ["vs"]
+    assert [it["name"] for it in BY_KIND["VirtualService"]["spec"]["versions"]] == [
+        "v1",
+        "v1beta1",
+        "v1alpha3",
+    ]
+
+
+def structural(schema: dict[str, Any]) -> None:
+    """Kubernetes' rule: a type everywhere (or int-or-string), and no properties beside additionalProperties."""
+    assert schema.get("type") or schema.get("x-kubernetes-int-or-string")
+    assert not ("properties" in schema and "additionalProperties" in schema)
+    for it in [
+        *schema.get("properties", {}).values(),
+        *(schema[k] for k in ("items", "additionalProperties") if k in schema),
+    ]:
+        structural(it)
+
+
+@pytest.mark.parametrize("kind", sorted(BY_KIND))
+def test_schemas_are_structural(kind: str) -> None:
+    for version in BY_KIND[kind]["spec"]["versions"]:
+        structural(version["schema"]["openAPIV3Schema"])
+
+
+def test_types_are_checked_and_unread_fields_survive() -> None:
+    check = jsonschema_rs.validator_for(spec_schema("DestinationRule"))
+    assert check.is_valid(
+        {"host": "a", "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}, "tunnel": {"protocol": "x"}}}
+    )
+    assert not check.is_valid({"host": 1})
+    assert not check.is_valid({"host": "a", "trafficPolicy": {"loadBalancer": {"simple": "BEST"}}})
+    assert not jsonschema_rs.validator_for(spec_schema("ServiceEntry")).is_valid({})

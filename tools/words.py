@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 FORBIDDEN = {"manager", "helper", "helpers", "util", "utils", "common", "impl", "misc"}
+#: Envoy's own words.
+ENVOYS = {"connection_manager"}
 MARKS = re.compile(r"\b(TODO|FIXME|XXX)\b")
 
 
@@ -31,7 +33,7 @@ def breaches_of(path: Path) -> list[str]:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             words = {it.lower() for it in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", node.name)}
-            if words & FORBIDDEN:
+            if words & FORBIDDEN and node.name not in ENVOYS:
                 found.append(f"{path}:{node.lineno}: {node.name}: name the thing, not its shape")
     found += [
         f"{path}:{number}: {line.strip()[:80]}"

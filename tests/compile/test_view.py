@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from lateen.compile.view import view
 from lateen.envoy.bootstrap import Node, bootstrap
@@ -16,6 +18,7 @@ from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, View
 from lateen.envoy.sealing import describe
 from lateen.incremental import Database
 from lateen.names.keys import ProxyKey
+from lateen.pki.certificates import key_pem, pem, self_signed
 from lateen.testing.mesh import changed, endpoint_slice, mesh, pod, router, service, sidecar
 
 SIDECAR = ProxyKey("sidecar~10.0.0.1~web-1.default~default.svc.cluster.local")
@@ -157,6 +160,24 @@ def statically(found: View) -> dict[str, Any]:
 
 @pytest.mark.parametrize("proxy", [SIDECAR, ROUTER])
 def test_envoy_accepts_the_view(proxy: ProxyKey, tmp_path: Path) -> None:
+    issuer = self_signed(
+        ec.generate_private_key(ec.SECP256R1()),
+        "test",
+        serial=1,
+        now=datetime.now(UTC),
+        ttl=timedelta(days=1),
+    )
+    root, key = pem(issuer.certificate).decode(), key_pem(issuer.key).decode()
+    pair = {"certificate_chain": {"inline_string": root}, "private_key": {"inline_string": key}}
+    trusted = {"trusted_ca": {"inline_string": root}}
+    for name, content in (
+        ("default", {"tls_certificate": pair}),
+        ("ROOTCA", {"validation_context": trusted}),
+    ):
+        kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+        (tmp_path / f"{name}.json").write_text(
+            json.dumps({"resources": [{"@type": kind, "name": name, **content}]})
+        )
     found = view(shop(), proxy)
     text = json.dumps(statically(found)).replace("/etc/istio/proxy/sds", str(tmp_path))
     (tmp_path / "envoy.json").write_text(text)

@@ -21,7 +21,7 @@ def _secret(name: str) -> Message:
     return {"name": name, "sds_config": source}
 
 
-def _mesh_common(alpn: Sequence[str], sans: Sequence[tuple[str, str]]) -> Message:
+def _mesh_context(alpn: Sequence[str], sans: Sequence[tuple[str, str]]) -> Message:
     """The workload's certificate, and peers whose URI matches one of ``sans``: (``exact`` or ``prefix``, text)."""
     return {
         "alpn_protocols": alpn,
@@ -43,7 +43,7 @@ def mesh_server(alpn: Sequence[str], trust_domains: Sequence[str]) -> Message:
     return extension(
         wellknown.TLS_SOCKET,
         tls_pb2.DownstreamTlsContext(
-            require_client_certificate={"value": True}, common_tls_context=_mesh_common(alpn, sans)
+            require_client_certificate={"value": True}, common_tls_context=_mesh_context(alpn, sans)
         ),
     )
 
@@ -53,7 +53,7 @@ def mesh_client(sni: str, identities: Sequence[str], alpn: Sequence[str]) -> Mes
     sans = [("exact", it) for it in identities]
     return extension(
         wellknown.TLS_SOCKET,
-        tls_pb2.UpstreamTlsContext(sni=sni, common_tls_context=_mesh_common(alpn, sans)),
+        tls_pb2.UpstreamTlsContext(sni=sni, common_tls_context=_mesh_context(alpn, sans)),
     )
 
 

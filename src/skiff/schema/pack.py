@@ -98,7 +98,7 @@ def _plain(raw: Any) -> Any:
         elif key == "enum" and isinstance(value, list):
             made[key] = [it for it in value if it is not None]
         elif key == "$ref" and isinstance(value, str):
-            made[key] = value.removeprefix("_definitions.json").replace(_REF, "#/components/schemas/")
+            made[key] = value.replace(_REF, "#/components/schemas/")
         elif key != "additionalProperties" or value is not False:
             made[key] = _plain(value)
     return made

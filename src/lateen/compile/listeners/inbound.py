@@ -80,7 +80,7 @@ def _mutual(db: Database, it: Served) -> Iterator[Any]:
         yield _chain(
             it,
             "mtls_http",
-            [_manager(db, it, mutual=True)],
+            [_connections(db, it, mutual=True)],
             _tls(http_words + tcp_words),
             transport_socket=socket,
         )
@@ -90,7 +90,7 @@ def _mutual(db: Database, it: Served) -> Iterator[Any]:
         )
     else:
         yield _chain(
-            it, "mtls_http", [_manager(db, it, mutual=True)], _tls(http_words), transport_socket=socket
+            it, "mtls_http", [_connections(db, it, mutual=True)], _tls(http_words), transport_socket=socket
         )
         yield _chain(it, "mtls_tcp", [_tcp(db, it, mutual=True)], _tls(tcp_words), transport_socket=socket)
 
@@ -98,11 +98,11 @@ def _mutual(db: Database, it: Served) -> Iterator[Any]:
 def _plain(db: Database, it: Served) -> Iterator[Any]:
     raw = {"transport_protocol": "raw_buffer"}
     if it.protocol.is_http:
-        yield _chain(it, "plain_http", [_manager(db, it, mutual=False)], raw)
+        yield _chain(it, "plain_http", [_connections(db, it, mutual=False)], raw)
     else:
         if it.protocol is Protocol.AUTO:
             detected = {**raw, "application_protocols": list(wellknown.HTTP_ALPN)}
-            yield _chain(it, "plain_http", [_manager(db, it, mutual=False)], detected)
+            yield _chain(it, "plain_http", [_connections(db, it, mutual=False)], detected)
         yield _chain(it, "plain_tcp", [_tcp(db, it, mutual=False)], raw)
     # The application's own TLS, which is none of our business.
     yield _chain(it, "plain_tls", [_tcp(db, it, mutual=False)], {"transport_protocol": "tls"})
@@ -122,7 +122,7 @@ def _security(mutual: bool) -> str:
     return "mutual_tls" if mutual else "none"
 
 
-def _manager(db: Database, it: Served, *, mutual: bool) -> Any:
+def _connections(db: Database, it: Served, *, mutual: bool) -> Any:
     route = {
         "name": "default", "match": {"prefix": "/"}, "route": {"cluster": it.cluster, "timeout": duration(0)},
         "decorator": {"operation": f"{it.service.partition('|')[0] or 'inbound'}:{it.port}/*"},

@@ -73,7 +73,7 @@ def shared(db: Database, world: Horizon, port: int) -> Resource:
             protocols.add(one.protocol.is_http2)
     known = protocols.pop() if len(protocols) == 1 else None
     # A service that declares HTTP may be spoken to by HTTP/2 all the same: only HTTP/2 ports are certain.
-    manager = _manager(db, naming.route(port), known or None)
+    manager = _connections(db, naming.route(port), known or None)
     name = naming.listener("0.0.0.0", port)
     chain = listeners.chain(name, [manager], _http_match())
     return seal(name, _detecting(db, name, "0.0.0.0", port, chain, _unknown(db)))
@@ -111,7 +111,7 @@ def _listener(db: Database, world: Horizon, service: Service, port: Port, addres
         return listeners.listener(
             name, address, number, [bytes_], bind_to_port=False, traffic_direction="OUTBOUND"
         )
-    manager = _manager(db, naming.virtual_host(service.key.hostname, port.number), None)
+    manager = _connections(db, naming.virtual_host(service.key.hostname, port.number), None)
     return _detecting(
         db, name, address, number, listeners.chain(f"{name}_http", [manager], _http_match()), bytes_
     )
@@ -130,7 +130,7 @@ def _http_match() -> dict[str, Any]:
     return {"transport_protocol": "raw_buffer", "application_protocols": list(wellknown.HTTP_ALPN)}
 
 
-def _manager(db: Database, route: str, http2: bool | None) -> Any:
+def _connections(db: Database, route: str, http2: bool | None) -> Any:
     return http.connection_manager(
         f"outbound_{route}", http.default_filters(http2), rds=http.rds(route),
         access_log=logs.client(db, http=True),

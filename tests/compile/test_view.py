@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from lateen.compile.view import view
@@ -18,7 +19,7 @@ from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, View
 from lateen.envoy.sealing import describe
 from lateen.incremental import Database
 from lateen.names.keys import ProxyKey
-from lateen.pki.certificates import key_pem, pem, self_signed
+from lateen.pki.certificates import key_pem, leaf, pem, self_signed
 from lateen.testing.mesh import changed, endpoint_slice, mesh, pod, router, service, sidecar
 
 SIDECAR = ProxyKey("sidecar~10.0.0.1~web-1.default~default.svc.cluster.local")
@@ -167,8 +168,14 @@ def test_envoy_accepts_the_view(proxy: ProxyKey, tmp_path: Path) -> None:
         now=datetime.now(UTC),
         ttl=timedelta(days=1),
     )
-    root, key = pem(issuer.certificate).decode(), key_pem(issuer.key).decode()
-    pair = {"certificate_chain": {"inline_string": root}, "private_key": {"inline_string": key}}
+    key = ec.generate_private_key(ec.SECP256R1())
+    uri = x509.UniformResourceIdentifier("spiffe://cluster.local/ns/default/sa/web")
+    own = leaf(issuer, key.public_key(), [uri], serial=2, now=datetime.now(UTC), ttl=timedelta(hours=1))
+    root = pem(issuer.certificate).decode()
+    pair = {
+        "certificate_chain": {"inline_string": pem(own).decode()},
+        "private_key": {"inline_string": key_pem(key).decode()},
+    }
     trusted = {"trusted_ca": {"inline_string": root}}
     for name, content in (
         ("default", {"tls_certificate": pair}),

@@ -159,7 +159,7 @@ def statically(found: View) -> dict[str, Any]:
     return made
 
 
-@pytest.mark.parametrize("proxy", [ROUTER])
+@pytest.mark.parametrize("proxy", [SIDECAR, ROUTER])
 def test_envoy_accepts_the_view(proxy: ProxyKey, tmp_path: Path) -> None:
     issuer = self_signed(
         ec.generate_private_key(ec.SECP256R1()),

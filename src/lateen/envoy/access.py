@@ -22,7 +22,7 @@ def _tags(kind: str, client: bool, service: str) -> list[dict[str, str]]:
     peer = ("%UPSTREAM_METADATA(mesh:packed)%", "%UPSTREAM_PEER_URI_SAN%")
     if not client:
         peer = ("%DOWNSTREAM_PEER_SUBJECT%", "%DOWNSTREAM_PEER_URI_SAN%")
-    values = (kind, *peer, service, "%RESPONSE_FLAGS%", "%RESPONSE_CODE%")
+    values = (kind, *peer, service or "||", "%RESPONSE_FLAGS%", "%RESPONSE_CODE%")
     return [{"name": tag, "value_format": it} for tag, it in zip(metrics.TAGS, values, strict=True)]
 
 

@@ -117,7 +117,7 @@ def _xds_cluster(discovery: Discovery) -> Json:
     }
     http2 = {"connection_keepalive": {"interval": "30s", "timeout": "10s"}}
     return {
-        "name": wellknown.XDS_CLUSTER, "type": "STRICT_DNS", "dns_refresh_rate": "30s", "respect_dns_ttl": True,
+        "name": wellknown.XDS_CLUSTER, "type": "STRICT_DNS",
         "dns_lookup_family": "V4_ONLY", "connect_timeout": "1s", "lb_policy": "RANDOM",
         "load_assignment": _assignment(wellknown.XDS_CLUSTER, discovery.host, discovery.port),
         "transport_socket": {"name": wellknown.TLS_SOCKET, "typed_config": tls},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import struct
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -63,7 +63,7 @@ class KubeClient:
         return cls(load(kubeconfig, context))
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(ssl=self.connection.tls or False, limit=20)
+        connector = aiohttp.TCPConnector(ssl=self.connection.tls or False, limit=100)
         self._session = aiohttp.ClientSession(connector=connector)
         return self
 
@@ -97,6 +97,32 @@ class KubeClient:
             if not following:
                 return found
             query = {**query, "continue": following}
+
+    @staticmethod
+    def collection(api_version: str, plural: str, namespace: str = "") -> str:
+        """The URL path of all objects of a kind."""
+        root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+        return f"{root}/namespaces/{namespace}/{plural}" if namespace else f"{root}/{plural}"
+
+    async def read(self, path: str, query: Mapping[str, str]) -> Object:
+        """GET with a query; KubeError when it is refused."""
+        return await self._request("GET", path, query=query, repeat=False)
+
+    async def lines(self, path: str, query: Mapping[str, str]) -> AsyncIterator[bytes]:
+        """The lines of a streaming answer until the server ends it; silence of two minutes ends it too."""
+        assert self._session, "use the client as a context manager"
+        timeout = aiohttp.ClientTimeout(total=None, connect=TIMEOUT_S, sock_read=120.0)
+        async with self._session.get(
+            self.connection.server + path, params=query, headers=self._headers(), timeout=timeout
+        ) as answer:
+            if answer.status >= 400:
+                raise refusal(answer.status, await answer.read())
+            rest = b""
+            async for chunk in answer.content.iter_any():
+                *whole, rest = (rest + chunk).split(b"\n")
+                for line in whole:
+                    if line.strip():
+                        yield line
 
     async def create(self, obj: Object) -> Object:
         """A new object; KubeError 409 when there is one."""

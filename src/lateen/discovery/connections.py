@@ -1,0 +1,146 @@
+"""Who is connected? One connection is one proxy's stream: its machine, what is waiting to be sent, and how it stands."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import structlog
+
+from lateen.envoy import codec
+from lateen.envoy.codec import Asked
+from lateen.envoy.resource import CLUSTER, ENDPOINT, EXTENSION_CONFIG, LISTENER, ROUTE, SECRET, TypeUrl, View
+from lateen.observe import metrics
+from lateen.registry.facts import Proxy
+from lateen.xds import sotw, stream
+from lateen.xds.stream import Standing
+
+_log = structlog.get_logger("lateen.discovery")
+
+#: How ``/debug/syncz`` calls the types, and how Istio's metrics do.
+TYPES: dict[TypeUrl, tuple[str, str]] = {
+    CLUSTER: ("cluster", "cds"), LISTENER: ("listener", "lds"), ENDPOINT: ("endpoint", "eds"), ROUTE: ("route", "rds"),
+    EXTENSION_CONFIG: ("extensionconfig", "ecds"), SECRET: ("secret", "sds"),
+}  # fmt: skip
+
+
+class Machine(Protocol):
+    """Either protocol, with bytes at its edge."""
+
+    def receive(self, asked: Asked) -> Iterator[tuple[TypeUrl, bytes]]: ...
+    def offer(self, view: View) -> Iterator[tuple[TypeUrl, bytes]]: ...
+    def standings(self) -> dict[TypeUrl, Standing]: ...
+
+
+class Delta:
+    """The incremental protocol."""
+
+    def __init__(self) -> None:
+        self._machine = stream.DeltaStream()
+
+    def receive(self, asked: Asked) -> Iterator[tuple[TypeUrl, bytes]]:
+        request = stream.Request(
+            asked.type_url,
+            asked.subscribe,
+            asked.unsubscribe,
+            asked.initial_versions,
+            asked.nonce,
+            asked.error,
+        )
+        return map(self._bytes, self._machine.receive(request))
+
+    def offer(self, view: View) -> Iterator[tuple[TypeUrl, bytes]]:
+        return map(self._bytes, self._machine.offer(view))
+
+    def standings(self) -> dict[TypeUrl, Standing]:
+        return dict(self._machine.standings())
+
+    @staticmethod
+    def _bytes(it: stream.Response) -> tuple[TypeUrl, bytes]:
+        return it.type_url, codec.delta_response(it.type_url, it.nonce, it.resources, it.removed)
+
+
+class State:
+    """The state-of-the-world protocol."""
+
+    def __init__(self) -> None:
+        self._machine = sotw.StateStream()
+
+    def receive(self, asked: Asked) -> Iterator[tuple[TypeUrl, bytes]]:
+        request = sotw.Request(asked.type_url, asked.names, asked.nonce, asked.error)
+        return map(self._bytes, self._machine.receive(request))
+
+    def offer(self, view: View) -> Iterator[tuple[TypeUrl, bytes]]:
+        return map(self._bytes, self._machine.offer(view))
+
+    def standings(self) -> dict[TypeUrl, Standing]:
+        return dict(self._machine.standings())
+
+    @staticmethod
+    def _bytes(it: sotw.Response) -> tuple[TypeUrl, bytes]:
+        return it.type_url, codec.state_response(it.type_url, it.version, it.nonce, it.resources)
+
+
+class Connection:
+    """One stream of one proxy. The machines have one answer per type under way, so the outbox is short by itself."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.proxy: Proxy | None = None
+        self.outbox: asyncio.Queue[bytes] = asyncio.Queue()
+        self.since = time.time()
+        self._moments: dict[TypeUrl, float] = {}
+
+    def offer(self, found: View) -> None:
+        """The mesh changed."""
+        self._send(self.machine.offer(found))
+
+    def heard(self, asked: Asked) -> None:
+        """The proxy spoke."""
+        if asked.error:
+            metrics.REJECTS.labels(_metric(asked.type_url)).inc()
+            _log.warning(
+                "a proxy refused what it was sent",
+                proxy=self.name,
+                type=asked.type_url,
+                reason=asked.error[:1000],
+            )
+        if asked.nonce:
+            self._moments[asked.type_url] = time.time()
+        self._send(self.machine.receive(asked))
+
+    def _send(self, answers: Iterator[tuple[TypeUrl, bytes]]) -> None:
+        for type_url, raw in answers:
+            metrics.PUSHES.labels(_metric(type_url)).inc()
+            metrics.SIZE.labels(_metric(type_url)).observe(len(raw))
+            self._moments[type_url] = time.time()
+            self.outbox.put_nowait(raw)
+
+    @property
+    def name(self) -> str:
+        """``pod.namespace``."""
+        return f"{self.proxy.pod}.{self.proxy.namespace}" if self.proxy else "?"
+
+    def standing(self, now: float) -> dict[str, Any]:
+        """The entry of ``/debug/syncz``."""
+        it = self.proxy
+        assert it is not None
+        found: dict[str, Any] = {
+            "proxy": self.name, "cluster_id": it.cluster, "proxy_version": it.version, "istio_version": it.version,
+            "proxy_type": it.kind, "envoy_version": it.metadata.get("ENVOY_VERSION", ""),
+        }  # fmt: skip
+        standings = self.machine.standings()
+        for type_url, (named, _) in TYPES.items():
+            if (stands := standings.get(type_url)) is None:
+                continue
+            found[f"{named}_status"] = "ERROR" if stands.error else "SYNCED" if stands.synced else "STALE"
+            found[f"{named}_age_s"] = round(now - self._moments.get(type_url, self.since), 1)
+            if stands.error:
+                found[f"{named}_error"] = stands.error
+        return found
+
+
+def _metric(type_url: TypeUrl) -> str:
+    return TYPES.get(type_url, ("", "other"))[1]

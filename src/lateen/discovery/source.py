@@ -92,11 +92,9 @@ class Source:
         """Follow until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for (api_version, plural), table in self._tables.items():
-                on_list, on_event = table.on_list, table.on_event
-                if plural == "namespaces":
-                    on_list, on_event = self._namespaces_listed(table), self._namespace_changed(table)
+                ears = self._ears(plural, table)
                 tasks.create_task(
-                    follow(self._client, api_version, plural, on_list=on_list, on_event=on_event)
+                    follow(self._client, api_version, plural, on_list=ears[0], on_event=ears[1])
                 )
             tasks.create_task(
                 follow(

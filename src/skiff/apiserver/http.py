@@ -1,36 +1,53 @@
-"""How is the API spoken over HTTP? Paths, negotiation, and answers; what happens to objects is the registry's matter."""
+"""How is the API spoken over HTTP? Paths, who may, discovery; objects and their subresources have files of their own."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import dataclass, field
 
 import msgspec
-import yaml
 from aiohttp import web
 
-from skiff.apiserver import discovery, selectors, tables
+from skiff.api import Node
+from skiff.apiserver import access as access_rules
+from skiff.apiserver import context, discovery, objects, openapi, subresources
+from skiff.apiserver.access import Access, User
+from skiff.apiserver.bodies import WARNINGS
 from skiff.apiserver.registry import Registry
-from skiff.apiserver.watching import watch
 from skiff.errors import ApiError
-from skiff.kinds import Kind
-from skiff.patch import json_patch, merge_patch, strategic_merge_patch
-from skiff.schema.node import ANYTHING
+from skiff.kinds import REVIEWS, Kind
 
 MAX_BODY = 3 * 1024 * 1024  # as etcd and the API server limit objects
+_OPEN = {"/healthz", "/livez", "/readyz", "/version"}
 
-REGISTRY = web.AppKey("registry", Registry)
+
+@dataclass(slots=True)
+class Server:
+    """What requests are answered from. Without ``access`` everybody may do everything: for tests of the rest."""
+
+    registry: Registry
+    access: Access | None = None
+    node: Node | None = None
+    documents: dict[str, bytes] = field(default_factory=dict)  # OpenAPI by path, made when first asked for
 
 
-def application(registry: Registry) -> web.Application:
+SERVER = web.AppKey("server", Server)
+_USER = web.RequestKey("user", object)
+
+
+def application(
+    registry: Registry, *, access: Access | None = None, node: Node | None = None
+) -> web.Application:
     """The API as an aiohttp application."""
-    app = web.Application(middlewares=[_as_status], client_max_size=MAX_BODY)
-    app[REGISTRY] = registry
+    app = web.Application(middlewares=[_as_status, _with_user], client_max_size=MAX_BODY)
+    app[SERVER] = Server(registry, access, node)
     for path in ("/healthz", "/livez", "/readyz"):
         app.router.add_get(path, _ok)
+        app.router.add_get(path + "/{check:.*}", _ok)
     app.router.add_get("/version", _version)
     app.router.add_get("/version/", _version)
+    app.router.add_get("/openapi/v3", _openapi_index)
+    app.router.add_get("/openapi/v3/{place:.+}", _openapi)
     for root in ("/api", "/apis"):
         app.router.add_get(root, _groups)
         app.router.add_get(root + "/", _groups)
@@ -43,15 +60,39 @@ async def _as_status(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     try:
-        return await handler(request)
+        response = await handler(request)
     except ApiError as refused:
-        return web.json_response(refused.status(), status=refused.code)
+        response = web.json_response(refused.status(), status=refused.code)
     except web.HTTPRequestEntityTooLarge:
         said = ApiError(413, "RequestEntityTooLarge", f"an object has at most {MAX_BODY} bytes")
-        return web.json_response(said.status(), status=413)
+        response = web.json_response(said.status(), status=413)
     except web.HTTPNotFound:
         said = ApiError(404, "NotFound", "the server could not find the requested resource")
-        return web.json_response(said.status(), status=404)
+        response = web.json_response(said.status(), status=404)
+    warned = [*request.get(WARNINGS, []), *context.WARNINGS.get()]
+    if warned and not response.prepared:
+        for it in dict.fromkeys(warned):
+            escaped = it.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+            response.headers.add("Warning", f'299 - "{escaped}"')
+    return response
+
+
+@web.middleware
+async def _with_user(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    access = request.app[SERVER].access
+    context.WARNINGS.set([])
+    context.DRY_RUN.set(request.query.get("dryRun") == "All")
+    if access is None:
+        return await handler(request)
+    user = access.who(request)
+    request[_USER] = user
+    context.USER.set(user)
+    if request.match_info.route.resource and "rest" not in request.match_info and request.path not in _OPEN:
+        verb = access_rules.verb_of(request, "-")
+        access_rules.require(access, user, verb, None, "", "", "", request.path)
+    return await handler(request)
 
 
 async def _ok(_: web.Request) -> web.Response:
@@ -62,12 +103,33 @@ async def _version(_: web.Request) -> web.Response:
     return web.json_response(discovery.VERSION)
 
 
+async def _openapi_index(request: web.Request) -> web.Response:
+    return web.json_response(openapi.index(request.app[SERVER].registry.kinds.values()))
+
+
+async def _openapi(request: web.Request) -> web.Response:
+    server, place = request.app[SERVER], request.match_info["place"]
+    served = [
+        it for it in server.registry.kinds.values()
+        if place == (f"apis/{it.group}/{it.version}" if it.group else f"api/{it.version}")
+    ]  # fmt: skip
+    if not served or server.registry.schemas is None:
+        raise ApiError(404, "NotFound", "the server could not find the requested resource")
+    if any(it.custom for it in served):  # may change with its definition
+        return _json(openapi.document(server.registry.schemas, served))
+    if place not in server.documents:
+        server.documents[place] = openapi.document(server.registry.schemas, served)
+    return _json(server.documents[place])
+
+
+def _json(encoded: bytes) -> web.Response:
+    return web.Response(body=encoded, content_type="application/json")
+
+
 async def _groups(request: web.Request) -> web.Response:
-    kinds, core = request.app[REGISTRY].kinds.values(), request.path.rstrip("/") == "/api"
-    if (
-        "as=APIGroupDiscoveryList" in request.headers.get("Accept", "")
-        and "v=v2" in request.headers["Accept"]
-    ):
+    kinds, core = request.app[SERVER].registry.kinds.values(), request.path.rstrip("/") == "/api"
+    accept = request.headers.get("Accept", "")
+    if "as=APIGroupDiscoveryList" in accept and "v=v2" in accept:
         body = msgspec.json.encode(discovery.aggregated(kinds, core=core))
         return web.Response(body=body, headers={"Content-Type": discovery.AGGREGATED})
     if core:
@@ -85,7 +147,7 @@ async def _resource(request: web.Request) -> web.StreamResponse:
         if request.match_info["root"] == "api"
         else (parts[0], (parts[1:] or [""])[0], parts[2:])
     )
-    registry = request.app[REGISTRY]
+    registry = request.app[SERVER].registry
     served = [it for it in registry.kinds.values() if it.group == group and version in (it.version, "")]
     if not served:
         raise ApiError(404, "NotFound", "the server could not find the requested resource")
@@ -97,8 +159,7 @@ async def _resource(request: web.Request) -> web.StreamResponse:
     if (
         rest[0] == "namespaces"
         and len(rest) > 2
-        and (group, rest[2]) != ("", "finalize")
-        and rest[2] != "status"
+        and (group, rest[2]) not in (("", "finalize"), ("", "status"))
     ):
         namespace, rest = rest[1], rest[2:]
     kind = registry.kinds.get((group, version, rest[0]))
@@ -107,138 +168,23 @@ async def _resource(request: web.Request) -> web.StreamResponse:
     name, sub = (rest[1] if len(rest) > 1 else ""), (rest[2] if len(rest) > 2 else "")
     if sub and sub not in kind.subresources:
         raise ApiError(404, "NotFound", "the server could not find the requested resource")
-    return await (_one(request, kind, namespace, name, sub) if name else _many(request, kind, namespace))
+    return await _served(request, kind, namespace, name, sub)
 
 
-async def _many(request: web.Request, kind: Kind, namespace: str) -> web.StreamResponse:
-    registry, dry = request.app[REGISTRY], request.query.get("dryRun") == "All"
-    match request.method:
-        case "GET" if truth(request, "watch"):
-            return await watch(request, registry, kind, namespace)
-        case "GET":
-            return _listed(request, registry, kind, namespace)
-        case "POST":
-            made = await registry.create(kind, namespace, await _body(request), dry_run=dry)
-            return _answer(request, kind, made, 201)
-        case "DELETE":
-            chosen = selected(request, registry.store.all(kind.storage, namespace))
-            for it in chosen:
-                await registry.delete(
-                    kind, it["metadata"].get("namespace", ""), it["metadata"]["name"], dry_run=dry
-                )
-            return web.json_response(_list_of(kind, registry, chosen))
-    raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
-
-
-def _listed(request: web.Request, registry: Registry, kind: Kind, namespace: str) -> web.Response:
-    found = selected(request, registry.store.all(kind.storage, namespace))
-    if as_table(request):
-        body = tables.table(kind, found, include=request.query.get("includeObject", "Metadata"))
-        body["metadata"] = {"resourceVersion": str(registry.store.revision)}
-        return web.Response(body=msgspec.json.encode(body), content_type="application/json")
-    return web.Response(
-        body=msgspec.json.encode(_list_of(kind, registry, found)), content_type="application/json"
-    )
-
-
-def _list_of(kind: Kind, registry: Registry, found: list[Any]) -> dict[str, Any]:
-    metadata = {"resourceVersion": str(registry.store.revision)}
-    return {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": found}
-
-
-async def _one(request: web.Request, kind: Kind, namespace: str, name: str, sub: str) -> web.StreamResponse:
-    registry, dry = request.app[REGISTRY], request.query.get("dryRun") == "All"
-    match request.method:
-        case "GET":
-            return _answer(request, kind, registry.get(kind, namespace, name), 200)
-        case "PUT":
-            made = await registry.update(
-                kind, namespace, name, await _body(request), subresource=sub, dry_run=dry
-            )
-            return _answer(request, kind, made, 200)
-        case "PATCH":
-            return _answer(
-                request, kind, await _patched(request, registry, kind, namespace, name, sub, dry=dry), 200
-            )
-        case "DELETE":
-            options = await _body(request) if request.can_read_body else {}
-            gone = await registry.delete(
-                kind, namespace, name, uid=(options.get("preconditions") or {}).get("uid", ""),
-                propagation=request.query.get("propagationPolicy") or options.get("propagationPolicy") or "Background",
-                grace_seconds=_grace(request, options), dry_run=dry or options.get("dryRun") == ["All"],
-            )  # fmt: skip
-            return _answer(request, kind, gone, 200)
-    raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
-
-
-def _grace(request: web.Request, options: dict[str, Any]) -> int | None:
-    given = request.query.get("gracePeriodSeconds", options.get("gracePeriodSeconds"))
-    return None if given is None else int(given)
-
-
-async def _patched(
-    request: web.Request, registry: Registry, kind: Kind, namespace: str, name: str, sub: str, *, dry: bool
-) -> Any:
-    patch = await _body(request)
-    for _ in range(
-        5
-    ):  # another writer may be quicker; a patch without resourceVersion means the newest state
-        old = registry.get(kind, namespace, name)
-        match request.content_type:
-            case "application/json-patch+json":
-                made = json_patch(old, patch)
-            case "application/merge-patch+json":
-                made = merge_patch(old, patch)
-            case "application/strategic-merge-patch+json" if not kind.custom:
-                made = strategic_merge_patch(old, patch, ANYTHING)
-            case other:
-                raise ApiError(
-                    415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {other}"
-                )
-        try:
-            return await registry.update(kind, namespace, name, made, subresource=sub, dry_run=dry)
-        except ApiError as refused:
-            if refused.code != 409 or "resourceVersion" in (
-                patch.get("metadata") or {} if isinstance(patch, dict) else {}
-            ):
-                raise
-            await asyncio.sleep(0)
-    raise ApiError(
-        409, "Conflict", f"{kind.resource} {name} changes faster than it can be patched: try again"
-    )
-
-
-async def _body(request: web.Request) -> Any:
-    raw = await request.read()
-    try:
-        if request.content_type == "application/yaml":
-            return yaml.safe_load(raw)
-        return msgspec.json.decode(raw) if raw else {}
-    except (msgspec.DecodeError, yaml.YAMLError, UnicodeDecodeError) as wrong:
-        raise ApiError(400, "BadRequest", f"the object provided is unrecognized: {wrong}") from wrong
-
-
-def _answer(request: web.Request, kind: Kind, obj: Any, status: int) -> web.Response:
-    body = (
-        tables.table(kind, [obj], include=request.query.get("includeObject", "Metadata"))
-        if as_table(request) and request.method == "GET"
-        else obj
-    )
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json", status=status)
-
-
-def selected(request: web.Request, objects: list[Any]) -> list[Any]:
-    """Those that pass the selectors of a request."""
-    by_labels = selectors.by_labels(request.query.get("labelSelector", ""))
-    by_fields = selectors.by_fields(request.query.get("fieldSelector", ""))
-    return [it for it in objects if by_labels(it) and by_fields(it)]
-
-
-def as_table(request: web.Request) -> bool:
-    """Whether kubectl asks for rows."""
-    return "as=Table" in request.headers.get("Accept", "")
-
-
-def truth(request: web.Request, name: str) -> bool:
-    """A boolean as Go reads it."""
-    return request.query.get(name, "").lower() in ("1", "t", "true")
+async def _served(
+    request: web.Request, kind: Kind, namespace: str, name: str, sub: str
+) -> web.StreamResponse:
+    server = request.app[SERVER]
+    if server.access:
+        user: User = request[_USER]  # type: ignore[assignment]  # put there by _with_user
+        verb = access_rules.verb_of(request, name)
+        access_rules.require(server.access, user, verb, kind, namespace, name, sub, request.path)
+        if kind in REVIEWS:
+            return await subresources.review(request, server.access, kind, user)
+    if sub in subresources.STREAMS:
+        return await subresources.stream(request, server.registry, server.node, namespace, name, sub)
+    if sub in subresources.SPECIAL:
+        return await subresources.special(request, server.registry, server.access, kind, namespace, name, sub)
+    if name:
+        return await objects.one(request, server.registry, kind, namespace, name, sub)
+    return await objects.many(request, server.registry, kind, namespace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import uuid
 from collections.abc import Callable
@@ -9,12 +10,20 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from skiff.api import Object
+from skiff.apiserver.allocation import Addresses
+from skiff.apiserver.builtin import with_defaults
 from skiff.errors import ApiError, already_exists, conflict, invalid, not_found
-from skiff.kinds import BUILT_IN, NAMESPACES, PODS, Kind
+from skiff.kinds import BUILT_IN, NAMESPACES, PODS, SERVICES, Kind
+from skiff.schema.node import ANYTHING, SchemaNode
+from skiff.schema.pack import Schemas
+from skiff.schema.walk import apply_defaults, validate
 from skiff.store.store import Store
 
 #: Letters of generated names: none that look alike, no vowels that would make words.
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_NAME = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
+#: Names of roles are path segments: anything but a slash.
+_NAMES = {"rbac.authorization.k8s.io": r"[^/%]+"}
 
 
 class Admission(Protocol):
@@ -32,10 +41,15 @@ class Registry:
     """All kinds and the one way in which their objects change."""
 
     def __init__(
-        self, store: Store, admission: Admission | None = None, *, clock: Callable[[], datetime] | None = None
-    ) -> None:
+        self, store: Store, admission: Admission | None = None, *, clock: Callable[[], datetime] | None = None,
+        schemas: Schemas | None = None, addresses: Addresses | None = None,
+    ) -> None:  # fmt: skip
         self.store = store
-        self._admission = admission
+        self.admission = admission
+        self.schemas = schemas
+        #: Told of every stored object of a kind, before anybody else hears of it: what CustomResourceDefinitions need.
+        self.stored: dict[Kind, Callable[[Object | None, Object | None], Object | None]] = {}
+        self._addresses = addresses
         self._clock = clock or (lambda: datetime.now(UTC))
         self.kinds: dict[tuple[str, str, str], Kind] = {
             (it.group, it.version, it.plural): it for it in BUILT_IN
@@ -45,6 +59,10 @@ class Registry:
         """The time as Kubernetes writes it."""
         return self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
 
+    def schema(self, kind: Kind) -> SchemaNode:
+        """What objects of this kind may contain."""
+        return self.schemas.for_kind(kind) if self.schemas else ANYTHING
+
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """One object; 404 when it is not there."""
         found = self.store.get(kind.storage, namespace, name)
@@ -52,8 +70,10 @@ class Registry:
             raise not_found(kind.plural, kind.group, name)
         return found
 
-    async def create(self, kind: Kind, namespace: str, obj: Object, *, dry_run: bool = False) -> Object:
-        """Store a new object."""
+    async def create(
+        self, kind: Kind, namespace: str, obj: Object, *, dry_run: bool = False, manager: str = ""
+    ) -> Object:
+        """Store a new object. ``manager`` is who its fields belong to; "" keeps what the object says of that."""
         metadata = self._named(kind, namespace, obj)
         name = metadata["name"]
         self._require_namespace(kind, metadata.get("namespace", ""))
@@ -72,14 +92,97 @@ class Registry:
             }
             made["spec"] = {"finalizers": ["kubernetes"]}
             made["status"] = {"phase": "Active"}
-        if self._admission:
-            made = await self._admission.mutate(kind, "CREATE", "", made, None)
-            await self._admission.validate(kind, "CREATE", "", made, None)
+        elif "status" in kind.subresources:
+            made.pop("status", None)
+        made = self._completed(kind, made, None)
+        if self.admission:
+            made = self._completed(kind, await self.admission.mutate(kind, "CREATE", "", made, None), None)
+        self._checked(kind, made)
+        made = self._owned(kind, None, made, manager, "")
+        if self.admission:
+            await self.admission.validate(kind, "CREATE", "", made, None)
             if self.store.get(
                 kind.storage, metadata.get("namespace", ""), name
             ):  # somebody was quicker meanwhile
                 raise already_exists(kind.plural, kind.group, name)
-        return made if dry_run else self.store.put(kind.storage, made)
+        return made if dry_run else self._put(kind, made, None)
+
+    async def apply(
+        self, kind: Kind, namespace: str, name: str, applied: Object, *, manager: str, force: bool, subresource: str = "",
+        dry_run: bool = False,
+    ) -> tuple[Object, bool]:  # fmt: skip
+        """Server-side apply: (the object, whether it is new). 409 when a field belongs to somebody else."""
+        from skiff.patch.apply import server_side_apply  # ownership of fields: only for those who ask for it
+
+        for _ in range(5):
+            live = self.store.get(kind.storage, namespace, name)
+            metadata = {**(applied.get("metadata") or {}), "name": name}
+            if kind.namespaced:
+                metadata["namespace"] = namespace
+            merged = server_side_apply(
+                live, {**applied, "metadata": metadata}, manager=manager, force=force, schema=self.schema(kind), now=self.now(),
+                subresource=subresource, api_version=kind.api_version,
+            )  # fmt: skip
+            try:
+                if live is None:
+                    return await self.create(kind, namespace, merged, dry_run=dry_run), True
+                made = await self.update(
+                    kind, namespace, name, merged, subresource=subresource, dry_run=dry_run
+                )
+                return made, False
+            except ApiError as refused:
+                if refused.reason not in ("Conflict", "AlreadyExists") or "resourceVersion" in metadata:
+                    raise
+        raise conflict(kind.plural, kind.group, name)
+
+    def _owned(self, kind: Kind, old: Object | None, made: Object, manager: str, subresource: str) -> Object:
+        """With a note in ``managedFields`` of who wrote what; nothing to note for writes from inside the daemon."""
+        if not manager:
+            return made
+        from skiff.patch.apply import track
+
+        return track(
+            old, made, manager=manager, schema=self.schema(kind), now=self.now(), subresource=subresource,
+            api_version=kind.api_version,
+        )  # fmt: skip
+
+    def _completed(self, kind: Kind, obj: Object, old: Object | None) -> Object:
+        """With the defaults of its kind, and a Service's addresses."""
+        made = with_defaults(kind, obj)
+        if self.schemas:
+            made = apply_defaults(made, self.schemas.for_kind(kind))
+        if kind is SERVICES and self._addresses:
+            name, namespace = made["metadata"]["name"], made["metadata"].get("namespace", "")
+            others = [
+                it for it in self.store.all(kind.storage)
+                if (it["metadata"]["name"], it["metadata"]["namespace"]) != (name, namespace)
+            ]  # fmt: skip
+            made = self._addresses.give(made, old, others)
+        return made
+
+    def _checked(self, kind: Kind, obj: Object) -> None:
+        causes = validate(obj, self.schema(kind))
+        if (
+            not re.fullmatch(_NAMES.get(kind.group, _NAME), obj["metadata"]["name"])
+            or len(obj["metadata"]["name"]) > 253
+        ):
+            said = f'Invalid value: "{obj["metadata"]["name"]}": a lowercase RFC 1123 subdomain must consist of lower case '
+            said += (
+                "alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character"
+            )
+            causes = [("FieldValueInvalid", said, "metadata.name"), *causes]
+        if causes:
+            raise invalid(kind.kind, kind.group, obj["metadata"]["name"], causes)
+
+    def _put(self, kind: Kind, obj: Object, old: Object | None) -> Object:
+        if told := self.stored.get(kind):
+            obj = told(obj, old) or obj
+        return self.store.put(kind.storage, obj)
+
+    def _remove(self, kind: Kind, namespace: str, name: str, old: Object) -> Object:
+        if told := self.stored.get(kind):
+            told(None, old)
+        return self.store.remove(kind.storage, namespace, name) or old
 
     async def update(
         self,
@@ -90,6 +193,7 @@ class Registry:
         *,
         subresource: str = "",
         dry_run: bool = False,
+        manager: str = "",
     ) -> Object:
         """Replace an object, or only its status. 409 when the given resourceVersion is not the stored one."""
         old = self.get(kind, namespace, name)
@@ -100,17 +204,22 @@ class Registry:
             why = f"Precondition failed: UID in precondition: {given['uid']}, UID in object meta: {old['metadata']['uid']}"
             raise conflict(kind.plural, kind.group, name, why)
         made = self._replaced(kind, old, obj, subresource)
-        if self._admission:
-            made = await self._admission.mutate(kind, "UPDATE", subresource, made, old)
-            await self._admission.validate(kind, "UPDATE", subresource, made, old)
+        if self.admission:
+            made = self._replaced(
+                kind, old, await self.admission.mutate(kind, "UPDATE", subresource, made, old), subresource
+            )
+        self._checked(kind, made)
+        made = self._owned(kind, old, made, manager, subresource)
+        if self.admission:
+            await self.admission.validate(kind, "UPDATE", subresource, made, old)
             if self.get(kind, namespace, name) is not old:
                 raise conflict(kind.plural, kind.group, name)
         if made == old or dry_run:
             return made  # nothing changed: no new revision, no event
         if made["metadata"].get("deletionTimestamp") and not _finalizers(made) and not _graceful(kind, made):
             self.store.put(kind.storage, made)
-            return self.store.remove(kind.storage, namespace, name) or made
-        return self.store.put(kind.storage, made)
+            return self._remove(kind, namespace, name, made)
+        return self._put(kind, made, old)
 
     def _replaced(self, kind: Kind, old: Object, obj: Object, subresource: str) -> Object:
         kept = {key: old["metadata"][key] for key in ("uid", "creationTimestamp", "resourceVersion", "namespace", "generation",
@@ -126,6 +235,8 @@ class Registry:
             made.pop("status", None)
             if "status" in old:
                 made["status"] = old["status"]
+        made = self._completed(kind, made, old)
+        metadata = made["metadata"]
         if "generation" in old["metadata"] and _spec(made) != _spec(old):
             metadata["generation"] = old["metadata"]["generation"] + 1
         return made
@@ -137,8 +248,8 @@ class Registry:
         if uid and uid != old["metadata"]["uid"]:
             why = f"the UID in the precondition ({uid}) does not match the UID in record ({old['metadata']['uid']})"
             raise conflict(kind.plural, kind.group, name, why)
-        if self._admission:
-            await self._admission.validate(kind, "DELETE", "", None, old)
+        if self.admission:
+            await self.admission.validate(kind, "DELETE", "", None, old)
         if dry_run:
             return old
         metadata = dict(old["metadata"])
@@ -150,7 +261,7 @@ class Registry:
         )
         grace = _grace(kind, old, grace_seconds)
         if not waits and grace == 0:
-            return self.store.remove(kind.storage, namespace, name) or old
+            return self._remove(kind, namespace, name, old)
         if not metadata.get("deletionTimestamp") or grace < metadata.get("deletionGracePeriodSeconds", 0):
             metadata["deletionTimestamp"] = self.now()
             metadata["deletionGracePeriodSeconds"] = grace

@@ -1,0 +1,65 @@
+"""Who asks, and may they? The API server's view of authentication and authorization; ``skiff.auth`` answers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from aiohttp import web
+
+from skiff.api import Object
+from skiff.errors import ApiError
+from skiff.kinds import Kind
+
+
+class User(Protocol):
+    """Who asks."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def groups(self) -> tuple[str, ...]: ...
+    @property
+    def uid(self) -> str: ...
+
+
+class Access(Protocol):
+    """Implemented by ``skiff.auth.access.ClusterAccess``."""
+
+    def who(self, request: web.Request) -> User: ...
+    def allowed(
+        self, user: User, verb: str, kind: Kind | None, namespace: str, name: str, subresource: str, path: str
+    ) -> tuple[bool, str]: ...
+    def review(self, kind: Kind, body: Object, user: User) -> Object: ...
+    def token(self, service_account: Object, body: Object) -> Object: ...
+
+
+_METHODS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+def verb_of(request: web.Request, name: str) -> str:
+    """Kubernetes' verb of a request."""
+    if request.method in ("GET", "HEAD"):
+        watching = request.query.get("watch", "").lower() in ("1", "t", "true")
+        return "get" if name else "watch" if watching else "list"
+    verb = _METHODS.get(request.method, request.method.lower())
+    return "deletecollection" if verb == "delete" and not name else verb
+
+
+def require(
+    access: Access, user: User, verb: str, kind: Kind | None, namespace: str, name: str, sub: str, path: str
+) -> None:
+    """403 in the words of the real API server."""
+    granted, reason = access.allowed(user, verb, kind, namespace, name, sub, path)
+    if granted:
+        return
+    why = f": {reason}" if reason else ""
+    if kind is None:
+        raise ApiError(403, "Forbidden", f'forbidden: User "{user.name}" cannot {verb} path "{path}"{why}')
+    resource = f"{kind.plural}/{sub}" if sub else kind.plural
+    where = f' in the namespace "{namespace}"' if namespace else " at the cluster scope"
+    raise ApiError(
+        403, "Forbidden",
+        f'{kind.resource}{f" {chr(34)}{name}{chr(34)}" if name else ""} is forbidden: User "{user.name}" cannot {verb} '
+        f'resource "{resource}" in API group "{kind.group}"{where}{why}',
+        {"name": name, "group": kind.group, "kind": kind.plural},
+    )  # fmt: skip

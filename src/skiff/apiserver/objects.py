@@ -1,0 +1,198 @@
+"""How are objects read and written over HTTP? Lists, single objects, and the four kinds of patch."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from skiff.apiserver import selectors, tables
+from skiff.apiserver.bodies import body, checked, object_of
+from skiff.apiserver.registry import Registry
+from skiff.apiserver.watching import watch
+from skiff.errors import ApiError
+from skiff.kinds import Kind
+from skiff.patch import json_patch, merge_patch, strategic_merge_patch
+
+_NOT_ALLOWED = "the server does not allow this method on the requested resource"
+APPLY = "application/apply-patch+yaml"
+
+
+async def many(request: web.Request, registry: Registry, kind: Kind, namespace: str) -> web.StreamResponse:
+    """A collection."""
+    dry = request.query.get("dryRun") == "All"
+    match request.method:
+        case "GET" if truth(request, "watch"):
+            return await watch(request, registry, kind, namespace)
+        case "GET":
+            return _listed(request, registry, kind, namespace)
+        case "POST":
+            made = await registry.create(
+                kind, namespace, await object_of(request, kind, registry.schema(kind)), dry_run=dry, manager=manager(request)
+            )  # fmt: skip
+            return answer(request, kind, made, 201)
+        case "DELETE":
+            chosen = selected(request, registry.store.all(kind.storage, namespace))
+            for it in chosen:
+                await registry.delete(
+                    kind, it["metadata"].get("namespace", ""), it["metadata"]["name"], dry_run=dry
+                )
+            return web.json_response(
+                _list_of(kind, chosen, {"resourceVersion": str(registry.store.revision)})
+            )
+    raise ApiError(405, "MethodNotAllowed", _NOT_ALLOWED)
+
+
+def _listed(request: web.Request, registry: Registry, kind: Kind, namespace: str) -> web.Response:
+    found = selected(request, registry.store.all(kind.storage, namespace))
+    found, metadata = _page(request, found, registry.store.revision)
+    if as_table(request):
+        shown = tables.table(kind, found, include=request.query.get("includeObject", "Metadata"))
+        shown["metadata"] = metadata
+    else:
+        shown = _list_of(kind, found, metadata)
+    return web.Response(body=msgspec.json.encode(shown), content_type="application/json")
+
+
+def _page(request: web.Request, found: list[Any], revision: int) -> tuple[list[Any], dict[str, Any]]:
+    """A part of the list and where the next begins. All pages carry the first one's revision: a watch misses nothing."""
+    limit, token = request.query.get("limit", "0"), request.query.get("continue", "")
+    metadata: dict[str, Any] = {"resourceVersion": str(revision)}
+    if token:
+        try:
+            since, *after = msgspec.json.decode(base64.urlsafe_b64decode(token))
+        except (ValueError, msgspec.DecodeError) as wrong:
+            raise ApiError(400, "BadRequest", f"continue key is not valid: {wrong}") from wrong
+        metadata["resourceVersion"] = since
+        found = [it for it in found if _place(it) > after]
+    size = int(limit) if limit.isdigit() else 0
+    if size and len(found) > size:
+        metadata["remainingItemCount"] = len(found) - size
+        found = found[:size]
+        encoded = msgspec.json.encode([metadata["resourceVersion"], *_place(found[-1])])
+        metadata["continue"] = base64.urlsafe_b64encode(encoded).decode()
+    return found, metadata
+
+
+def _place(it: Any) -> list[str]:
+    return [it["metadata"].get("namespace", ""), it["metadata"]["name"]]
+
+
+def _list_of(kind: Kind, found: list[Any], metadata: dict[str, Any]) -> dict[str, Any]:
+    items = [{"apiVersion": kind.api_version, **it} for it in found] if kind.custom else found
+    if kind.custom:
+        items = [{**it, "apiVersion": kind.api_version} for it in found]
+    return {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": items}
+
+
+async def one(
+    request: web.Request, registry: Registry, kind: Kind, namespace: str, name: str, sub: str
+) -> web.StreamResponse:
+    """A single object, or its status."""
+    dry = request.query.get("dryRun") == "All"
+    match request.method:
+        case "GET":
+            return answer(request, kind, registry.get(kind, namespace, name), 200)
+        case "PUT":
+            made = await registry.update(
+                kind, namespace, name, await object_of(request, kind, registry.schema(kind)), subresource=sub, dry_run=dry,
+                manager=manager(request),
+            )  # fmt: skip
+            return answer(request, kind, made, 200)
+        case "PATCH":
+            made, created = await patched(request, registry, kind, namespace, name, sub, dry=dry)
+            return answer(request, kind, made, 201 if created else 200)
+        case "DELETE":
+            options = await body(request) if request.can_read_body else {}
+            gone = await registry.delete(
+                kind, namespace, name, uid=(options.get("preconditions") or {}).get("uid", ""),
+                propagation=request.query.get("propagationPolicy") or options.get("propagationPolicy") or "Background",
+                grace_seconds=_grace(request, options), dry_run=dry or options.get("dryRun") == ["All"],
+            )  # fmt: skip
+            return answer(request, kind, gone, 200)
+    raise ApiError(405, "MethodNotAllowed", _NOT_ALLOWED)
+
+
+def _grace(request: web.Request, options: dict[str, Any]) -> int | None:
+    given = request.query.get("gracePeriodSeconds", options.get("gracePeriodSeconds"))
+    return None if given is None else int(given)
+
+
+async def patched(
+    request: web.Request, registry: Registry, kind: Kind, namespace: str, name: str, sub: str, *, dry: bool
+) -> tuple[Any, bool]:
+    """(the object after the patch, whether it is new)."""
+    patch = await body(request)
+    if request.content_type == APPLY:
+        applied = checked(request, patch, registry.schema(kind))
+        return await registry.apply(
+            kind, namespace, name, applied, manager=manager(request), force=truth(request, "force"), subresource=sub, dry_run=dry
+        )  # fmt: skip
+    bound = isinstance(patch, dict) and "resourceVersion" in (patch.get("metadata") or {})
+    for _ in range(
+        5
+    ):  # another writer may be quicker; a patch without resourceVersion means the newest state
+        old = registry.get(kind, namespace, name)
+        made = checked(
+            request, changed(request.content_type, kind, old, patch, registry), registry.schema(kind)
+        )
+        try:
+            found = await registry.update(
+                kind, namespace, name, made, subresource=sub, dry_run=dry, manager=manager(request)
+            )
+            return found, False
+        except ApiError as refused:
+            if refused.code != 409 or bound:
+                raise
+            await asyncio.sleep(0)
+    raise ApiError(
+        409, "Conflict", f"{kind.resource} {name} changes faster than it can be patched: try again"
+    )
+
+
+def changed(form: str, kind: Kind, old: Any, patch: Any, registry: Registry) -> Any:
+    """The object after a patch of one of the three forms that need nothing else."""
+    match form:
+        case "application/json-patch+json":
+            return json_patch(old, patch)
+        case "application/merge-patch+json":
+            return merge_patch(old, patch)
+        case "application/strategic-merge-patch+json" if not kind.custom:
+            return strategic_merge_patch(old, patch, registry.schema(kind))
+    raise ApiError(415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {form}")
+
+
+def manager(request: web.Request) -> str:
+    """Who the fields of a write belong to: the client's word, else its program's name."""
+    return (
+        request.query.get("fieldManager") or request.headers.get("User-Agent", "").split("/")[0] or "unknown"
+    )
+
+
+def answer(request: web.Request, kind: Kind, obj: Any, status: int) -> web.Response:
+    """One object, or its row."""
+    if as_table(request) and request.method == "GET":
+        obj = tables.table(kind, [obj], include=request.query.get("includeObject", "Metadata"))
+    elif kind.custom and obj.get("kind") == kind.kind:
+        obj = {**obj, "apiVersion": kind.api_version}
+    return web.Response(body=msgspec.json.encode(obj), content_type="application/json", status=status)
+
+
+def selected(request: web.Request, objects: list[Any]) -> list[Any]:
+    """Those that pass the selectors of a request."""
+    by_labels = selectors.by_labels(request.query.get("labelSelector", ""))
+    by_fields = selectors.by_fields(request.query.get("fieldSelector", ""))
+    return [it for it in objects if by_labels(it) and by_fields(it)]
+
+
+def as_table(request: web.Request) -> bool:
+    """Whether kubectl asks for rows."""
+    return "as=Table" in request.headers.get("Accept", "")
+
+
+def truth(request: web.Request, name: str) -> bool:
+    """A boolean as Go reads it."""
+    return request.query.get(name, "").lower() in ("1", "t", "true")

@@ -1,0 +1,130 @@
+"""What else can be asked of an object? Scale, tokens, eviction, binding, reviews; and streams, which the node answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from skiff.api import Node, Object
+from skiff.apiserver.access import Access, User
+from skiff.apiserver.bodies import body
+from skiff.apiserver.objects import answer, changed, manager
+from skiff.apiserver.registry import Registry
+from skiff.errors import ApiError
+from skiff.kinds import PODS, SERVICE_ACCOUNTS, Kind
+
+STREAMS = frozenset({"log", "exec", "attach", "portforward"})
+SPECIAL = frozenset({"scale", "token", "eviction", "binding"})
+
+
+async def review(request: web.Request, access: Access, kind: Kind, user: User) -> web.Response:
+    """A question that is answered and not stored."""
+    if request.method != "POST":
+        raise ApiError(
+            405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
+        )
+    return web.json_response(access.review(kind, await body(request), user), status=201)
+
+
+async def stream(
+    request: web.Request, registry: Registry, node: Node | None, namespace: str, pod: str, sub: str
+) -> web.StreamResponse:
+    """Logs, exec, attach and port-forward of a pod that runs here."""
+    from skiff.streams.serve import route  # SPDY and websockets: only for those who need them
+
+    found = registry.get(PODS, namespace, pod)
+    if node is None or not found.get("spec", {}).get("nodeName"):
+        raise ApiError(400, "BadRequest", f"pod {pod} does not have a host assigned")
+    return await route(
+        request, node, namespace, pod, sub, container_of(found, request.query.get("container", ""))
+    )
+
+
+def container_of(pod: Object, asked: str) -> str:
+    """The container meant: the one named, the default one, or the only one."""
+    spec = pod["spec"]
+    names = [it["name"] for part in ("containers", "initContainers") for it in spec.get(part) or ()]
+    if asked:
+        if asked not in names:
+            raise ApiError(
+                400, "BadRequest", f"container {asked} is not valid for pod {pod['metadata']['name']}"
+            )
+        return asked
+    default = (pod["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container", "")
+    if default in names or len(spec["containers"]) == 1:
+        return str(default if default in names else spec["containers"][0]["name"])
+    listed = " ".join(it["name"] for it in spec["containers"])
+    raise ApiError(
+        400, "BadRequest", f"a container name must be specified for pod {pod['metadata']['name']}, choose one of: [{listed}]"
+    )  # fmt: skip
+
+
+async def special(
+    request: web.Request, registry: Registry, access: Access | None, kind: Kind, namespace: str, name: str, sub: str
+) -> web.Response:  # fmt: skip
+    """Subresources that are another kind."""
+    if sub == "scale":
+        return await _scale(request, registry, kind, namespace, name)
+    if request.method != "POST":
+        raise ApiError(
+            405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
+        )
+    if sub == "token":
+        if access is None:
+            raise ApiError(404, "NotFound", "this server issues no tokens")
+        account = registry.get(SERVICE_ACCOUNTS, namespace, name)
+        return web.json_response(access.token(account, await body(request)), status=201)
+    asked = await body(request)
+    if sub == "eviction":
+        await registry.delete(
+            PODS, namespace, name, grace_seconds=(asked.get("deleteOptions") or {}).get("gracePeriodSeconds")
+        )
+    else:
+        pod = registry.get(PODS, namespace, name)
+        spec = {**pod["spec"], "nodeName": (asked.get("target") or {}).get("name", "")}
+        await registry.update(PODS, namespace, name, {**pod, "spec": spec})
+    return web.json_response(
+        {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, status=201
+    )
+
+
+async def _scale(
+    request: web.Request, registry: Registry, kind: Kind, namespace: str, name: str
+) -> web.Response:
+    target = registry.get(kind, namespace, name)
+    if request.method == "GET":
+        return answer(request, kind, scale_of(target), 200)
+    given = await body(request)
+    if request.method == "PATCH":
+        given = changed(request.content_type, kind, scale_of(target), given, registry)
+    elif request.method != "PUT":
+        raise ApiError(
+            405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
+        )
+    replicas = (given.get("spec") or {}).get("replicas", 0)
+    if not isinstance(replicas, int) or replicas < 0:
+        raise ApiError(
+            422, "Invalid", f'Scale.autoscaling "{name}" is invalid: spec.replicas: Invalid value: {replicas}'
+        )
+    metadata = {**target["metadata"]}
+    if not (given.get("metadata") or {}).get("resourceVersion"):
+        metadata.pop("resourceVersion", None)
+    wanted = {**target, "metadata": metadata, "spec": {**target["spec"], "replicas": replicas}}
+    made = await registry.update(
+        kind, namespace, name, wanted, dry_run=request.query.get("dryRun") == "All", manager=manager(request)
+    )
+    return answer(request, kind, scale_of(made), 200)
+
+
+def scale_of(target: Object) -> Object:
+    """The Scale of a workload (autoscaling/v1)."""
+    metadata = target["metadata"]
+    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    selector: dict[str, Any] = target["spec"].get("selector") or {}
+    labels = ",".join(f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items()))
+    return {
+        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": {key: metadata[key] for key in kept if key in metadata},
+        "spec": {"replicas": target["spec"].get("replicas", 0)},
+        "status": {"replicas": (target.get("status") or {}).get("replicas", 0), "selector": labels},
+    }  # fmt: skip

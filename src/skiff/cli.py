@@ -1,0 +1,119 @@
+"""What can be asked on the command line? ``skiff start``, ``stop``, ``status``, ``delete``, ``images``.
+
+The daemon outlives the terminal; commands find it by the file that holds its process id and start time.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+from skiff import lifecycle
+from skiff.settings import Settings
+
+app = typer.Typer(
+    name="skiff", help="A Kubernetes for one machine, without containers.", no_args_is_help=True,
+    pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip
+
+Json = Annotated[str, typer.Option("-o", "--output", help="table or json.")]
+
+
+@app.command()
+def start(
+    cpus: Annotated[int, typer.Option(help="CPUs the node says it has; 0: what the machine has.")] = 0,
+    memory: Annotated[
+        str, typer.Option(help="Memory of the node: 8192 (MiB) or 8g; 0: the machine's.")
+    ] = "0",
+    port: Annotated[int, typer.Option(help="Port of the API server on 127.0.0.1.")] = Settings.api_port,
+) -> None:
+    """Start the cluster, or find it running; returns when the node is Ready."""
+    settings = replace(Settings(), cpus=cpus, memory_mib=_mebibytes(memory), api_port=port)
+    for said in lifecycle.start(settings):
+        typer.echo(said)
+
+
+@app.command()
+def stop() -> None:
+    """End every process of the cluster. Objects stay; ``skiff start`` brings them and their pods back."""
+    typer.echo("stopped" if lifecycle.stop(Settings()) else "not running")
+
+
+@app.command()
+def status(output: Json = "table") -> None:
+    """Is it running? Exit code 3 when it is not."""
+    found: dict[str, Any] = lifecycle.status(Settings())
+    if output == "json":
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        for key, value in found.items():
+            typer.echo(f"{key + ':':<12}{value}")
+    if found["daemon"] != "Running":
+        raise typer.Exit(3)
+
+
+@app.command()
+def delete() -> None:
+    """Stop, and remove every object, file, network namespace, link and rule."""
+    lifecycle.delete(Settings())
+    typer.echo("deleted")
+
+
+@app.command()
+def images(output: Json = "table") -> None:
+    """Which images can run here, and as what; add your own in images.yaml of skiff's folder."""
+    from skiff.node.images import Images  # yaml: only here
+
+    found = Images.load(Settings().home).rows()
+    if output == "json":
+        typer.echo(json.dumps([{"image": image, "command": command} for image, command in found], indent=2))
+        return
+    width = max(len(image) for image, _ in found) + 2
+    typer.echo(f"{'IMAGE':<{width}}COMMAND")
+    for image, command in found:
+        typer.echo(f"{image:<{width}}{command}")
+
+
+@app.command(hidden=True)
+def daemon(cpus: int = 0, memory: int = 0, port: int = Settings.api_port) -> None:
+    """Run in the foreground."""
+    from skiff.daemon import main as run  # everything the daemon needs: only here
+
+    run(replace(Settings(), cpus=cpus, memory_mib=memory, api_port=port))
+
+
+def _mebibytes(text: str) -> int:
+    units = {"g": 1024, "gi": 1024, "gib": 1024, "gb": 1024, "m": 1, "mi": 1, "mib": 1, "mb": 1, "": 1}
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    unit = text[len(number) :].lower()
+    if not number.isdigit() or unit not in units:
+        raise typer.BadParameter(
+            f'"{text}" is no amount of memory: write 8192 (MiB) or 8g', param_hint="--memory"
+        )
+    return int(number) * units[unit]
+
+
+def main() -> None:
+    """Run a command; a user's mistake ends with one line."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    except lifecycle.LifecycleError as wrong:
+        typer.echo(f"Error: {wrong}", err=True)
+        sys.exit(1)
+    except Exception as problem:
+        if any(it.__name__ == "UsageError" for it in type(problem).__mro__):
+            problem.show()  # type: ignore[attr-defined]  # typer carries click inside and does not export its errors
+            sys.exit(64)
+        raise
+
+
+if __name__ == "__main__":
+    main()

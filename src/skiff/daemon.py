@@ -1,0 +1,143 @@
+"""How do the parts make a cluster? One process: store, API server, controllers and node. No logic of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from skiff.api import Object
+from skiff.apiserver.allocation import Addresses
+from skiff.apiserver.custom import CustomKinds
+from skiff.apiserver.http import application
+from skiff.apiserver.local import LocalApi
+from skiff.apiserver.registry import Registry
+from skiff.apiserver.webhooks import Webhooks
+from skiff.auth.access import ClusterAccess
+from skiff.auth.authorize import Authorizer
+from skiff.auth.pki import ClusterPki
+from skiff.auth.tokens import Tokens
+from skiff.bootstrap import bootstrap
+from skiff.controllers.run import ControllerSettings, run_all
+from skiff.errors import ApiError
+from skiff.kinds import BUILT_IN, NAMESPACES, PODS, SERVICE_ACCOUNTS, Kind
+from skiff.node.agent import NodeAgent
+from skiff.schema import pack
+from skiff.settings import Settings
+from skiff.store.store import Store
+
+_log = structlog.get_logger("skiff")
+
+READY_FILE = "ready"
+
+
+class Daemon:
+    """A whole cluster."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = Store(settings.database)
+        self.pki = ClusterPki.load_or_create(settings.home / "pki")
+        schemas = pack.Schemas(pack.load(settings.home / "schemas.json.gz"))
+        self.registry = Registry(self.store, schemas=schemas, addresses=Addresses(settings.service_cidr))
+        CustomKinds(self.registry)
+        self.api = LocalApi(self.registry)
+        self.tokens = Tokens(self.pki, still_exists=self._exists)
+        authorizer = Authorizer(lambda kind: self.store.all(kind.storage))
+        self.access = ClusterAccess(self.tokens, authorizer)
+        self.node = NodeAgent(self.api, settings, token=self._token, ca_pem=self.pki.ca_pem)
+        self.webhooks = Webhooks(
+            lambda kind: self.store.all(kind.storage), self._namespace_labels, self.node.service_address
+        )
+        self.registry.admission = self.webhooks
+
+    async def run(self) -> None:
+        """Until a signal says stop."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await bootstrap(self.registry, self.settings)
+        await self.node.prepare()
+        runner = await self._serve()
+        controllers = ControllerSettings(self.settings.node_name, self.pki.ca_pem.decode())
+        works = [
+            loop.create_task(run_all(self.api, controllers), name="controllers"),
+            loop.create_task(self.node.run(), name="node"),
+        ]
+        waiting = loop.create_task(stop.wait())
+        (self.settings.home / READY_FILE).write_text(str(os.getpid()))
+        _log.info("serving", port=self.settings.api_port)
+        try:
+            done, _ = await asyncio.wait([waiting, *works], return_when=asyncio.FIRST_COMPLETED)
+            for it in done - {waiting}:
+                it.result()  # a bug in one of them: say so and stop in order
+        finally:
+            await self._end([waiting, *works], runner)
+
+    async def _end(self, tasks: list[asyncio.Task[Any]], runner: web.AppRunner) -> None:
+        (self.settings.home / READY_FILE).unlink(missing_ok=True)
+        for it in tasks:
+            it.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.node.stop(delete=False)
+        await self.webhooks.close()
+        await runner.cleanup()
+        self.store.close()
+
+    async def _serve(self) -> web.AppRunner:
+        domain, port = self.settings.cluster_domain, self.settings.api_port
+        names = [
+            "kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{domain}", "localhost",
+            "127.0.0.1", self.settings.api_ip,
+        ]  # fmt: skip
+        tls = self.pki.server_context(names)
+        app = application(self.registry, access=self.access, node=self.node)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=600)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls, backlog=512).start()
+        await web.SockSite(runner, self.node.listen_api(), ssl_context=tls, backlog=512).start()
+        return runner
+
+    async def _token(self, namespace: str, account: str, options: dict[str, Any]) -> str:
+        """A token for a pod, as a kubelet asks for it."""
+        try:
+            found = self.registry.get(SERVICE_ACCOUNTS, namespace, account)
+        except ApiError as missing:
+            raise ApiError(
+                404, "NotFound", f"service account {namespace}/{account} does not exist"
+            ) from missing
+        audience = options.get("audience")
+        token, _ = self.tokens.issue(
+            namespace, account, audiences=(audience,) if audience else (), expires_s=options.get("expires_s") or 3600,
+            pod=options.get("pod"), sa_uid=found["metadata"]["uid"],
+        )  # fmt: skip
+        return token
+
+    def _exists(self, kind: str, namespace: str, name: str, uid: str) -> bool:
+        known: dict[str, Kind] = {"Pod": PODS, "ServiceAccount": SERVICE_ACCOUNTS}
+        wanted = known.get(kind) or next((it for it in BUILT_IN if it.kind == kind), None)
+        found = self.store.get(wanted.storage, namespace, name) if wanted else None
+        return found is not None and (not uid or found["metadata"]["uid"] == uid)
+
+    def _namespace_labels(self, name: str) -> dict[str, str]:
+        found: Object = self.store.get(NAMESPACES.storage, "", name) or {"metadata": {}}
+        return found["metadata"].get("labels") or {}
+
+
+def main(settings: Settings) -> None:
+    """Run in the foreground; what is logged goes to stderr."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info, structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(20),
+    )  # fmt: skip
+    asyncio.run(Daemon(settings).run())

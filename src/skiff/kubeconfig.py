@@ -1,0 +1,72 @@
+"""How does kubectl find the cluster? A context in the user's kubeconfig, put in and taken out without touching the rest."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_SECTIONS = (("clusters", "cluster"), ("users", "user"), ("contexts", "context"))
+
+
+def default_path() -> Path:
+    """The first file of ``$KUBECONFIG``, or ``~/.kube/config``."""
+    given = os.environ.get("KUBECONFIG", "").split(":")[0]
+    return Path(given) if given else Path.home() / ".kube" / "config"
+
+
+def merge(path: Path, name: str, server: str, ca: bytes, certificate: bytes, key: bytes) -> None:
+    """Add or renew cluster, user and context ``name``, and make it the current one."""
+    config = _read(path)
+    entries: dict[str, dict[str, Any]] = {
+        "clusters": {"server": server, "certificate-authority-data": _encoded(ca)},
+        "users": {"client-certificate-data": _encoded(certificate), "client-key-data": _encoded(key)},
+        "contexts": {"cluster": name, "user": name, "namespace": "default"},
+    }
+    for section, word in _SECTIONS:
+        others = [it for it in config.get(section) or [] if it.get("name") != name]
+        config[section] = [*others, {"name": name, word: entries[section]}]
+    config["current-context"] = name
+    _write(path, config)
+
+
+def remove(path: Path, name: str) -> None:
+    """Take the context out; a file that holds nothing else is removed."""
+    if not path.exists():
+        return
+    config = _read(path)
+    for section, _ in _SECTIONS:
+        config[section] = [it for it in config.get(section) or [] if it.get("name") != name]
+    if config.get("current-context") == name:
+        config["current-context"] = ""
+    if any(config.get(section) for section, _ in _SECTIONS):
+        _write(path, config)
+    else:
+        path.unlink()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(path.read_text()) or {}
+    except FileNotFoundError:
+        found = {}
+    except yaml.YAMLError as wrong:
+        raise ValueError(f"{path} is no kubeconfig: {wrong}") from wrong
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is no kubeconfig")
+    return {"apiVersion": "v1", "kind": "Config", "preferences": {}, **found}
+
+
+def _write(path: Path, config: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.skiff-{os.getpid()}")
+    fresh.touch(mode=0o600)
+    fresh.write_text(yaml.safe_dump(config, sort_keys=False))
+    fresh.replace(path)
+
+
+def _encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()

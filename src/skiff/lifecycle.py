@@ -1,0 +1,192 @@
+"""How does the daemon begin and end? Detached processes, the pid file, readiness, and leaving nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from skiff import kubeconfig
+from skiff.settings import Settings
+
+CONTEXT = "skiff"
+START_S, STOP_S = 60.0, 60.0
+
+
+class LifecycleError(Exception):
+    """Something the user can mend; the message says what and how."""
+
+
+def start(settings: Settings) -> Iterator[str]:
+    """Lines of progress; the last one when kubectl can be used."""
+    if os.geteuid() != 0:
+        raise LifecycleError("network namespaces need root: run `sudo skiff start`")
+    for tool in ("ip", "nft"):
+        if not shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
+            raise LifecycleError(f'the command "{tool}" is missing: apt-get install iproute2 nftables')
+    if running(settings):
+        yield "already running"
+    else:
+        yield f"starting the cluster in {settings.home}"
+        _spawn(settings)
+    _admit(settings)
+    _wait_ready(settings)
+    yield f'node {settings.node_name} is Ready; kubectl now uses the context "{CONTEXT}"'
+
+
+def _spawn(settings: Settings) -> None:
+    settings.home.mkdir(parents=True, exist_ok=True)
+    (settings.home / "ready").unlink(missing_ok=True)
+    argv = [
+        sys.executable, "-m", "skiff.cli", "daemon", f"--cpus={settings.cpus}", f"--memory={settings.memory_mib}",
+        f"--port={settings.api_port}",
+    ]  # fmt: skip
+    environment = {
+        **os.environ,
+        "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin",
+        "SKIFF_HOME": str(settings.home),
+    }
+    with (settings.home / "daemon.log").open("ab") as log:
+        child = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+            env=environment,
+        )
+    (settings.home / "daemon.pid").write_text(f"{child.pid} {_born(child.pid)} {settings.api_port}")
+    deadline = time.monotonic() + START_S
+    while not (settings.home / "ready").exists():
+        if child.poll() is not None or time.monotonic() > deadline:
+            raise LifecycleError(f"the daemon did not start: {_last_words(settings)}")
+        time.sleep(0.05)
+
+
+def _last_words(settings: Settings) -> str:
+    log = settings.home / "daemon.log"
+    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    return f"{lines[-1] if lines else 'it said nothing'} (see {log})"
+
+
+def _admit(settings: Settings) -> None:
+    from skiff.auth.pki import ClusterPki  # cryptography: only for commands that start
+
+    pki = ClusterPki.load_or_create(settings.home / "pki")
+    certificate, key = pki.client_certificate("kubernetes-admin", ["system:masters"])
+    server = f"https://127.0.0.1:{_port(settings)}"
+    kubeconfig.merge(kubeconfig.default_path(), CONTEXT, server, pki.ca_pem, certificate, key)
+    for name, content in (("admin.crt", certificate), ("admin.key", key), ("ca.pem", pki.ca_pem)):
+        path = settings.home / name
+        path.touch(mode=0o600)
+        path.write_bytes(content)
+
+
+def _wait_ready(settings: Settings) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if _node_ready(settings):
+            return
+        if not running(settings):
+            raise LifecycleError(f"the daemon ended: {_last_words(settings)}")
+        time.sleep(0.1)
+    raise LifecycleError(f"the node is not Ready after {START_S:.0f} s: {_last_words(settings)}")
+
+
+def _node_ready(settings: Settings) -> bool:
+    import json
+
+    try:
+        found = json.loads(_get(settings, f"/api/v1/nodes/{settings.node_name}"))
+    except (OSError, ValueError):
+        return False
+    conditions = (found.get("status") or {}).get("conditions") or []
+    return any(it["type"] == "Ready" and it["status"] == "True" for it in conditions)
+
+
+def _get(settings: Settings, path: str) -> bytes:
+    tls = ssl.create_default_context(cafile=settings.home / "ca.pem")
+    tls.load_cert_chain(settings.home / "admin.crt", settings.home / "admin.key")
+    url = f"https://127.0.0.1:{_port(settings)}{path}"
+    with urllib.request.urlopen(url, context=tls, timeout=5) as answer:  # our own address
+        return bytes(answer.read())
+
+
+def _recorded(settings: Settings) -> tuple[int, str, int]:
+    try:
+        pid, born, port = (settings.home / "daemon.pid").read_text().split()
+        return int(pid), born, int(port)
+    except (OSError, ValueError):
+        return 0, "", settings.api_port
+
+
+def _port(settings: Settings) -> int:
+    return _recorded(settings)[2]
+
+
+def _born(pid: int) -> str:
+    """The start time of a process in clock ticks: a pid alone may be somebody else's by now."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def running(settings: Settings) -> int:
+    """The daemon's pid; 0 when it does not run."""
+    pid, born, _ = _recorded(settings)
+    if not pid or _born(pid) != born:
+        return 0
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return 0 if state == "Z" else pid
+
+
+def stop(settings: Settings) -> bool:
+    """End the daemon in order; False when it did not run."""
+    pid = running(settings)
+    if not pid:
+        return False
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_S
+    while running(settings):
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            break
+        time.sleep(0.05)
+    (settings.home / "daemon.pid").unlink(missing_ok=True)
+    return True
+
+
+def delete(settings: Settings) -> None:
+    """Stop and remove everything, also what a killed daemon left."""
+    stop(settings)
+    from skiff.node.leftovers import clear  # the node's code: only here
+
+    asyncio.run(clear(settings))
+    shutil.rmtree(settings.home, ignore_errors=True)
+    kubeconfig.remove(kubeconfig.default_path(), CONTEXT)
+
+
+def status(settings: Settings) -> dict[str, Any]:
+    """What ``skiff status`` shows."""
+    pid = running(settings)
+    found: dict[str, Any] = {"daemon": "Running" if pid else "Stopped", "home": str(settings.home)}
+    if pid:
+        found |= {
+            "pid": pid, "server": f"https://127.0.0.1:{_port(settings)}",
+            "node": "Ready" if _node_ready(settings) else "NotReady", "context": CONTEXT,
+        }  # fmt: skip
+    return found

@@ -56,7 +56,7 @@ def _read(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as wrong:
         raise ValueError(f"{path} is no kubeconfig: {wrong}") from wrong
     if not isinstance(found, dict):
-        raise ValueError(f"{path} is no kubeconfig")
+        raise ValueError(f"{path} is no kubeconfig")  # noqa: TRY004  # of the user, not of the program
     return {"apiVersion": "v1", "kind": "Config", "preferences": {}, **found}
 
 

@@ -1,0 +1,170 @@
+"""May they? Role-based access control, and the roles every cluster has.
+
+https://kubernetes.io/docs/reference/access-authn-authz/rbac/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from skiff.api import Object
+from skiff.auth.authenticate import AUTHENTICATED, MASTERS, User
+from skiff.kinds import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES, Kind
+
+_API = "rbac.authorization.k8s.io"
+_ACCOUNT = "system:serviceaccount:"
+
+
+class Authorizer:
+    """Asks the stored roles and bindings, each time anew: they are few, and then nothing can be outdated."""
+
+    def __init__(self, list_objects: Callable[[Kind], Iterable[Object]]) -> None:
+        self._list = list_objects
+
+    def allowed(
+        self, user: User, verb: str, *, group: str, resource: str, subresource: str = "", namespace: str = "", name: str = "",
+        path: str = "",
+    ) -> tuple[bool, str]:  # fmt: skip
+        """(whether, the reason of a refusal). ``path`` is for requests that are about no resource."""
+        if MASTERS in user.groups:
+            return True, ""
+        for rule in self._rules(user, namespace):
+            if path and not resource:
+                if _covers_path(rule, verb, path):
+                    return True, ""
+            elif _covers(rule, verb, group, resource, subresource, name):
+                return True, ""
+        return False, ""
+
+    def rules(self, user: User, namespace: str) -> list[dict[str, Any]]:
+        """All rules that hold for a user in a namespace."""
+        if MASTERS in user.groups:
+            return [
+                {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
+                {"nonResourceURLs": ["*"], "verbs": ["*"]},
+            ]
+        return list(self._rules(user, namespace))
+
+    def _rules(self, user: User, namespace: str) -> Iterator[dict[str, Any]]:
+        for binding in self._list(CLUSTER_ROLE_BINDINGS):
+            if _names(binding, user, ""):
+                yield from self._role(binding, "")
+        for binding in self._list(ROLE_BINDINGS) if namespace else ():
+            if binding["metadata"]["namespace"] == namespace and _names(binding, user, namespace):
+                yield from self._role(binding, namespace)
+
+    def _role(self, binding: Object, namespace: str) -> Iterable[dict[str, Any]]:
+        reference = binding.get("roleRef") or {}
+        kind = ROLES if reference.get("kind") == "Role" else CLUSTER_ROLES
+        for role in self._list(kind):
+            metadata = role["metadata"]
+            if metadata["name"] == reference.get("name") and (
+                kind is CLUSTER_ROLES or metadata["namespace"] == namespace
+            ):
+                return role.get("rules") or ()
+        return ()
+
+
+def _names(binding: Object, user: User, namespace: str) -> bool:
+    return any(_is(subject, user, namespace) for subject in binding.get("subjects") or ())
+
+
+def _is(subject: dict[str, Any], user: User, namespace: str) -> bool:
+    match subject.get("kind"):
+        case "User":
+            return bool(subject.get("name") == user.name)
+        case "Group":
+            return subject.get("name") in user.groups
+        case "ServiceAccount":
+            return user.name == f"{_ACCOUNT}{subject.get('namespace') or namespace}:{subject.get('name')}"
+    return False
+
+
+def _covers(rule: dict[str, Any], verb: str, group: str, resource: str, subresource: str, name: str) -> bool:
+    full = f"{resource}/{subresource}" if subresource else resource
+    resources = rule.get("resources") or ()
+    names = rule.get("resourceNames") or ()
+    return (
+        _among(verb, rule.get("verbs"))
+        and _among(group, rule.get("apiGroups"))
+        and (_among(full, resources) or (bool(subresource) and f"*/{subresource}" in resources))
+        and (not names or name in names)
+    )
+
+
+def _covers_path(rule: dict[str, Any], verb: str, path: str) -> bool:
+    return _among(verb, rule.get("verbs")) and any(
+        it == path or (it.endswith("*") and path.startswith(it[:-1]))
+        for it in rule.get("nonResourceURLs") or ()
+    )
+
+
+def _among(word: str, listed: Iterable[str] | None) -> bool:
+    return bool(listed) and (word in listed or "*" in listed)  # type: ignore[operator]  # truth narrows it
+
+
+def bootstrap_objects() -> list[tuple[Kind, Object]]:
+    """The roles and bindings every cluster has."""
+    read, write = ["get", "list", "watch"], ["create", "delete", "deletecollection", "patch", "update"]
+    usual = [
+        _rule(
+            [
+                "pods",
+                "pods/log",
+                "services",
+                "endpoints",
+                "configmaps",
+                "serviceaccounts",
+                "events",
+                "persistentvolumeclaims",
+            ],
+            [""],
+        ),
+        _rule(["*"], ["apps", "batch", "autoscaling", "policy", "networking.k8s.io", "discovery.k8s.io"]),
+    ]
+    secret = [_rule(["secrets", "pods/exec", "pods/attach", "pods/portforward", "pods/eviction"], [""])]
+    roles = _rule(["roles", "rolebindings"], [_API])
+    paths = ["/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", "/version", "/version/"]
+    health = ["/healthz", "/livez", "/readyz", "/version", "/version/"]
+    reviews = ["selfsubjectaccessreviews", "selfsubjectrulesreviews"]
+    found: dict[str, tuple[list[dict[str, Any]], str]] = {
+        "cluster-admin": ([{**_rule(["*"], ["*"]), "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}], MASTERS),
+        "admin": ([{**it, "verbs": read + write} for it in (*usual, *secret, roles)], ""),
+        "edit": ([{**it, "verbs": read + write} for it in (*usual, *secret)], ""),
+        "view": ([{**it, "verbs": read} for it in usual], ""),
+        "system:discovery": ([{"nonResourceURLs": [*paths, *health], "verbs": ["get"]}], AUTHENTICATED),
+        "system:basic-user": (
+            [
+                {**_rule(reviews, ["authorization.k8s.io"]), "verbs": ["create"]},
+                {**_rule(["selfsubjectreviews"], ["authentication.k8s.io"]), "verbs": ["create"]},
+            ],
+            AUTHENTICATED,
+        ),
+        "system:public-info-viewer": ([{"nonResourceURLs": health, "verbs": ["get"]}], "system:unauthenticated"),
+        "system:auth-delegator": (
+            [
+                {**_rule(["tokenreviews"], ["authentication.k8s.io"]), "verbs": ["create"]},
+                {**_rule(["subjectaccessreviews"], ["authorization.k8s.io"]), "verbs": ["create"]},
+            ],
+            "",
+        ),
+    }  # fmt: skip
+    labels = {"kubernetes.io/bootstrapping": "rbac-defaults"}
+    made: list[tuple[Kind, Object]] = []
+    for name, (rules, group) in found.items():
+        made.append((CLUSTER_ROLES, {"metadata": {"name": name, "labels": labels}, "rules": rules}))
+        if group:
+            subjects = [{"kind": "Group", "name": group, "apiGroup": _API}]
+            reference = {"apiGroup": _API, "kind": "ClusterRole", "name": name}
+            binding = {
+                "metadata": {"name": name, "labels": labels},
+                "roleRef": reference,
+                "subjects": subjects,
+            }
+            made.append((CLUSTER_ROLE_BINDINGS, binding))
+    return made
+
+
+def _rule(resources: list[str], groups: list[str]) -> dict[str, Any]:
+    return {"apiGroups": groups, "resources": resources}

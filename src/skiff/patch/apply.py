@@ -1,0 +1,182 @@
+"""What does server-side apply make of an object, and who owns which field afterwards? Pure functions.
+
+https://kubernetes.io/docs/reference/using-api/server-side-apply/
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from skiff.api import Object
+from skiff.errors import ApiError
+from skiff.patch.managed_fields import (
+    MISSING,
+    Fields,
+    Path,
+    fields_of,
+    key_of,
+    leaves,
+    tree,
+    value_at,
+    without,
+)  # fmt: skip
+from skiff.schema.node import ANYTHING, SchemaNode
+
+
+class Owner(NamedTuple):
+    """Who owns fields: a manager by one way of writing, to the object or one subresource."""
+
+    manager: str
+    operation: str
+    subresource: str
+
+
+class Holding(NamedTuple):
+    """An entry of ``managedFields``."""
+
+    fields: frozenset[Path]
+    api_version: str
+    time: str
+
+
+def holdings(obj: Object | None) -> dict[Owner, Holding]:
+    """The entries of an object."""
+    found: dict[Owner, Holding] = {}
+    for it in ((obj or {}).get("metadata") or {}).get("managedFields") or ():
+        owner = Owner(it.get("manager", ""), it.get("operation", "Update"), it.get("subresource", ""))
+        paths = frozenset(leaves(it.get("fieldsV1") or {}))
+        found[owner] = Holding(paths, it.get("apiVersion", ""), it.get("time", ""))
+    return found
+
+
+def _noted(obj: Object, held: dict[Owner, Holding]) -> Object:
+    entries = []
+    for owner, it in held.items():
+        if not it.fields:
+            continue
+        entry = {
+            "manager": owner.manager, "operation": owner.operation, "apiVersion": it.api_version, "time": it.time,
+            "fieldsType": "FieldsV1", "fieldsV1": tree(iter(sorted(it.fields))),
+        }  # fmt: skip
+        entries.append({**entry, "subresource": owner.subresource} if owner.subresource else entry)
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+    if entries:
+        metadata["managedFields"] = entries
+    return {**obj, "metadata": metadata}
+
+
+def server_side_apply(
+    live: Object | None, applied: Object, *, manager: str, force: bool, schema: SchemaNode, now: str, subresource: str = "",
+    api_version: str,
+) -> Object:  # fmt: skip
+    """The object after ``manager`` applied its wishes. 409 with one cause per field that another manager set otherwise."""
+    if (applied.get("metadata") or {}).get("managedFields"):
+        raise ApiError(400, "BadRequest", "metadata.managedFields must be nil")
+    mine = Owner(manager, "Apply", subresource)
+    wanted: Fields = fields_of(applied, schema)
+    paths = frozenset(leaves(wanted))
+    if live is None:
+        return _noted(applied, {mine: Holding(paths, api_version, now)})
+    held = holdings(live)
+    before = held.pop(mine, Holding(frozenset(), api_version, now))
+    disputed = _disputed(live, applied, paths, held, schema)
+    if disputed and not force:
+        raise _conflict(live, disputed)
+    made = _merged(live, applied, schema)
+    kept = frozenset[Path]().union(*(it.fields for it in held.values())) | paths
+    for path in sorted(before.fields - kept, key=len, reverse=True):
+        made = without(made, path, schema)
+    for owner, taken in disputed.items():
+        held[owner] = held[owner]._replace(fields=held[owner].fields - taken)
+    same = before.fields == paths and before.api_version == api_version
+    held[mine] = before if same else Holding(paths, api_version, now)
+    # In a steady order: applying the same again changes not a byte.
+    order = [owner for owner in holdings(live) if owner in held]
+    return _noted(made, {**{owner: held[owner] for owner in order}, mine: held[mine]})
+
+
+def _disputed(
+    live: Object, applied: Object, paths: frozenset[Path], held: dict[Owner, Holding], schema: SchemaNode
+) -> dict[Owner, frozenset[Path]]:
+    changed = {
+        path
+        for path in paths
+        if path[-1] != "." and value_at(live, path, schema) != value_at(applied, path, schema)
+    }
+    found = {owner: frozenset(it.fields & changed) for owner, it in held.items()}
+    return {owner: it for owner, it in found.items() if it}
+
+
+def _conflict(live: Object, disputed: dict[Owner, frozenset[Path]]) -> ApiError:
+    causes = [
+        {
+            "reason": "FieldManagerConflict", "field": _written(path),
+            "message": f'conflict with "{owner.manager}"'
+            + (f' with subresource "{owner.subresource}"' if owner.subresource else "")
+            + f" using {live.get('apiVersion')}",
+        }
+        for owner, paths in disputed.items() for path in sorted(paths)
+    ]  # fmt: skip
+    said = "; ".join(f"{it['message']}: {it['field']}" for it in causes)
+    plural = "conflicts" if len(causes) > 1 else "conflict"
+    return ApiError(409, "Conflict", f"Apply failed with {len(causes)} {plural}: {said}", {"causes": causes})
+
+
+def _written(path: Path) -> str:
+    return "".join(f".{it[2:]}" if it.startswith("f:") else f"[{it[2:].strip('{}')}]" for it in path)
+
+
+def _merged(live: Any, applied: Any, node: SchemaNode) -> Any:
+    if isinstance(live, dict) and isinstance(applied, dict) and node.map_type != "atomic":
+        made = dict(live)
+        for name, value in applied.items():
+            if value is not None:
+                child = node.child(name) or ANYTHING
+                made[name] = _merged(live[name], value, child) if name in live else value
+        return made
+    if isinstance(live, list) and isinstance(applied, list) and node.list_type == "map":
+        return _merged_items(live, applied, node)
+    if isinstance(live, list) and isinstance(applied, list) and node.list_type == "set":
+        return [*live, *(it for it in applied if it not in live)]
+    return applied
+
+
+def _merged_items(live: list[Any], applied: list[Any], node: SchemaNode) -> list[Any]:
+    inside = node.items or ANYTHING
+    wishes = {key_of(it, node): it for it in applied}
+    made = [
+        _merged(it, wishes.pop(key), inside) if (key := key_of(it, node)) in wishes else it for it in live
+    ]
+    return [*made, *wishes.values()]
+
+
+def track(
+    old: Object | None, new: Object, *, manager: str, operation: str = "Update", schema: SchemaNode, now: str,
+    subresource: str = "", api_version: str,
+) -> Object:  # fmt: skip
+    """The object with a note of who wrote what was changed by a plain write."""
+    if old is not None and new == old:
+        return new
+    said = new["metadata"].get("managedFields")
+    held = holdings(new if said is not None else old)
+    if said is not None and said != ((old or {}).get("metadata") or {}).get("managedFields"):
+        return _noted(
+            new, held
+        )  # the writer changes the notes themselves, as kubectl does when it moves to apply
+    present = frozenset(leaves(fields_of(new, schema)))
+    changed = frozenset(
+        path for path in present
+        if old is None or value_at(old, path, schema) != value_at(new, path, schema) or value_at(old, path, schema) is MISSING
+    )  # fmt: skip
+    mine = Owner(manager, operation, subresource)
+    gone = frozenset[Path]()
+    if old is not None:
+        gone = frozenset(leaves(fields_of(old, schema))) - present
+    after: dict[Owner, Holding] = {}
+    for owner, it in held.items():
+        left = it.fields - gone if owner == mine else it.fields - gone - changed
+        after[owner] = it._replace(fields=left)
+    if changed:
+        own = after.get(mine, Holding(frozenset(), api_version, now))
+        after[mine] = Holding(own.fields | changed, api_version, now)
+    return _noted(new, after)

@@ -41,7 +41,7 @@ class Addresses:
         # The lowest part is for addresses that somebody asks for by name, as in Kubernetes.
         reserved = min(max(16, size // 16), 256)
         for _ in range(size):
-            found = str(self._network[random.randrange(reserved, size - 1)])
+            found = str(self._network[random.randrange(reserved, size - 256)])
             if found not in taken:
                 return found
         raise RuntimeError(f"no free address in {self._network}")

@@ -47,3 +47,25 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     except (OSError, yaml.YAMLError):
         return []
     return [line for line in found if isinstance(line, dict)] if isinstance(found, list) else []
+
+
+class Images:
+    """The whole table, for people to read."""
+
+    def __init__(self, lines: list[dict[str, Any]]) -> None:
+        self._lines = lines
+
+    @classmethod
+    def load(cls, home: Path) -> Images:
+        """The user's lines first."""
+        return cls([*_lines(home / "images.yaml"), *_lines(Path(__file__).parents[1] / "images.yaml")])
+
+    def rows(self) -> list[tuple[str, str]]:
+        """(image, command)."""
+        return [
+            (
+                str(it.get("image", "")),
+                " ".join(map(str, [*(it.get("entrypoint") or []), *(it.get("args") or [])])),
+            )
+            for it in self._lines
+        ]

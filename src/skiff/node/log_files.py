@@ -1,0 +1,97 @@
+"""Where does what a container says go? One file for each of its runs, lines with time and stream, as the CRI writes them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+#: A file is begun anew beyond this size; one older part is kept.
+LARGEST = 10 * 1024 * 1024
+_POLL_S = 0.2
+_LONGEST_LINE = 256 * 1024
+
+
+class LogFile:
+    """One run of one container."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.closed = path, False
+        self._file = path.open("ab", buffering=0)
+
+    async def pump(self, stream: str, reader: asyncio.StreamReader) -> None:
+        """Write what comes until it ends."""
+        rest = b""
+        while data := await reader.read(65536):
+            *lines, rest = (rest + data).split(b"\n")
+            if len(rest) > _LONGEST_LINE:
+                lines, rest = [*lines, rest], b""
+            if lines:
+                self._write(stream, lines)
+        if rest:
+            self._write(stream, [rest])
+
+    def _write(self, stream: str, lines: list[bytes]) -> None:
+        head = f"{datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%S.%f000Z')} {stream} F ".encode()
+        with contextlib.suppress(OSError):  # a full disk must not end the container
+            self._file.write(b"".join(head + line + b"\n" for line in lines))
+            if self._file.tell() > LARGEST:
+                self._file.close()
+                self.path.replace(self.path.with_suffix(".old"))
+                self._file = self.path.open("ab", buffering=0)
+
+    def close(self) -> None:
+        """The run is over."""
+        self.closed = True
+        self._file.close()
+
+
+async def read(
+    path: Path, *, ended: asyncio.Event | None, tail: int | None, since: datetime | None, timestamps: bool
+) -> AsyncIterator[bytes]:
+    """The lines of a file; with ``ended``, those to come as well until it is set."""
+    lines = [
+        line
+        for part in (path.with_suffix(".old"), path)
+        if part.exists()
+        for line in part.read_bytes().splitlines()
+    ]
+    position = path.stat().st_size if path.exists() else 0
+    if since is not None:
+        lines = [line for line in lines if _time(line) >= since]
+    if tail is not None:
+        lines = lines[len(lines) - tail :] if tail else []
+    if lines:
+        yield b"".join(_shown(line, timestamps=timestamps) for line in lines)
+    rest = b""
+    while ended is not None:
+        over = ended.is_set()
+        with path.open("rb") as file:
+            if file.seek(0, 2) < position:
+                position = 0
+            file.seek(position)
+            *fresh, rest = (rest + file.read()).split(b"\n")
+            position = file.tell()
+        if fresh:
+            yield b"".join(_shown(line, timestamps=timestamps) for line in fresh)
+        if over:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), _POLL_S)
+
+
+def _time(line: bytes) -> datetime:
+    try:
+        return datetime.fromisoformat(line.split(b" ", 1)[0].decode()[:26] + "+00:00")
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def _shown(line: bytes, *, timestamps: bool) -> bytes:
+    parts = line.split(b" ", 3)
+    if len(parts) < 4:
+        return b""
+    return (parts[0] + b" " if timestamps else b"") + parts[3] + b"\n"

@@ -45,7 +45,8 @@ def _services(settings: Settings) -> list[Object]:
         },
         {
             "metadata": {
-                "name": "kube-dns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS"},
+                "name": "kube-dns", "namespace": "kube-system",
+                "labels": {"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS"},
             },
             "spec": {
                 "clusterIP": settings.dns_ip,

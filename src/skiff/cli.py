@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from skiff import lifecycle
-from skiff.settings import Settings
+from skiff.settings import PORT, Settings
 
 app = typer.Typer(
     name="skiff", help="A Kubernetes for one machine, without containers.", no_args_is_help=True,
@@ -29,7 +29,7 @@ def start(
     memory: Annotated[
         str, typer.Option(help="Memory of the node: 8192 (MiB) or 8g; 0: the machine's.")
     ] = "0",
-    port: Annotated[int, typer.Option(help="Port of the API server on 127.0.0.1.")] = Settings.api_port,
+    port: Annotated[int, typer.Option(help="Port of the API server on 127.0.0.1.")] = PORT,
 ) -> None:
     """Start the cluster, or find it running; returns when the node is Ready."""
     settings = replace(Settings(), cpus=cpus, memory_mib=_mebibytes(memory), api_port=port)
@@ -79,7 +79,7 @@ def images(output: Json = "table") -> None:
 
 
 @app.command(hidden=True)
-def daemon(cpus: int = 0, memory: int = 0, port: int = Settings.api_port) -> None:
+def daemon(cpus: int = 0, memory: int = 0, port: int = PORT) -> None:
     """Run in the foreground."""
     from skiff.daemon import main as run  # everything the daemon needs: only here
 

@@ -6,6 +6,9 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+#: Where the API server listens on 127.0.0.1 unless told otherwise: Kubernetes' own port.
+PORT = 6443
+
 
 def default_home() -> Path:
     """``$SKIFF_HOME``, or ``~/.skiff``."""
@@ -24,7 +27,7 @@ class Settings:
     service_cidr: str = "10.96.0.0/16"
     dns_ip: str = "10.96.0.10"
     api_ip: str = "10.96.0.1"
-    api_port: int = 6443  # on 127.0.0.1
+    api_port: int = PORT  # on 127.0.0.1
     cpus: int = 0
     memory_mib: int = 0
 

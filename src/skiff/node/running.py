@@ -51,7 +51,7 @@ class Container:
         self.house, self.spec, self.sidecar, self.init = house, spec, sidecar, init
         self.name: str = spec["name"]
         self.restarts = restarts
-        self.state: Object = {"waiting": {"reason": "PodInitializing" if not init else "PodInitializing"}}
+        self.state: Object = {"waiting": {"reason": "PodInitializing"}}
         self.last: Object = {}
         self.ready = self.started = False
         self.launched = asyncio.Event()  # started once, its postStart hook and startup probe done
@@ -135,7 +135,8 @@ class Container:
         return code
 
     async def _until_end(self, guardian: asyncio.subprocess.Process, log: LogFile) -> int:
-        assert guardian.stdout and guardian.stderr
+        assert guardian.stdout
+        assert guardian.stderr
         await asyncio.gather(log.pump("stdout", guardian.stdout), log.pump("stderr", guardian.stderr))
         code = await guardian.wait()
         log.close()

@@ -37,7 +37,8 @@ class PipeSession:
                 await queue.put((number, data))
             await queue.put((number, b""))
 
-        assert self._process.stdout and self._process.stderr
+        assert self._process.stdout
+        assert self._process.stderr
         pumps = [
             asyncio.ensure_future(pump(1, self._process.stdout)), asyncio.ensure_future(pump(2, self._process.stderr)),
         ]  # fmt: skip

@@ -31,11 +31,12 @@ def fields_of(obj: dict[str, Any], schema: SchemaNode) -> Fields:
     for name, value in obj.items():
         if name in ("apiVersion", "kind") or value is None:
             continue
+        owned = value
         if name == "metadata" and isinstance(value, dict):
-            value = {key: it for key, it in value.items() if key not in _SERVERS}
-            if not value:
+            owned = {key: it for key, it in value.items() if key not in _SERVERS}
+            if not owned:
                 continue
-        made[f"f:{name}"] = _fields(value, schema.child(name) or ANYTHING)
+        made[f"f:{name}"] = _fields(owned, schema.child(name) or ANYTHING)
     return made
 
 

@@ -58,20 +58,28 @@ class Settings:
 class ControlPlane:
     """All parts of one process."""
 
-    def __init__(self, client: KubeClient, authority: Authority, settings: Settings, *, journal: str = "") -> None:
+    def __init__(
+        self, client: KubeClient, authority: Authority, settings: Settings, *, journal: str = ""
+    ) -> None:
         del journal
         self.settings, self.authority = settings, authority
         self.db: Database = facts.new_database()
         self.loop = Loop(self.db)
-        self.source = Source(client, self.loop.put, namespace=settings.namespace, config_map=settings.mesh_config_map)
+        self.source = Source(
+            client, self.loop.put, namespace=settings.namespace, config_map=settings.mesh_config_map
+        )
         self.front: Front | None = None
-        self.service = DiscoveryService(self.loop, lambda name: self.front.peer(name) if self.front else (None, False))
+        self.service = DiscoveryService(
+            self.loop, lambda name: self.front.peer(name) if self.front else (None, False)
+        )
         self.certificates = CertificateService(
             authority, Reviewer(client), lambda: facts.mesh_config(self.db).trust_domain, self._workload
         )
         self.controllers = [
             TrustBundle(client, authority.root_pem),
-            WebhookBundles(client, authority.root_pem, namespace=settings.namespace, service=settings.service),
+            WebhookBundles(
+                client, authority.root_pem, namespace=settings.namespace, service=settings.service
+            ),
         ]
 
     def _workload(self, caller: Caller) -> Workload | None:
@@ -79,7 +87,11 @@ class ControlPlane:
         if found is None:
             return None
         return Workload(
-            found.name, caller.namespace, found.canonical_name, found.canonical_revision, self.settings.cluster
+            found.name,
+            caller.namespace,
+            found.canonical_name,
+            found.canonical_revision,
+            self.settings.cluster,
         )
 
     def injection(self) -> InjectionSettings:

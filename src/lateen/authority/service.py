@@ -28,7 +28,9 @@ _AT_ONCE = 4
 
 REQUESTS = Counter("citadel_server_csr_count", "Certificate signing requests received.")
 ISSUED = Counter("citadel_server_success_cert_issuance_count", "Certificates issued.")
-REFUSED = Counter("citadel_server_authentication_failure_count", "Requests whose caller could not prove who they are.")
+REFUSED = Counter(
+    "citadel_server_authentication_failure_count", "Requests whose caller could not prove who they are."
+)
 
 
 class CertificateService:
@@ -45,7 +47,9 @@ class CertificateService:
     def handler(self) -> grpc.GenericRpcHandler:
         """For ``grpc.aio.Server.add_generic_rpc_handlers``."""
         service, method = messages.METHOD.strip("/").split("/")
-        return grpc.method_handlers_generic_handler(service, {method: grpc.unary_unary_rpc_method_handler(self._create)})
+        return grpc.method_handlers_generic_handler(
+            service, {method: grpc.unary_unary_rpc_method_handler(self._create)}
+        )
 
     async def _create(self, raw: bytes, context: Any) -> bytes:
         REQUESTS.inc()
@@ -56,9 +60,13 @@ class CertificateService:
             _log.warning("a certificate was refused", peer=context.peer(), reason=str(wrong))
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, f"request authenticate failure: {wrong}")
         except (KubeError, OSError, TimeoutError) as wrong:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, f"Kubernetes could not be asked about the token: {wrong}")
+            await context.abort(
+                grpc.StatusCode.UNAVAILABLE, f"Kubernetes could not be asked about the token: {wrong}"
+            )
         if len(raw) > _LARGEST_REQUEST:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"a request has at most {_LARGEST_REQUEST} bytes")
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, f"a request has at most {_LARGEST_REQUEST} bytes"
+            )
         try:
             csr, seconds = messages.request(raw)
             async with self._turns:

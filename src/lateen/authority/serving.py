@@ -19,7 +19,12 @@ TTL = timedelta(days=90)
 
 def names(service: str, namespace: str) -> list[str]:
     """Under which the Service is called."""
-    found = [f"{service}.{namespace}.svc", f"{service}.{namespace}", service, f"{service}.{namespace}.svc.cluster.local"]
+    found = [
+        f"{service}.{namespace}.svc",
+        f"{service}.{namespace}",
+        service,
+        f"{service}.{namespace}.svc.cluster.local",
+    ]
     return list(dict.fromkeys([*found, f"istiod.{namespace}.svc", f"istio-pilot.{namespace}.svc"]))
 
 
@@ -28,7 +33,12 @@ def fill(context: ssl.SSLContext, authority: Authority, hosts: Sequence[str]) ->
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     issuer = authority.issuer
     made = leaf(
-        issuer, key.public_key(), [x509.DNSName(it) for it in hosts], serial=secrets.randbits(127) | 1, now=now, ttl=TTL
+        issuer,
+        key.public_key(),
+        [x509.DNSName(it) for it in hosts],
+        serial=secrets.randbits(127) | 1,
+        now=now,
+        ttl=TTL,
     )
     with tempfile.NamedTemporaryFile() as file:  # ssl reads keys from files only
         file.write(pem(made, *issuer.chain) + key_pem(key))

@@ -52,14 +52,23 @@ def _read(secret: Object, name: str) -> Authority:
     data = {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
     certificate = data.get("ca-cert.pem", b"")
     root = data.get("root-cert.pem") or certificate
-    return Authority(loaded(certificate, data.get("ca-key.pem", b""), data.get("cert-chain.pem", b""), root), root, name)
+    return Authority(
+        loaded(certificate, data.get("ca-key.pem", b""), data.get("cert-chain.pem", b""), root), root, name
+    )
 
 
 def _made(namespace: str, trust_domain: str) -> Object:
     key = ec.generate_private_key(ec.SECP256R1())
-    root = self_signed(key, trust_domain, serial=secrets.randbits(127) | 1, now=datetime.now(UTC), ttl=ROOT_TTL)
+    root = self_signed(
+        key, trust_domain, serial=secrets.randbits(127) | 1, now=datetime.now(UTC), ttl=ROOT_TTL
+    )
     certificate = pem(root.certificate)
-    data = {"ca-cert.pem": certificate, "ca-key.pem": key_pem(key), "root-cert.pem": certificate, "cert-chain.pem": b""}
+    data = {
+        "ca-cert.pem": certificate,
+        "ca-key.pem": key_pem(key),
+        "root-cert.pem": certificate,
+        "cert-chain.pem": b"",
+    }
     return {
         "apiVersion": "v1", "kind": "Secret", "type": "istio.io/ca-root",
         "metadata": {"name": OWN, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": "lateen"}},

@@ -47,7 +47,9 @@ class Reviewer:
         user = status.get("user") or {}
         name = str(user.get("username", ""))
         if not status.get("authenticated") or not name.startswith(_ACCOUNT):
-            raise NotAuthenticatedError(str(status.get("error") or "the token is not one of a service account"))
+            raise NotAuthenticatedError(
+                str(status.get("error") or "the token is not one of a service account")
+            )
         namespace, _, account = name.removeprefix(_ACCOUNT).partition(":")
         pods = (user.get("extra") or {}).get("authentication.kubernetes.io/pod-name") or [""]
         caller = Caller(namespace, account, pods[0])

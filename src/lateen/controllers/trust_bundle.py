@@ -33,7 +33,9 @@ class TrustBundle:
                 self._client, "v1", "namespaces", on_list=self._namespaces_listed, on_event=self._namespace_changed,
             ))  # fmt: skip
             tasks.create_task(
-                follow(self._client, "v1", "configmaps", on_list=self._maps_listed, on_event=self._map_changed)
+                follow(
+                    self._client, "v1", "configmaps", on_list=self._maps_listed, on_event=self._map_changed
+                )
             )
             tasks.create_task(self._work())
 
@@ -43,7 +45,9 @@ class TrustBundle:
             self._queue.put_nowait(namespace)
 
     def _namespaces_listed(self, objects: list[Object]) -> None:
-        self._namespaces = {it["metadata"]["name"] for it in objects if not it["metadata"].get("deletionTimestamp")}
+        self._namespaces = {
+            it["metadata"]["name"] for it in objects if not it["metadata"].get("deletionTimestamp")
+        }
         for it in self._namespaces:
             self._look(it)
 
@@ -77,8 +81,12 @@ class TrustBundle:
             try:
                 await self._mend(namespace)
             except (KubeError, OSError, TimeoutError) as wrong:
-                if not (isinstance(wrong, KubeError) and wrong.code in (403, 404)):  # 403: the namespace is ending
-                    _log.warning("the trust bundle will be written again", namespace=namespace, reason=str(wrong))
+                if not (
+                    isinstance(wrong, KubeError) and wrong.code in (403, 404)
+                ):  # 403: the namespace is ending
+                    _log.warning(
+                        "the trust bundle will be written again", namespace=namespace, reason=str(wrong)
+                    )
                     asyncio.get_running_loop().call_later(_AGAIN_S, self._look, namespace)
 
     async def _mend(self, namespace: str) -> None:
@@ -94,4 +102,6 @@ class TrustBundle:
                 if refused.code != 409:
                     raise
         elif held.get("data") != self._data:
-            await self._client.patch(wanted, {"data": {**dict.fromkeys(held.get("data") or {}), **self._data}})
+            await self._client.patch(
+                wanted, {"data": {**dict.fromkeys(held.get("data") or {}), **self._data}}
+            )

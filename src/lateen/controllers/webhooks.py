@@ -60,15 +60,24 @@ class WebhookBundles:
             except (KubeError, OSError, TimeoutError) as wrong:
                 if isinstance(wrong, KubeError) and wrong.code in (404, 409):
                     continue  # it is gone, or changed meanwhile: then it is heard of again
-                _log.warning("a webhook's bundle will be written again", name=obj["metadata"]["name"], reason=str(wrong))
+                _log.warning(
+                    "a webhook's bundle will be written again",
+                    name=obj["metadata"]["name"],
+                    reason=str(wrong),
+                )
                 asyncio.get_running_loop().call_later(_AGAIN_S, self._look, obj)
 
     async def _mend(self, obj: Object) -> None:
         hooks = [
-            {**it, "clientConfig": {**it["clientConfig"], "caBundle": self._bundle}} if self._needs(it) else it
+            {**it, "clientConfig": {**it["clientConfig"], "caBundle": self._bundle}}
+            if self._needs(it)
+            else it
             for it in obj["webhooks"]
         ]
-        metadata = {"name": obj["metadata"]["name"], "resourceVersion": obj["metadata"].get("resourceVersion", "")}
+        metadata = {
+            "name": obj["metadata"]["name"],
+            "resourceVersion": obj["metadata"].get("resourceVersion", ""),
+        }
         await self._client.patch(
             {"apiVersion": _API, "kind": obj["kind"], "metadata": {"name": metadata["name"]}},
             {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "webhooks": hooks},

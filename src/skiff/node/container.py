@@ -67,7 +67,8 @@ def setup_script(plan: Plan) -> str:
         f"hostname {q(plan.hostname)}",
         f"mount -t tmpfs -o mode=755 tmpfs {q(str(plan.scratch))}; cd {q(str(plan.scratch))}; mkdir up work root",
         "mount -t overlay -o lowerdir=/,upperdir=up,workdir=work overlay root",
-        "mount -t proc proc root/proc; mount --rbind /dev root/dev; mount --rbind /sys root/sys",
+        "mount -t proc proc root/proc; mount --rbind /sys root/sys",
+        *_devices(),
         "mount -t tmpfs -o mode=1777 tmpfs root/tmp; mount -t tmpfs -o mode=755 tmpfs root/run",
     ]
     hidden: set[Path] = set()
@@ -85,7 +86,7 @@ def setup_script(plan: Plan) -> str:
     if plan.applets:
         lines.append("mkdir -p root/skiff/bin; busybox --install -s root/skiff/bin")
     for mount in sorted(plan.mounts, key=lambda m: m.target.count("/")):
-        target = q("root" + os.path.normpath("/" + mount.target.lstrip("/")))
+        target = q("root" + _resolved(mount.target))
         make = (
             f"mkdir -p {target}" if mount.source.is_dir() else f"mkdir -p $(dirname {target}); touch {target}"
         )
@@ -99,6 +100,24 @@ def setup_script(plan: Plan) -> str:
     )
     lines.append(f"R=$PWD/root; PATH=$P; exec /usr/sbin/chroot $R {program}")
     return "\n".join(lines)
+
+
+def _resolved(target: str) -> str:
+    """Where a path lies once the host's symbolic links are followed: ``/var/run`` must not lead out of the root."""
+    return os.path.realpath("/" + target.lstrip("/"))
+
+
+def _devices() -> list[str]:
+    """A /dev of its own: what containers may use of the host's, and room for what is mounted into it."""
+    nodes = "null zero full random urandom tty"
+    return [
+        "mount -t tmpfs -o mode=755 tmpfs root/dev; mkdir root/dev/shm root/dev/pts root/dev/mqueue",
+        f"for D in {nodes}; do touch root/dev/$D; mount --bind /dev/$D root/dev/$D; done",
+        "mount -t tmpfs -o mode=1777 tmpfs root/dev/shm",
+        "mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts root/dev/pts",
+        "ln -s pts/ptmx root/dev/ptmx; ln -s /proc/self/fd root/dev/fd; ln -s fd/0 root/dev/stdin",
+        "ln -s fd/1 root/dev/stdout; ln -s fd/2 root/dev/stderr",
+    ]
 
 
 def identity(security: dict[str, Any]) -> list[str]:

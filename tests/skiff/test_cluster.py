@@ -1,0 +1,34 @@
+"""Do tests get a cluster, and does it leave nothing behind?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from cluster import Cluster
+
+pytestmark = pytest.mark.root
+
+
+def test_a_cluster_of_its_own_that_ends_without_a_trace(new_cluster: type[Cluster]) -> None:
+    with new_cluster() as it:
+        assert [node["metadata"]["name"] for node in it.objects("nodes")] == ["skiff"]
+        assert "skiff-node" in it.run("ip", "netns", "list").stdout
+        marks = str(it.home).encode()
+        assert _mentions(marks)
+    assert not _mentions(marks)
+    assert not it.folder.exists()
+
+
+def _mentions(mark: bytes) -> list[str]:
+    found = []
+    for it in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark in it.read_bytes():
+                found.append(it.parent.name)
+        except OSError:
+            continue
+    return found

@@ -33,7 +33,8 @@ def handlers(store: carts.Carts) -> dict[str, rpc.Handler]:
         item = request.item
         if not item.product_id or not 1 <= item.quantity <= _MOST_PIECES:
             raise rpc.RefusedError(
-                grpc.StatusCode.INVALID_ARGUMENT, f"a product and a quantity of 1 to {_MOST_PIECES} are needed"
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"a product and a quantity of 1 to {_MOST_PIECES} are needed",
             )
         await _stored(store.add(request.user_id, item.product_id, item.quantity))
         return demo_pb2.Empty()

@@ -43,6 +43,4 @@ def matching(query: str) -> list[Ware]:
     wanted = query.casefold().split()
     if not wanted:
         return []
-    return [
-        it for it in WARES if all(word in f"{it.name} {it.description}".casefold() for word in wanted)
-    ]
+    return [it for it in WARES if all(word in f"{it.name} {it.description}".casefold() for word in wanted)]

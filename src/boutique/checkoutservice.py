@@ -37,7 +37,9 @@ class Checkout:
             *(self._priced(it, currency) for it in cart.items),
             self._shipping_cost(request.address, cart.items, currency),
         ])  # fmt: skip
-        amount = money.total(currency, [shipping_cost, *(money.times(it.cost, it.item.quantity) for it in items)])
+        amount = money.total(
+            currency, [shipping_cost, *(money.times(it.cost, it.item.quantity) for it in items)]
+        )
         charge = demo_pb2.ChargeRequest(amount=amount, credit_card=request.credit_card)
         charged = await self.payment.call("Charge", charge)
         parcel = demo_pb2.ShipOrderRequest(address=request.address, items=cart.items)

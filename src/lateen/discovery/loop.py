@@ -48,6 +48,11 @@ class Loop:
         self._left = 0
         self.synced = asyncio.Event()
 
+    @property
+    def idle(self) -> bool:
+        """Whether every change is applied, and every due view was offered."""
+        return not (self._inbox or self._due)
+
     def put(self, changes: Iterable[Change]) -> None:
         """Facts that are different now. They are applied soon, in this order."""
         self._inbox.extend(changes)

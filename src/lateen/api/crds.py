@@ -1,20 +1,22 @@
 """How does Kubernetes learn of Istio's kinds? CustomResourceDefinitions, with schemas made from our types.
 
-Where a kind is typed here, its schema says what the types say; fields which nobody reads are kept as they were
-written, so that objects survive a round trip through this mesh. Other kinds are stored without a schema.
+The schemas are structural and closed: a field that Istio's API does not have is refused or dropped by the API
+server as the client asks. Rules between fields are the webhook's (``lateen.api.validate``), except that of several
+fields one may be set, which ``oneOf`` says.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from lateen.api import authorization, extensions, sidecar, telemetry, workloads
+from lateen.api.decode import present
 from lateen.api.destination_rule import DestinationRuleSpec
 from lateen.api.gateway import GatewaySpec
-from lateen.api.meta import Duration
+from lateen.api.meta import Duration, Value
 from lateen.api.networking import VirtualServiceSpec
 from lateen.api.security import PeerAuthenticationSpec
 from lateen.api.service_entry import ServiceEntrySpec
@@ -36,15 +38,15 @@ _AGE = Column("Age", ".metadata.creationTimestamp", "date")
 
 
 class Definition(NamedTuple):
-    """A kind: its names, its versions (the first is stored), and the type of its ``spec`` if it has one here."""
+    """A kind: its names, its versions (the first is stored), and the type of its ``spec``."""
 
     kind: str
     plural: str
     group: str
     versions: tuple[str, ...]
+    spec: type[Value]
     short: tuple[str, ...] = ()
     columns: tuple[Column, ...] = (_AGE,)
-    spec: type | None = None
     spec_required: bool = False
 
 
@@ -53,27 +55,30 @@ _THREE = ("v1", "v1beta1", "v1alpha3")
 _TWO = ("v1", "v1beta1")
 
 DEFINITIONS: tuple[Definition, ...] = (
-    Definition("AuthorizationPolicy", "authorizationpolicies", _SECURITY, _TWO, ("ap",),
-               (Column("Action", ".spec.action"), _AGE)),
-    Definition("DestinationRule", "destinationrules", _NETWORKING, _THREE, ("dr",),
-               (Column("Host", ".spec.host"), _AGE), DestinationRuleSpec),
-    Definition("EnvoyFilter", "envoyfilters", _NETWORKING, ("v1alpha3",)),
-    Definition("Gateway", "gateways", _NETWORKING, _THREE, ("gw",), (_AGE,), GatewaySpec),
-    Definition("PeerAuthentication", "peerauthentications", _SECURITY, _TWO, ("pa",),
-               (Column("Mode", ".spec.mtls.mode"), _AGE), PeerAuthenticationSpec),
-    Definition("ProxyConfig", "proxyconfigs", _NETWORKING, ("v1beta1",)),
-    Definition("RequestAuthentication", "requestauthentications", _SECURITY, _TWO, ("ra",)),
-    Definition("ServiceEntry", "serviceentries", _NETWORKING, _THREE, ("se",),
+    Definition("AuthorizationPolicy", "authorizationpolicies", _SECURITY, _TWO, authorization.AuthorizationPolicySpec,
+               ("ap",), (Column("Action", ".spec.action"), _AGE)),
+    Definition("DestinationRule", "destinationrules", _NETWORKING, _THREE, DestinationRuleSpec, ("dr",),
+               (Column("Host", ".spec.host"), _AGE), spec_required=True),
+    Definition("EnvoyFilter", "envoyfilters", _NETWORKING, ("v1alpha3",), extensions.EnvoyFilterSpec),
+    Definition("Gateway", "gateways", _NETWORKING, _THREE, GatewaySpec, ("gw",)),
+    Definition("PeerAuthentication", "peerauthentications", _SECURITY, _TWO, PeerAuthenticationSpec, ("pa",),
+               (Column("Mode", ".spec.mtls.mode"), _AGE)),
+    Definition("ProxyConfig", "proxyconfigs", _NETWORKING, ("v1beta1",), extensions.ProxyConfigSpec),
+    Definition("RequestAuthentication", "requestauthentications", _SECURITY, _TWO, authorization.RequestAuthenticationSpec,
+               ("ra",)),
+    Definition("ServiceEntry", "serviceentries", _NETWORKING, _THREE, ServiceEntrySpec, ("se",),
                (Column("Hosts", ".spec.hosts"), Column("Location", ".spec.location"),
-                Column("Resolution", ".spec.resolution"), _AGE), ServiceEntrySpec, spec_required=True),
-    Definition("Sidecar", "sidecars", _NETWORKING, _THREE),
-    Definition("Telemetry", "telemetries", "telemetry.istio.io", ("v1alpha1", "v1"), ("telemetry",)),
-    Definition("VirtualService", "virtualservices", _NETWORKING, _THREE, ("vs",),
-               (Column("Gateways", ".spec.gateways"), Column("Hosts", ".spec.hosts"), _AGE), VirtualServiceSpec),
-    Definition("WasmPlugin", "wasmplugins", "extensions.istio.io", ("v1alpha1",)),
-    Definition("WorkloadEntry", "workloadentries", _NETWORKING, _THREE, ("we",),
-               (_AGE, Column("Address", ".spec.address"))),
-    Definition("WorkloadGroup", "workloadgroups", _NETWORKING, _THREE, ("wg",)),
+                Column("Resolution", ".spec.resolution"), _AGE), spec_required=True),
+    Definition("Sidecar", "sidecars", _NETWORKING, _THREE, sidecar.SidecarSpec),
+    Definition("Telemetry", "telemetries", "telemetry.istio.io", ("v1alpha1", "v1"), telemetry.TelemetrySpec, ("telemetry",)),
+    Definition("VirtualService", "virtualservices", _NETWORKING, _THREE, VirtualServiceSpec, ("vs",),
+               (Column("Gateways", ".spec.gateways"), Column("Hosts", ".spec.hosts"), _AGE)),
+    Definition("WasmPlugin", "wasmplugins", "extensions.istio.io", ("v1alpha1",), extensions.WasmPluginSpec,
+               spec_required=True),
+    Definition("WorkloadEntry", "workloadentries", _NETWORKING, _THREE, workloads.WorkloadEntrySpec, ("we",),
+               (_AGE, Column("Address", ".spec.address")), spec_required=True),
+    Definition("WorkloadGroup", "workloadgroups", _NETWORKING, _THREE, workloads.WorkloadGroupSpec, ("wg",),
+               spec_required=True),
 )  # fmt: skip
 
 
@@ -110,8 +115,7 @@ def manifest(it: Definition) -> dict[str, Any]:
 
 
 def _version(it: Definition, version: str) -> dict[str, Any]:
-    spec = schema(it.spec) if it.spec else dict(_FREE)
-    body: Schema = {"type": "object", "properties": {"spec": spec, "status": dict(_FREE)}}
+    body: Schema = {"type": "object", "properties": {"spec": schema(it.spec), "status": dict(_FREE)}}
     if it.spec_required:
         body["required"] = ["spec"]
     return {
@@ -136,42 +140,52 @@ def _schema(it: msgspec.inspect.Type) -> Schema:
         case msgspec.inspect.StructType():
             return _object(it)
         case msgspec.inspect.StrType():
-            return {"type": "string"}
+            return {
+                "type": "string",
+                **_limits(minLength=it.min_length, maxLength=it.max_length, pattern=it.pattern),
+            }
         case msgspec.inspect.BoolType():
             return {"type": "boolean"}
         case msgspec.inspect.IntType():
-            return {"type": "integer", "format": "int64"}
+            return {"type": "integer", **_limits(minimum=it.ge, maximum=it.le)}
         case msgspec.inspect.FloatType():
-            return {"type": "number", "format": "double"}
+            return {"type": "number", "format": "double", **_limits(minimum=it.ge, maximum=it.le)}
         case msgspec.inspect.ListType(item_type=item):
             return {"type": "array", "items": _schema(item)}
+        case msgspec.inspect.DictType(value_type=msgspec.inspect.AnyType()):
+            return dict(_FREE)
         case msgspec.inspect.DictType(value_type=value):
-            return {"type": "object", "additionalProperties": _schema(value)}
+            return {
+                "type": "object",
+                "additionalProperties": _schema(value),
+                **_limits(minProperties=it.min_length),
+            }
         case msgspec.inspect.EnumType(cls=cls):
-            return _choice(cls)
+            return {"type": "string", "enum": [one.value for one in cls]}
         case msgspec.inspect.CustomType(cls=cls) if cls is Duration:
             return {"type": "string"}
-        case msgspec.inspect.UnionType(types=types):
-            present = [one for one in types if not isinstance(one, msgspec.inspect.NoneType)]
-            if len(present) == 1:
-                return _schema(present[0])
-            assert {type(one) for one in present} == {msgspec.inspect.IntType, msgspec.inspect.StrType}, (
-                present
-            )
-            return {"x-kubernetes-int-or-string": True}
+        case msgspec.inspect.UnionType() if (one := present(it)) is not it:
+            return _schema(one)
     raise AssertionError(f"no schema is known for {it}")
 
 
-def _choice(cls: type[enum.Enum]) -> Schema:
-    return {"type": "string", "enum": [it.value for it in cls]}
+def _limits(**said: Any) -> Schema:
+    return {word: limit for word, limit in said.items() if limit is not None}
 
 
 def _object(it: msgspec.inspect.StructType) -> Schema:
     properties: Mapping[str, Schema] = {field.encode_name: _schema(field.type) for field in it.fields}
-    made: Schema = {"type": "object", "properties": properties, "x-kubernetes-preserve-unknown-fields": True}
+    made: Schema = {"type": "object", "properties": properties}
     if it.cls.__doc__:
         made["description"] = it.cls.__doc__.partition("\n")[0]
     required = [field.encode_name for field in it.fields if field.required]
     if required:
         made["required"] = required
-    return made
+    groups = [_at_most_one(group) for group in getattr(it.cls, "ONE_OF", ())]
+    return {**made, **(groups[0] if len(groups) == 1 else {"allOf": groups} if groups else {})}
+
+
+def _at_most_one(group: tuple[str, ...]) -> Schema:
+    """Logic in a structural schema may only name fields, so "none of them" is said by ``not``."""
+    each = [{"required": [name]} for name in group]
+    return {"oneOf": [{"not": {"anyOf": each}}, *each]}

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from lateen.api import core, destination_rule, gateway, networking, security
+from lateen.api import (
+    authorization,
+    core,
+    destination_rule,
+    extensions,
+    gateway,
+    networking,
+    security,
+    service_entry,
+    sidecar,
+    telemetry,
+    workloads,
+)
 from lateen.api.meta import Fact, from_text
 from lateen.names.problems import Problem
 
@@ -24,6 +37,20 @@ KINDS: Mapping[tuple[str, str], type[Fact]] = {
     ("security.istio.io", "PeerAuthentication"): security.PeerAuthentication,
 }
 
+#: Kinds that are stored and checked, and that no view is made of yet.
+STORED: Mapping[tuple[str, str], type[Fact]] = {
+    ("networking.istio.io", "ServiceEntry"): service_entry.ServiceEntry,
+    ("networking.istio.io", "Sidecar"): sidecar.Sidecar,
+    ("networking.istio.io", "WorkloadEntry"): workloads.WorkloadEntry,
+    ("networking.istio.io", "WorkloadGroup"): workloads.WorkloadGroup,
+    ("networking.istio.io", "EnvoyFilter"): extensions.EnvoyFilter,
+    ("networking.istio.io", "ProxyConfig"): extensions.ProxyConfig,
+    ("security.istio.io", "AuthorizationPolicy"): authorization.AuthorizationPolicy,
+    ("security.istio.io", "RequestAuthentication"): authorization.RequestAuthentication,
+    ("telemetry.istio.io", "Telemetry"): telemetry.Telemetry,
+    ("extensions.istio.io", "WasmPlugin"): extensions.WasmPlugin,
+}
+
 
 def kind_of(document: Mapping[str, Any]) -> tuple[str, str]:
     """(group, kind) of a document."""
@@ -32,14 +59,15 @@ def kind_of(document: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def decode(document: Mapping[str, Any]) -> Fact | Problem:
-    """The fact in a document, or what is wrong with it. Raises KeyError for a kind that is not in KINDS."""
-    table = KINDS[kind_of(document)]
+    """The fact in a document, or what is wrong with it. Raises KeyError for a kind in neither table."""
+    kind = kind_of(document)
+    table = KINDS[kind] if kind in KINDS else STORED[kind]
     try:
         return msgspec.convert(without_nulls(document), table, dec_hook=from_text)
     except msgspec.ValidationError as wrong:
         metadata = document.get("metadata")
         named = metadata if isinstance(metadata, Mapping) else {}
-        message, path = split(str(wrong))
+        message, path = explained(str(wrong), table)
         return Problem(
             table.__name__, str(named.get("namespace", "")), str(named.get("name", "")), path, message
         )
@@ -49,6 +77,48 @@ def split(said: str) -> tuple[str, str]:
     """msgspec says ``message - at `$.spec.hosts[0]` ``: (message, path without the dollar)."""
     message, _, place = said.partition(" - at `")
     return message, place.rpartition("$")[2].removesuffix("`").removeprefix(".")
+
+
+def explained(said: str, table: type[Fact]) -> tuple[str, str]:
+    """(message, path) with the field that is missing, and the choices there are."""
+    message, path = split(said)
+    if missing := re.fullmatch(r"Object missing required field `(\w+)`", message):
+        return "is required", f"{path}.{missing[1]}".removeprefix(".")
+    if message.startswith("Invalid enum value") and (choices := _choices(table, path)):
+        return (
+            f"{message.replace('Invalid enum value', 'unknown value')}: use one of {', '.join(choices)}",
+            path,
+        )
+    return message, path
+
+
+def _choices(table: type[Fact], path: str) -> list[str]:
+    """What the field at a path may be, if it is a choice."""
+    it: msgspec.inspect.Type | None = msgspec.inspect.type_info(table)
+    for part in re.findall(r"\w+|\[[^\]]*\]", path):
+        it = inner(it, part) if it else None
+    chosen = present(it) if it else None
+    return [one.value for one in chosen.cls] if isinstance(chosen, msgspec.inspect.EnumType) else []
+
+
+def inner(it: msgspec.inspect.Type, part: str) -> msgspec.inspect.Type | None:
+    """The type one step further: a field by its name, or what ``[0]`` and ``[...]`` stand for."""
+    match present(it):
+        case msgspec.inspect.StructType(fields=fields):
+            return next((field.type for field in fields if field.encode_name == part), None)
+        case msgspec.inspect.ListType(item_type=item):
+            return item
+        case msgspec.inspect.DictType(value_type=value):
+            return value
+    return None
+
+
+def present(it: msgspec.inspect.Type) -> msgspec.inspect.Type:
+    """The type without ``| None``."""
+    if isinstance(it, msgspec.inspect.UnionType):
+        kinds = [one for one in it.types if not isinstance(one, msgspec.inspect.NoneType)]
+        return kinds[0] if len(kinds) == 1 else it
+    return it
 
 
 def without_nulls(value: Any) -> Any:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
+from typing import Annotated
 
-from msgspec import field
+from msgspec import Meta, field
 
-from lateen.api.meta import Duration, Fact, Value, WorkloadSelector
+from lateen.api.meta import Duration, Fact, Int32, Text, Uint32, Uint64, Value, WorkloadSelector
 from lateen.api.networking import PortSelector
 
 
@@ -21,28 +22,41 @@ class SimpleLB(enum.StrEnum):
     LEAST_REQUEST = "LEAST_REQUEST"
 
 
+class CookieAttribute(Value, frozen=True):
+    """Something more that is written into a cookie, such as ``SameSite``."""
+
+    name: str = ""
+    value: str = ""
+
+
 class HTTPCookie(Value, frozen=True):
     """Hash by a cookie, which is made when it is missing and has a ``ttl``."""
 
     name: str = ""
     path: str = ""
     ttl: Duration | None = None
+    attributes: list[CookieAttribute] = []
 
 
 class RingHash(Value, frozen=True):
     """Ketama."""
 
-    minimum_ring_size: int = 1024
+    minimum_ring_size: Uint64 = 1024
 
 
 class Maglev(Value, frozen=True):
     """Maglev."""
 
-    table_size: int = 65537
+    table_size: Uint64 = 65537
 
 
 class ConsistentHashLB(Value, frozen=True):
     """Requests of one kind stick to one endpoint. Exactly one of the first four is set."""
+
+    ONE_OF = (
+        ("httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName"),
+        ("ringHash", "maglev"),
+    )
 
     http_header_name: str = ""
     http_cookie: HTTPCookie | None = None
@@ -50,14 +64,14 @@ class ConsistentHashLB(Value, frozen=True):
     http_query_parameter_name: str = ""
     ring_hash: RingHash | None = None
     maglev: Maglev | None = None
-    minimum_ring_size: int = 0
+    minimum_ring_size: Uint64 = 0
 
 
 class Distribute(Value, frozen=True):
     """Weights of target localities for callers of one locality."""
 
     from_: str = field(default="", name="from")
-    to: dict[str, int] = {}
+    to: dict[str, Uint32] = {}
 
 
 class Failover(Value, frozen=True):
@@ -79,13 +93,15 @@ class LocalityLoadBalancerSetting(Value, frozen=True):
 class WarmupConfiguration(Value, frozen=True):
     """New endpoints get their share of requests step by step."""
 
-    duration: Duration | None = None
-    minimum_percent: float | None = None
-    aggression: float | None = None
+    duration: Duration
+    minimum_percent: Annotated[float, Meta(ge=0, le=100)] | None = None
+    aggression: Annotated[float, Meta(ge=1)] | None = None
 
 
 class LoadBalancerSettings(Value, frozen=True):
     """How an endpoint is chosen."""
+
+    ONE_OF = (("simple", "consistentHash"),)
 
     simple: SimpleLB | None = None
     consistent_hash: ConsistentHashLB | None = None
@@ -97,7 +113,7 @@ class LoadBalancerSettings(Value, frozen=True):
 class TcpKeepalive(Value, frozen=True):
     """SO_KEEPALIVE."""
 
-    probes: int = 0
+    probes: Uint32 = 0
     time: Duration | None = None
     interval: Duration | None = None
 
@@ -105,7 +121,7 @@ class TcpKeepalive(Value, frozen=True):
 class TCPSettings(Value, frozen=True):
     """Limits of all connections."""
 
-    max_connections: int = 0
+    max_connections: Int32 = 0
     connect_timeout: Duration | None = None
     tcp_keepalive: TcpKeepalive | None = None
     max_connection_duration: Duration | None = None
@@ -123,14 +139,14 @@ class H2UpgradePolicy(enum.StrEnum):
 class HTTPSettings(Value, frozen=True):
     """Limits of HTTP."""
 
-    http1_max_pending_requests: int = field(default=0, name="http1MaxPendingRequests")
-    http2_max_requests: int = field(default=0, name="http2MaxRequests")
-    max_requests_per_connection: int = 0
-    max_retries: int = 0
+    http1_max_pending_requests: Int32 = field(default=0, name="http1MaxPendingRequests")
+    http2_max_requests: Int32 = field(default=0, name="http2MaxRequests")
+    max_requests_per_connection: Int32 = 0
+    max_retries: Int32 = 0
     idle_timeout: Duration | None = None
     h2_upgrade_policy: H2UpgradePolicy = field(default=H2UpgradePolicy.DEFAULT, name="h2UpgradePolicy")
     use_client_protocol: bool = False
-    max_concurrent_streams: int = 0
+    max_concurrent_streams: Int32 = 0
 
 
 class ConnectionPoolSettings(Value, frozen=True):
@@ -143,15 +159,15 @@ class ConnectionPoolSettings(Value, frozen=True):
 class OutlierDetection(Value, frozen=True):
     """Endpoints that fail are left out for a while."""
 
-    consecutive_errors: int = 0
+    consecutive_errors: Int32 = 0
     split_external_local_origin_errors: bool = False
-    consecutive_local_origin_failures: int | None = None
-    consecutive_gateway_errors: int | None = None
-    consecutive_5xx_errors: int | None = field(default=None, name="consecutive5xxErrors")
+    consecutive_local_origin_failures: Uint32 | None = None
+    consecutive_gateway_errors: Uint32 | None = None
+    consecutive_5xx_errors: Uint32 | None = field(default=None, name="consecutive5xxErrors")
     interval: Duration | None = None
     base_ejection_time: Duration | None = None
-    max_ejection_percent: int = 0
-    min_health_percent: int = 0
+    max_ejection_percent: Int32 = 0
+    min_health_percent: Int32 = 0
 
 
 class ClientTLSMode(enum.StrEnum):
@@ -187,6 +203,34 @@ class PortTrafficPolicy(Value, frozen=True):
     tls: ClientTLSSettings | None = None
 
 
+class TunnelSettings(Value, frozen=True, kw_only=True):
+    """TCP is carried by HTTP CONNECT or POST to this destination."""
+
+    protocol: str = ""
+    target_host: str
+    target_port: Uint32
+
+
+class ProxyProtocolVersion(enum.StrEnum):
+    """Of the PROXY protocol."""
+
+    V1 = "V1"
+    V2 = "V2"
+
+
+class ProxyProtocol(Value, frozen=True):
+    """The PROXY protocol's header goes before the bytes of a connection."""
+
+    version: ProxyProtocolVersion = ProxyProtocolVersion.V1
+
+
+class RetryBudget(Value, frozen=True):
+    """Retries in flight as a share of the requests in flight."""
+
+    percent: Annotated[float, Meta(ge=0, le=100)] | None = None
+    min_retry_concurrency: Uint32 = 0
+
+
 class TrafficPolicy(Value, frozen=True):
     """What applies to all connections to a destination or subset."""
 
@@ -195,12 +239,15 @@ class TrafficPolicy(Value, frozen=True):
     outlier_detection: OutlierDetection | None = None
     tls: ClientTLSSettings | None = None
     port_level_settings: list[PortTrafficPolicy] = []
+    tunnel: TunnelSettings | None = None
+    proxy_protocol: ProxyProtocol | None = None
+    retry_budget: RetryBudget | None = None
 
 
 class Subset(Value, frozen=True):
     """A named part of a service's endpoints."""
 
-    name: str = ""
+    name: Text
     labels: dict[str, str] = {}
     traffic_policy: TrafficPolicy | None = None
 
@@ -208,14 +255,14 @@ class Subset(Value, frozen=True):
 class DestinationRuleSpec(Value, frozen=True):
     """``spec`` of a DestinationRule."""
 
-    host: str = ""
+    host: str
     traffic_policy: TrafficPolicy | None = None
     subsets: list[Subset] = []
     export_to: list[str] = []
     workload_selector: WorkloadSelector | None = None
 
 
-class DestinationRule(Fact, frozen=True):
+class DestinationRule(Fact, frozen=True, kw_only=True):
     """What applies to traffic for a service after routing."""
 
-    spec: DestinationRuleSpec = field(default_factory=DestinationRuleSpec)
+    spec: DestinationRuleSpec

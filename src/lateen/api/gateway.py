@@ -6,7 +6,7 @@ import enum
 
 from msgspec import field
 
-from lateen.api.meta import Fact, Value
+from lateen.api.meta import Fact, Uint32, Value
 
 
 class ServerTLSMode(enum.StrEnum):
@@ -20,6 +20,24 @@ class ServerTLSMode(enum.StrEnum):
     OPTIONAL_MUTUAL = "OPTIONAL_MUTUAL"
 
 
+class TLSProtocol(enum.StrEnum):
+    """A version of TLS; ``TLS_AUTO`` leaves it to Envoy."""
+
+    TLS_AUTO = "TLS_AUTO"
+    TLSV1_0 = "TLSV1_0"
+    TLSV1_1 = "TLSV1_1"
+    TLSV1_2 = "TLSV1_2"
+    TLSV1_3 = "TLSV1_3"
+
+
+class TLSCertificate(Value, frozen=True):
+    """A certificate by the paths of its files."""
+
+    server_certificate: str = ""
+    private_key: str = ""
+    ca_certificates: str = ""
+
+
 class ServerTLSSettings(Value, frozen=True):
     """TLS of a server. Mode and certificates may be left out when there is only a redirect."""
 
@@ -28,20 +46,26 @@ class ServerTLSSettings(Value, frozen=True):
     server_certificate: str = ""
     private_key: str = ""
     ca_certificates: str = ""
+    ca_crl: str = ""
     credential_name: str = ""
+    credential_names: list[str] = []
+    ca_cert_credential_name: str = ""
+    tls_certificates: list[TLSCertificate] = []
     subject_alt_names: list[str] = []
-    min_protocol_version: str = ""
-    max_protocol_version: str = ""
+    verify_certificate_spki: list[str] = []
+    verify_certificate_hash: list[str] = []
+    min_protocol_version: TLSProtocol | None = None
+    max_protocol_version: TLSProtocol | None = None
     cipher_suites: list[str] = []
 
 
 class GatewayPort(Value, frozen=True):
     """The port of a server, as the gateway's Service has it."""
 
-    number: int = 0
+    number: Uint32 = 0
     protocol: str = ""
     name: str = ""
-    target_port: int = 0
+    target_port: Uint32 = 0
 
 
 class Server(Value, frozen=True):
@@ -51,6 +75,7 @@ class Server(Value, frozen=True):
     bind: str = ""
     hosts: list[str] = []
     tls: ServerTLSSettings | None = None
+    default_endpoint: str = ""
     name: str = ""
 
 

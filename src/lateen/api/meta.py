@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
 
 from lateen.names import durations
 from lateen.names.keys import ObjectKey
+
+#: Protobuf's numbers, as Istio's definitions have them.
+Int32: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+Uint32: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+Uint64: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+#: Text that says something if it is written at all.
+Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class Duration:
@@ -43,7 +50,10 @@ def from_text(kind: type, value: Any) -> Any:
 
 
 class Value(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """Part of an object from outside: typed, frozen, named as in JSON. Fields nobody reads are not here."""
+    """Part of an object from outside: typed, frozen, named as in JSON."""
+
+    #: Groups of fields (by their names in JSON) of which an object may have one.
+    ONE_OF: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
 
 class Meta(Value, frozen=True):
@@ -77,3 +87,20 @@ class WorkloadSelector(Value, frozen=True):
     """``selector.matchLabels``: which workloads a policy is attached to; empty means all of its namespace."""
 
     match_labels: dict[str, str] = {}
+
+
+class LabelSelector(Value, frozen=True):
+    """Workloads by their labels, as networking's kinds write it."""
+
+    labels: dict[str, str] = {}
+
+
+class PolicyTarget(Value, frozen=True, kw_only=True):
+    """``targetRefs``: the gateway or service which a policy is attached to instead of workloads."""
+
+    group: Annotated[
+        str, msgspec.Meta(pattern=r"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    ] = ""
+    kind: Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$")]
+    name: Text
+    namespace: str = ""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import enum
+
 from msgspec import field
 
-from lateen.api.meta import Duration, Fact, Value
+from lateen.api.meta import Duration, Fact, Int32, Uint32, Value
 
 
 class StringMatch(Value, frozen=True):
     """Exactly one of the three is set."""
+
+    ONE_OF = (("exact", "prefix", "regex"),)
 
     exact: str | None = None
     prefix: str | None = None
@@ -18,7 +22,7 @@ class StringMatch(Value, frozen=True):
 class PortSelector(Value, frozen=True):
     """A port by number."""
 
-    number: int = 0
+    number: Uint32 = 0
 
 
 class Destination(Value, frozen=True):
@@ -55,7 +59,7 @@ class HTTPMatchRequest(Value, frozen=True):
     headers: dict[str, StringMatch] = {}
     without_headers: dict[str, StringMatch] = {}
     query_params: dict[str, StringMatch] = {}
-    port: int = 0
+    port: Uint32 = 0
     source_labels: dict[str, str] = {}
     source_namespace: str = ""
     gateways: list[str] = []
@@ -67,23 +71,34 @@ class HTTPRouteDestination(Value, frozen=True):
     """One of the weighted destinations. Without weights, all of it goes to the only one."""
 
     destination: Destination = Destination()
-    weight: int = 0
+    weight: Int32 = 0
     headers: Headers = Headers()
+
+
+class RedirectPort(enum.StrEnum):
+    """From where the port of a redirect is taken."""
+
+    FROM_PROTOCOL_DEFAULT = "FROM_PROTOCOL_DEFAULT"
+    FROM_REQUEST_PORT = "FROM_REQUEST_PORT"
 
 
 class HTTPRedirect(Value, frozen=True):
     """The answer is a redirect."""
 
+    ONE_OF = (("port", "derivePort"),)
+
     uri: str = ""
     authority: str = ""
-    port: int = 0
-    derive_port: str = ""
+    port: Uint32 = 0
+    derive_port: RedirectPort | None = None
     scheme: str = ""
-    redirect_code: int = 301
+    redirect_code: Uint32 = 301
 
 
 class HTTPBody(Value, frozen=True):
     """The body of a direct response."""
+
+    ONE_OF = (("string", "bytes"),)
 
     string: str = ""
     bytes: str = ""
@@ -92,7 +107,7 @@ class HTTPBody(Value, frozen=True):
 class HTTPDirectResponse(Value, frozen=True):
     """The answer is given by the proxy."""
 
-    status: int = 200
+    status: Uint32 = 200
     body: HTTPBody | None = None
 
 
@@ -114,7 +129,7 @@ class HTTPRewrite(Value, frozen=True):
 class HTTPRetry(Value, frozen=True):
     """When and how often a request is tried again. ``attempts`` 0 means never."""
 
-    attempts: int = 0
+    attempts: Int32 = 0
     per_try_timeout: Duration | None = None
     retry_on: str = ""
     retry_remote_localities: bool | None = None
@@ -131,16 +146,22 @@ class Percent(Value, frozen=True):
 class FaultDelay(Value, frozen=True):
     """Requests are held."""
 
+    ONE_OF = (("fixedDelay", "exponentialDelay"),)
+
     fixed_delay: Duration | None = None
+    exponential_delay: Duration | None = None
     percentage: Percent | None = None
-    percent: int | None = None
+    percent: Int32 | None = None
 
 
 class FaultAbort(Value, frozen=True):
     """Requests are answered with an error."""
 
-    http_status: int | None = None
+    ONE_OF = (("httpStatus", "grpcStatus", "http2Error"),)
+
+    http_status: Int32 | None = None
     grpc_status: str = ""
+    http2_error: str = field(default="", name="http2Error")
     percentage: Percent | None = None
 
 
@@ -158,6 +179,14 @@ class HTTPMirrorPolicy(Value, frozen=True):
     percentage: Percent | None = None
 
 
+class UnmatchedPreflights(enum.StrEnum):
+    """What becomes of a preflight whose origin is not allowed."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    FORWARD = "FORWARD"
+    IGNORE = "IGNORE"
+
+
 class CorsPolicy(Value, frozen=True):
     """Cross-origin requests, as Envoy's CORS filter answers them."""
 
@@ -168,7 +197,7 @@ class CorsPolicy(Value, frozen=True):
     expose_headers: list[str] = []
     max_age: Duration | None = None
     allow_credentials: bool | None = None
-    unmatched_preflights: str = ""
+    unmatched_preflights: UnmatchedPreflights = UnmatchedPreflights.UNSPECIFIED
 
 
 class Delegate(Value, frozen=True):
@@ -193,16 +222,18 @@ class HTTPRoute(Value, frozen=True):
     fault: HTTPFaultInjection | None = None
     mirror: Destination | None = None
     mirrors: list[HTTPMirrorPolicy] = []
+    mirror_percent: Uint32 | None = None
     mirror_percentage: Percent | None = None
     cors_policy: CorsPolicy | None = None
     headers: Headers = Headers()
 
 
 class L4MatchAttributes(Value, frozen=True):
-    """Conditions on a connection."""
+    """Conditions on a connection. ``sniHosts`` are for TLS only, ``sourceSubnet`` for TCP only."""
 
     destination_subnets: list[str] = []
-    port: int = 0
+    source_subnet: str = ""
+    port: Uint32 = 0
     source_labels: dict[str, str] = {}
     source_namespace: str = ""
     gateways: list[str] = []
@@ -213,7 +244,7 @@ class RouteDestination(Value, frozen=True):
     """One of the weighted destinations of connections."""
 
     destination: Destination = Destination()
-    weight: int = 0
+    weight: Int32 = 0
 
 
 class L4Route(Value, frozen=True):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+from typing import Annotated
 
-from msgspec import field
+from msgspec import Meta, field
 
 from lateen.api.meta import Fact, Value, WorkloadSelector
 
@@ -29,7 +30,7 @@ class PeerAuthenticationSpec(Value, frozen=True):
 
     selector: WorkloadSelector | None = None
     mtls: MutualTLS = MutualTLS()
-    port_level_mtls: dict[str, MutualTLS] = {}
+    port_level_mtls: Annotated[dict[str, MutualTLS], Meta(min_length=1)] = {}
 
 
 class PeerAuthentication(Fact, frozen=True):

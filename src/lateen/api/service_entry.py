@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 
-from lateen.api.meta import Fact, Value
+from lateen.api.meta import Fact, LabelSelector, Uint32, Value
+from lateen.api.workloads import WorkloadEntrySpec
 
 
 class Location(enum.StrEnum):
@@ -27,28 +28,10 @@ class Resolution(enum.StrEnum):
 class EntryPort(Value, frozen=True):
     """A port of the service; ``target_port`` is its endpoints'."""
 
-    number: int = 0
+    number: Uint32 = 0
     name: str = ""
     protocol: str = ""
-    target_port: int = 0
-
-
-class EntryEndpoint(Value, frozen=True):
-    """One endpoint, written into the entry."""
-
-    address: str = ""
-    ports: dict[str, int] = {}
-    labels: dict[str, str] = {}
-    network: str = ""
-    locality: str = ""
-    weight: int = 0
-    service_account: str = ""
-
-
-class LabelSelector(Value, frozen=True):
-    """Workloads by their labels, as networking's kinds write it."""
-
-    labels: dict[str, str] = {}
+    target_port: Uint32 = 0
 
 
 class ServiceEntrySpec(Value, frozen=True):
@@ -59,7 +42,7 @@ class ServiceEntrySpec(Value, frozen=True):
     ports: list[EntryPort] = []
     location: Location = Location.MESH_EXTERNAL
     resolution: Resolution = Resolution.NONE
-    endpoints: list[EntryEndpoint] = []
+    endpoints: list[WorkloadEntrySpec] = []
     workload_selector: LabelSelector | None = None
     export_to: list[str] = []
     subject_alt_names: list[str] = []

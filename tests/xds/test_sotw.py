@@ -32,3 +32,34 @@ def test_a_new_name_is_answered_with_all_of_the_names() -> None:
     list(stream.offer({ENDPOINT: {"a": A1, "b": B1}}))
     assert names(stream.receive(Request(ENDPOINT, frozenset({"a"})))) == [("1", [A1])]
     assert names(stream.receive(Request(ENDPOINT, frozenset({"a", "b"}), nonce="1"))) == [("2", [A1, B1])]
+
+
+def test_nothing_named_means_all_only_for_who_never_named_anything() -> None:
+    stream = StateStream()
+    list(stream.offer({CLUSTER: {"a": A1, "b": B1}}))
+    assert names(stream.receive(Request(CLUSTER))) == [("1", [A1, B1])]
+    assert names(stream.receive(Request(CLUSTER, frozenset({"a"}), nonce="1"))) == [("2", [A1])]
+    assert names(stream.receive(Request(CLUSTER, nonce="2"))) == [], "unsubscribed from everything"
+    assert names(stream.offer({CLUSTER: {"a": A2}})) == []
+
+
+def test_fewer_names_are_no_reason_to_answer() -> None:
+    stream = StateStream()
+    list(stream.offer({ENDPOINT: {"a": A1, "b": B1}}))
+    assert names(stream.receive(Request(ENDPOINT, frozenset({"a", "b"})))) == [("1", [A1, B1])]
+    assert names(stream.receive(Request(ENDPOINT, frozenset({"a"}), nonce="1"))) == []
+    assert names(stream.offer({ENDPOINT: {"a": A2, "b": B1}})) == [("2", [A2])]
+
+
+def test_an_absent_cluster_is_told_and_absent_endpoints_are_awaited() -> None:
+    stream = StateStream()
+    list(stream.offer({}))
+    assert names(stream.receive(Request(CLUSTER, frozenset({"a"})))) == [("1", [])]
+    assert names(stream.receive(Request(ENDPOINT, frozenset({"a"})))) == []
+    assert names(stream.offer({ENDPOINT: {"a": A1}})) == [("2", [A1])]
+
+
+def test_before_the_first_view_nothing_is_said() -> None:
+    stream = StateStream()
+    assert names(stream.receive(Request(CLUSTER, frozenset({"a"})))) == []
+    assert names(stream.offer({CLUSTER: {"a": A1}})) == [("1", [A1])]

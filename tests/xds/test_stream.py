@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lateen.envoy.resource import CLUSTER, ENDPOINT, ORDER, Resource, TypeUrl
-from lateen.xds.stream import DeltaStream, Request, Response
+from lateen.xds.stream import MOST_NAMES, MOST_TYPES, DeltaStream, GreedyError, Request, Response
 
 KINDS = {"cds": CLUSTER, "eds": ENDPOINT}
 
@@ -67,6 +68,7 @@ def written(it: Response) -> str:
 
 def test_clusters_come_before_their_endpoints() -> None:
     play("""
+        mesh
         proxy cds wants
         -> cds #1
         proxy cds acks 1
@@ -148,6 +150,84 @@ def test_asking_again_while_an_answer_is_awaited_is_answered_later() -> None:
     """)
 
 
+def test_before_the_first_view_nothing_is_said() -> None:
+    # An answer from half a picture would take away what a returning proxy already has.
+    play("""
+        proxy cds returns a@1
+        proxy eds wants a
+        mesh cds/a@1 eds/a@1
+        -> cds #1
+        -> eds #2 a@1
+    """)
+
+
+def test_a_proxy_that_returns_with_names_is_sent_nothing_again() -> None:
+    stream = DeltaStream()
+    list(stream.offer({ENDPOINT: {"a": Resource("a", "1", b""), "b": Resource("b", "1", b"")}}))
+    [answer] = stream.receive(Request(ENDPOINT, frozenset({"a", "b"}), initial_versions={"a": "1", "b": "1"}))
+    assert (answer.resources, answer.removed) == ((), ())
+
+
+def test_no_names_mean_all_clusters_but_no_endpoints() -> None:
+    play("""
+        mesh cds/a@1 eds/a@1
+        proxy eds wants
+        -> eds #1
+        proxy cds wants
+        -> cds #2 a@1
+    """)
+
+
+def test_unsubscribing_under_a_wildcard_is_answered_with_what_remains() -> None:
+    play("""
+        mesh cds/a@1
+        proxy cds wants * a ghost
+        -> cds #1 a@1 -ghost
+        proxy cds acks 1
+        proxy cds drops a
+        -> cds #2 a@1
+        proxy cds acks 2
+        proxy cds drops ghost
+        -> cds #3 -ghost
+    """)
+
+
+def test_dropping_the_wildcard_leaves_the_names() -> None:
+    play("""
+        mesh cds/a@1 cds/b@1
+        proxy cds wants * a
+        -> cds #1 a@1 b@1
+        proxy cds acks 1
+        proxy cds drops *
+        -> cds #2 -b
+        proxy cds acks 2
+        mesh cds/a@2 cds/b@2
+        -> cds #3 a@2
+    """)
+
+
+def test_a_name_dropped_before_its_answer_is_forgotten() -> None:
+    play("""
+        mesh eds/a@1
+        proxy eds wants a
+        -> eds #1 a@1
+        proxy eds wants ghost
+        proxy eds drops ghost
+        proxy eds acks 1
+        -> eds #2
+    """)
+
+
+def test_greed_ends_the_stream() -> None:
+    stream = DeltaStream()
+    for number in range(MOST_TYPES):
+        list(stream.receive(Request(TypeUrl(f"t{number}"))))
+    with pytest.raises(GreedyError, match="types"):
+        list(stream.receive(Request(TypeUrl("one more"))))
+    with pytest.raises(GreedyError, match="names"):
+        list(stream.receive(Request(TypeUrl("t1"), frozenset(map(str, range(MOST_NAMES + 1))))))
+
+
 views = st.dictionaries(st.sampled_from("abc"), st.sampled_from("123"))
 turns = st.lists(st.one_of(views, st.sampled_from(["ack", "nack", "reconnect"])), max_size=20)
 
@@ -165,6 +245,7 @@ def test_when_all_is_answered_the_proxy_was_sent_the_last_view(history: list[Any
             awaiting.append(it.nonce)
             assert len(awaiting) == 1, "never two responses of one type in flight"
 
+    deliver(stream.offer({}))
     deliver(stream.receive(Request(CLUSTER)))
     for step in [*history, *["ack"] * 3]:
         if isinstance(step, dict):

@@ -86,9 +86,9 @@ class State:
 class Connection:
     """One stream of one proxy. The machines have one answer per type under way, so the outbox is short by itself."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, proxy: Proxy) -> None:
         self.machine = machine
-        self.proxy: Proxy | None = None
+        self.proxy = proxy
         self.outbox: asyncio.Queue[bytes] = asyncio.Queue()
         self.since = time.time()
         self._moments: dict[TypeUrl, float] = {}
@@ -105,7 +105,7 @@ class Connection:
                 "a proxy refused what it was sent",
                 proxy=self.name,
                 type=asked.type_url,
-                reason=asked.error[:1000],
+                reason=asked.error[:2000],
             )
         if asked.nonce:
             self._moments[asked.type_url] = time.time()
@@ -121,12 +121,11 @@ class Connection:
     @property
     def name(self) -> str:
         """``pod.namespace``."""
-        return f"{self.proxy.pod}.{self.proxy.namespace}" if self.proxy else "?"
+        return f"{self.proxy.pod}.{self.proxy.namespace}"
 
     def standing(self, now: float) -> dict[str, Any]:
         """The entry of ``/debug/syncz``."""
         it = self.proxy
-        assert it is not None
         found: dict[str, Any] = {
             "proxy": self.name, "cluster_id": it.cluster, "proxy_version": it.version, "istio_version": it.version,
             "proxy_type": it.kind, "envoy_version": it.metadata.get("ENVOY_VERSION", ""),
@@ -135,11 +134,22 @@ class Connection:
         for type_url, (named, _) in TYPES.items():
             if (stands := standings.get(type_url)) is None:
                 continue
-            found[f"{named}_status"] = "ERROR" if stands.error else "SYNCED" if stands.synced else "STALE"
+            found[f"{named}_sent"], found[f"{named}_acked"] = stands.sent, stands.acked
+            found[f"{named}_status"] = _word(stands)
             found[f"{named}_age_s"] = round(now - self._moments.get(type_url, self.since), 1)
             if stands.error:
                 found[f"{named}_error"] = stands.error
         return found
+
+
+def _word(it: Standing) -> str:
+    if it.error:
+        return "ERROR"
+    if not it.sent:
+        return "NOT SENT"
+    if it.synced:
+        return "SYNCED"
+    return "STALE" if it.acked else "STALE (Never Acknowledged)"
 
 
 def _metric(type_url: TypeUrl) -> str:

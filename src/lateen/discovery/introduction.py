@@ -15,41 +15,64 @@ from lateen.registry.facts import Proxy
 KINDS = ("sidecar", "router")
 
 
+#: A node's metadata holds labels and a few words; whatever is larger is no proxy.
+MOST_LABELS, LONGEST_ID = 256, 1024
+
+
 class StrangerError(ValueError):
     """The proxy cannot be served; the message says what it should have said."""
+
+
+class ImpostorError(ValueError):
+    """The proxy is not whom its certificate names."""
 
 
 def proxy(node: Introduction) -> Proxy:
     """The fact. ``StrangerError`` when the node id is not ``<kind>~<ip>~<pod>.<namespace>~<domain>``."""
     parts = node.id.split("~")
-    if len(parts) != 4 or parts[0] not in KINDS or "." not in parts[2]:
+    pod, _, namespace = parts[2].rpartition(".") if len(parts) == 4 else ("", "", "")
+    if parts[0] not in KINDS or not pod or not namespace or len(node.id) > LONGEST_ID:
         raise StrangerError(
-            f'node id "{node.id}" is not of the form sidecar~IP~POD.NAMESPACE~DOMAIN (or router~...)'
+            f'node id "{node.id[:LONGEST_ID]}" is not of the form sidecar~IP~POD.NAMESPACE~DOMAIN (or router~...)'
         )
-    kind, ip, named, _ = parts
-    pod, _, namespace = named.rpartition(".")
+    kind, ip = parts[0], parts[1]
     said = node.metadata
     return Proxy(
         key=ProxyKey(node.id), kind=kind, ip=ip, namespace=namespace, pod=pod, labels=labels.of(_labels(said)),
         service_account=str(said.get("SERVICE_ACCOUNT") or "default"), cluster=str(said.get("CLUSTER_ID") or "Kubernetes"),
         network=str(said.get("NETWORK") or ""), locality=Locality(*node.locality),
-        version=str(said.get("ISTIO_VERSION") or ""), metadata={"ENVOY_VERSION": node.version},
+        version=str(said.get("ISTIO_VERSION") or ""), metadata=_kept(node),
     )  # fmt: skip
+
+
+def _kept(node: Introduction) -> dict[str, str]:
+    # GENERATOR "grpc" is how Istio's bootstrap for proxyless gRPC says that no Envoy asks.
+    kept = {"ENVOY_VERSION": node.version}
+    if generator := node.metadata.get("GENERATOR"):
+        kept["GENERATOR"] = str(generator)
+    return kept
 
 
 def _labels(said: Mapping[str, Any]) -> dict[str, str]:
     found = said.get("LABELS")
-    return {str(key): str(value) for key, value in found.items()} if isinstance(found, Mapping) else {}
+    if not isinstance(found, Mapping):
+        return {}
+    if len(found) > MOST_LABELS:
+        raise StrangerError(f"a node has at most {MOST_LABELS} labels, this one says {len(found)}")
+    return {str(key): str(value) for key, value in found.items()}
 
 
 def check(it: Proxy, identity: Identity | None, *, encrypted: bool) -> None:
-    """A proxy that shows a certificate is served only what its own namespace and account may have."""
+    """A proxy that shows a certificate is served only what its own namespace and account may have.
+
+    Raises ``ImpostorError``.
+    """
     if not encrypted:
         return  # port 15010: in the clear, as Istio's, for clients without a certificate
     if identity is None:
-        raise StrangerError("a client certificate of this mesh is needed")
+        raise ImpostorError("a client certificate of this mesh is needed")
     if (identity.namespace, identity.service_account) != (it.namespace, it.service_account):
-        raise StrangerError(
+        raise ImpostorError(
             f"the certificate is of {identity.namespace}/{identity.service_account}, "
             f"the node says {it.namespace}/{it.service_account}"
         )

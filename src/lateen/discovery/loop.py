@@ -6,6 +6,7 @@ The only place where the database moves. Everything runs on one event loop; a qu
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
@@ -24,8 +25,8 @@ _log = structlog.get_logger("lateen.discovery")
 #: A burst is one revision: wait until it is quiet for so long, and never longer than the second figure.
 QUIET_S = 0.02
 LONGEST_S = 0.5
-#: Views of proxies that left are forgotten after so many departures.
-SWEEP_AFTER = 32
+#: What only removed facts led to is forgotten after so many removals.
+SWEEP_AFTER = 256
 
 
 class Listener(Protocol):
@@ -41,23 +42,26 @@ class Loop:
         self.db = db
         self._record = record
         self._inbox: list[Change] = []
+        self._since = 0.0  # when the oldest change of the inbox came
         self._wake = asyncio.Event()
         self._listeners: dict[ProxyKey, list[Listener]] = {}
         self._watches: dict[ProxyKey, Watch[View]] = {}
-        self._due: dict[ProxyKey, None] = {}
-        self._left = 0
+        self._due: dict[ProxyKey, float] = {}  # since when
+        self._removals = 0
         self.synced = asyncio.Event()
+
+    def put(self, changes: Iterable[Change]) -> None:
+        """Facts that are different now. They are applied soon, in this order."""
+        if not self._inbox:
+            self._since = time.monotonic()
+        self._inbox.extend(changes)
+        if self._inbox:
+            self._wake.set()
 
     @property
     def idle(self) -> bool:
         """Whether every change is applied, and every due view was offered."""
         return not (self._inbox or self._due)
-
-    def put(self, changes: Iterable[Change]) -> None:
-        """Facts that are different now. They are applied soon, in this order."""
-        self._inbox.extend(changes)
-        if self._inbox:
-            self._wake.set()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -77,22 +81,30 @@ class Loop:
         self._wake.clear()
         batch, self._inbox = self._inbox, []
         if batch:
-            self._apply(batch)
+            self._apply(batch, self._since)
 
-    def _apply(self, batch: list[Change]) -> None:
+    def _apply(self, batch: list[Change], since: float) -> None:
         if self._record:
             self._record(batch)
         with metrics.APPLY_SECONDS.time():
             due = {id(it) for it in self.db.apply(batch)}
-        self._due.update(dict.fromkeys(key for key, it in self._watches.items() if id(it) in due))
+        for key, watch in self._watches.items():
+            if id(watch) in due:
+                self._due.setdefault(key, since)
+        self._removals += sum(it.value is None for it in batch)
+        if self._removals >= SWEEP_AFTER:
+            self._removals = 0
+            self.db.sweep()
 
     async def _offer_due(self) -> None:
-        failed: dict[ProxyKey, None] = {}
+        failed: dict[ProxyKey, float] = {}
         while self._due:
             key = next(iter(self._due))
-            del self._due[key]
-            if not self._offer(key):
-                failed[key] = None
+            since = self._due.pop(key)
+            if self._offer(key):
+                metrics.CONVERGENCE.observe(time.monotonic() - since)
+            else:
+                failed[key] = since
             await asyncio.sleep(0)  # requests and new facts may come between two views
         self._due.update(failed)  # tried again at the next revision
 
@@ -108,19 +120,43 @@ class Loop:
             _log.exception("a view could not be computed: the proxy keeps its last one", proxy=str(key))
             return False
         for it in list(self._listeners.get(key, ())):
-            it.offer(found)
+            self._tell(it, found, key)
         return True
 
-    def join(self, proxy: Proxy, listener: Listener) -> View:
-        """A proxy connected: it becomes a fact, and its view is computed at once."""
+    @staticmethod
+    def _tell(listener: Listener, found: View, key: ProxyKey) -> None:
+        try:
+            listener.offer(found)
+        except Exception:  # noqa: BLE001  # a bug in one stream never delays another
+            metrics.INTERNAL_ERRORS.inc()
+            _log.exception("a view could not be told", proxy=str(key))
+
+    def join(self, proxy: Proxy, listener: Listener) -> Proxy:
+        """A proxy connected: it becomes a fact, and hears its view at once, or as soon as there is one.
+
+        Returns the fact. Where another connection of the same name says something else of itself, both are served, each
+        by what it said, and the later one's key carries a number: nobody can change what another is told.
+        """
         self._apply_inbox()
-        self._apply([Change(Proxy, proxy.key, proxy)])
+        proxy = self._distinct(proxy)
+        now = time.monotonic()
+        self._apply([Change(Proxy, proxy.key, proxy)], now)
         if proxy.key not in self._watches:
             self._watches[proxy.key] = self.db.watch(view, proxy.key)
+        self._due.pop(proxy.key, None)
         self._listeners.setdefault(proxy.key, []).append(listener)
-        if self._due:
+        if not self._offer(proxy.key):
+            self._due[proxy.key] = now
+        elif self._due:
             self._wake.set()
-        return self._watches[proxy.key].value
+        return proxy
+
+    def _distinct(self, proxy: Proxy) -> Proxy:
+        number, found = 1, proxy
+        while found.key in self._listeners and self.db.get(Proxy, found.key) != found:
+            number += 1
+            found = dataclasses.replace(proxy, key=ProxyKey(f"{proxy.key.node_id}#{number}"))
+        return found
 
     def leave(self, key: ProxyKey, listener: Listener) -> None:
         """It disconnected. The last connection of a proxy takes the fact with it."""
@@ -134,7 +170,3 @@ class Loop:
         if watch := self._watches.pop(key, None):
             watch.close()
         self.put([Change(Proxy, key, None)])
-        self._left += 1
-        if self._left >= SWEEP_AFTER:
-            self._left = 0
-            self.db.sweep()

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Never
 
 import grpc
+import grpc.aio
 import structlog
 
 from lateen.discovery.connections import Connection, Delta, Machine, State
-from lateen.discovery.introduction import StrangerError, check, proxy
+from lateen.discovery.introduction import ImpostorError, StrangerError, check, proxy
 from lateen.discovery.loop import Loop
 from lateen.envoy import codec
 from lateen.envoy.codec import Asked, MalformedError
 from lateen.names.identity import Identity
 from lateen.observe import metrics
+from lateen.registry.facts import Proxy
+from lateen.xds.stream import GreedyError
 
 _log = structlog.get_logger("lateen.discovery")
 
@@ -32,7 +36,8 @@ class DiscoveryService:
 
     def __init__(self, loop: Loop, peers: Peers) -> None:
         self._loop, self._peers = loop, peers
-        self.connections: set[Connection] = set()
+        self._versions: Counter[str] = Counter()
+        self.connections: dict[Connection, None] = {}
 
     def handler(self) -> grpc.GenericRpcHandler:
         """For ``grpc.aio.Server.add_generic_rpc_handlers``."""
@@ -53,59 +58,87 @@ class DiscoveryService:
     async def _serve(
         self, requests: Any, context: Any, machine: Machine, decode: Callable[[bytes], Asked]
     ) -> None:
-        connection = Connection(machine)
         words = aiter(requests)
         try:
             await self._loop.synced.wait()  # half a picture would take away what a proxy already has
             first = decode(await asyncio.wait_for(anext(words), FIRST_WORD_S))
-            await self._join(connection, first, context)
-        except (StrangerError, MalformedError) as wrong:
-            _log.warning("a proxy was turned away", peer=context.peer(), reason=str(wrong))
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(wrong))
-        except (StopAsyncIteration, TimeoutError):
+            introduced = self._introduced(first, context)
+            connection = Connection(machine, introduced)
+            try:
+                self._join(connection)
+                await self._converse(connection, first, words, context, decode)
+            finally:
+                self._leave(connection)
+        except ImpostorError as wrong:
+            await _turn_away(context, grpc.StatusCode.UNAUTHENTICATED, wrong)
+        except (StrangerError, MalformedError, GreedyError) as wrong:
+            await _turn_away(context, grpc.StatusCode.INVALID_ARGUMENT, wrong)
+        except TimeoutError:
+            late = TimeoutError(f"the first request did not come within {FIRST_WORD_S:.0f} s")
+            await _turn_away(context, grpc.StatusCode.DEADLINE_EXCEEDED, late)
+        except StopAsyncIteration:
             return
-        try:
-            await self._converse(connection, first, words, context, decode)
-        finally:
-            self._leave(connection)
 
-    async def _join(self, connection: Connection, first: Asked, context: Any) -> None:
+    def _introduced(self, first: Asked, context: Any) -> Proxy:
         if first.node is None:
             raise StrangerError("the first request carries no node")
         it = proxy(first.node)
         identity, encrypted = self._peers(context.peer())
         check(it, identity, encrypted=encrypted)
-        connection.proxy = it
-        connection.offer(self._loop.join(it, connection))
-        self.connections.add(connection)
-        metrics.CONNECTED.labels(it.version).inc()
-        _log.info("connected", proxy=connection.name, kind=it.kind)
+        return it
+
+    def _join(self, connection: Connection) -> None:
+        connection.proxy = self._loop.join(connection.proxy, connection)
+        self.connections[connection] = None
+        self._counted(connection.proxy.version, 1)
+        _log.info("connected", proxy=connection.name, kind=connection.proxy.kind)
 
     def _leave(self, connection: Connection) -> None:
-        it = connection.proxy
-        assert it is not None
-        self.connections.discard(connection)
-        self._loop.leave(it.key, connection)
-        metrics.CONNECTED.labels(it.version).dec()
+        self._loop.leave(connection.proxy.key, connection)
+        if connection in self.connections:
+            del self.connections[connection]
+            self._counted(connection.proxy.version, -1)
         _log.info("disconnected", proxy=connection.name)
 
+    def _counted(self, version: str, difference: int) -> None:
+        self._versions[version] += difference
+        if self._versions[version]:
+            metrics.CONNECTED.labels(version).set(self._versions[version])
+        else:
+            del self._versions[version]  # versions are proxies' own words: none is kept for ever
+            metrics.CONNECTED.remove(version)
+
     async def _converse(
-        self, connection: Connection, first: Asked, words: Any, context: Any, decode: Callable[[bytes], Asked]
-    ) -> None:
-        async def write() -> None:
+        self, connection: Connection, first: Asked, words: AsyncIterator[bytes], context: Any,
+        decode: Callable[[bytes], Asked],
+    ) -> None:  # fmt: skip
+        async def read() -> None:
+            async for raw in words:
+                connection.heard(decode(raw))
+
+        async def write() -> Never:
             while True:
                 await context.write(await connection.outbox.get())
 
         connection.heard(first)
-        writer = asyncio.ensure_future(write())
+        works = [asyncio.ensure_future(read()), asyncio.ensure_future(write())]
         try:
-            async for raw in words:
-                connection.heard(decode(raw))
-        except (MalformedError, grpc.RpcError, asyncio.InvalidStateError) as wrong:
-            _log.warning("a stream ended early", proxy=connection.name, reason=str(wrong))
+            await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
+            for it in works:
+                it.cancel()
+            ended = await asyncio.gather(*works, return_exceptions=True)
+        for trouble in ended:
+            if isinstance(trouble, grpc.aio.BaseError | grpc.RpcError | asyncio.InvalidStateError):
+                _log.debug("a stream ended early", proxy=connection.name, reason=str(trouble))
+            elif isinstance(trouble, Exception):
+                raise trouble
+
+
+async def _turn_away(context: Any, status: grpc.StatusCode, reason: Exception) -> None:
+    metrics.TURNED_AWAY.labels(status.name).inc()
+    _log.warning("a proxy was turned away", peer=context.peer(), status=status.name, reason=str(reason))
+    await context.abort(status, str(reason))
 
 
 def server(handlers: Sequence[grpc.GenericRpcHandler]) -> Any:
@@ -114,7 +147,7 @@ def server(handlers: Sequence[grpc.GenericRpcHandler]) -> Any:
         ("grpc.max_receive_message_length", 4 * 1024 * 1024), ("grpc.max_send_message_length", MAX_MESSAGE),
         ("grpc.keepalive_time_ms", 30_000), ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000), ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.max_pings_without_data", 0), ("grpc.so_reuseport", 0),
+        ("grpc.http2.max_pings_without_data", 0), ("grpc.so_reuseport", 0), ("grpc.max_concurrent_streams", 100),
     ])  # fmt: skip
     made.add_generic_rpc_handlers(tuple(handlers))
     return made

@@ -10,7 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from lateen.envoy.resource import ORDER, Resource, TypeUrl, View
+from lateen.envoy.resource import CLUSTER, LISTENER, ORDER, Resource, TypeUrl, View
+
+#: Types of which a first request without names means all; of others it means none yet.
+WILDCARDS = frozenset({CLUSTER, LISTENER})
+#: No proxy asks for more types, or for more names of one: whoever does is broken.
+MOST_TYPES, MOST_NAMES = 32, 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,10 @@ class Response:
     removed: tuple[str, ...] = ()
 
 
+class GreedyError(ValueError):
+    """A proxy asks for more than any proxy needs; the message says of what."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How one type stands, for ``proxy-status``. Nonces count responses; empty: none yet."""
@@ -50,10 +59,10 @@ class Standing:
 
 
 class DeltaStream:
-    """The server's half of one delta stream."""
+    """The server's half of one delta stream. Until the first view is offered it listens and says nothing."""
 
     def __init__(self) -> None:
-        self._view: View = {}
+        self._view: View | None = None
         self._subscriptions: dict[TypeUrl, _Subscription] = {}
         self._nonces = 0
 
@@ -62,8 +71,10 @@ class DeltaStream:
         subscription = self._subscriptions.get(request.type_url)
         first = subscription is None
         if subscription is None:
+            if len(self._subscriptions) >= MOST_TYPES:
+                raise GreedyError(f"a stream has at most {MOST_TYPES} types")
             # The first request of a type without names is a wildcard subscription (legacy form of "*").
-            wildcard = not request.subscribe
+            wildcard = not request.subscribe and request.type_url in WILDCARDS
             subscription = _Subscription(wildcard=wildcard, held=dict(request.initial_versions))
             self._subscriptions[request.type_url] = subscription
         asked = subscription.want(request.subscribe, request.unsubscribe)
@@ -87,7 +98,7 @@ class DeltaStream:
     def _answer(self, type_url: TypeUrl, *, even_if_empty: bool = False) -> Iterator[Response]:
         subscription = self._subscriptions[type_url]
         subscription.owed = subscription.owed or even_if_empty
-        if subscription.awaited:
+        if subscription.awaited or self._view is None:
             return  # one response at a time: the next is made when this one is acknowledged
         changed, removed = subscription.difference(self._view.get(type_url, {}))
         if not (changed or removed or subscription.owed):
@@ -115,14 +126,18 @@ class _Subscription:
         asked = subscribe - {"*"}
         new = asked - self.names
         self.names = (self.names | asked) - unsubscribe
+        if len(self.names) > MOST_NAMES:
+            raise GreedyError(f"a stream subscribes to at most {MOST_NAMES} names of a type")
         for name in asked:
             if name not in new or self.wildcard:
                 self.held.pop(name, None)  # asking again means: I do not have it
-        self.missing |= asked
-        if not self.wildcard:
-            for name in unsubscribe:
-                self.held.pop(name, None)  # the proxy forgets by itself what it no longer wants
-        return bool(asked)
+        self.missing = (self.missing | asked) - unsubscribe
+        for name in unsubscribe - {"*"}:
+            self.held.pop(name, None)  # the proxy forgets by itself what it no longer wants
+        if self.wildcard:
+            # It cannot know whether all of them still include what it unsubscribed from: it is told.
+            self.missing |= unsubscribe - {"*"}
+        return bool(asked or (self.wildcard and unsubscribe - {"*"}))
 
     def difference(self, available: Mapping[str, Resource]) -> tuple[tuple[Resource, ...], tuple[str, ...]]:
         """What it must be told to have what it should."""

@@ -1,38 +1,88 @@
-"""What does the shop do right now? A table in the terminal, redrawn until Ctrl-C."""
+"""What does the shop do right now? A table in the terminal, redrawn while something happens, or until Ctrl-C."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from collections.abc import Callable
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.spinner import Spinner
 from rich.table import Table
+from rich.text import Text
 
 from lateen.demo import steps, traffic
 from lateen.demo.commands import Machine
 from lateen.kube.client import KubeClient
 
-EVERY_S = 3.0
+EVERY_S = 2.0
+
+
+class Work(threading.Thread):
+    """A step that runs beside the table. ``result`` returns its figure, or raises what it raised."""
+
+    def __init__(self, step: Callable[[], str]) -> None:
+        super().__init__(daemon=True)  # Ctrl-C does not wait for it
+        self._step = step
+        self._figure = ""
+        self._wrong: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._figure = self._step()
+        except BaseException as wrong:  # noqa: BLE001  # it is raised again where the result is asked for
+            self._wrong = wrong
+
+    def result(self) -> str:
+        """What the step returned."""
+        if self._wrong is not None:
+            raise self._wrong
+        return self._figure
+
+
+def during(machine: Machine, console: Console, title: str, step: Callable[[], str]) -> str:
+    """Show who calls whom while a step runs, and return its figure."""
+    work = Work(step)
+    work.start()
+    caption = Spinner("dots", Text(f"{title} ..."))
+    asyncio.run(_redraw(machine, console, caption, work.is_alive))
+    work.join()
+    return work.result()
 
 
 def watch(machine: Machine, console: Console) -> None:
     """Show who calls whom until the user ends it."""
-    console.print(
-        f"\nThe shop is open at [bold]{steps.gateway_url(machine)}[/]. Ctrl-C ends the demo and cleans up.\n"
+    caption = Text.assemble(
+        "The shop is open at ", (steps.gateway_url(machine), "bold"), ".  Ctrl-C ends the demo and cleans up."
     )
-    asyncio.run(_redraw(machine, console))
+    asyncio.run(_redraw(machine, console, caption, lambda: True))
 
 
-async def _redraw(machine: Machine, console: Console) -> None:
+async def _redraw(
+    machine: Machine, console: Console, caption: RenderableType, going_on: Callable[[], bool]
+) -> None:
     async with KubeClient.from_environment(machine.environment["KUBECONFIG"], None) as client:
-        before, then = traffic.flows(await traffic.pages(client, ["default"])), time.monotonic()
-        with Live(console=console, auto_refresh=False) as live:
-            while True:
-                await asyncio.sleep(EVERY_S)
-                now, moment = traffic.flows(await traffic.pages(client, ["default"])), time.monotonic()
-                live.update(picture(traffic.difference(now, before), moment - then), refresh=True)
+        before, then = await _flows(client), time.monotonic()
+        table = Table()
+        with Live(console=console, refresh_per_second=8, transient=True) as live:
+            while going_on():
+                live.update(Group(table, Text(""), caption))
+                await _rest(going_on)
+                now, moment = await _flows(client), time.monotonic()
+                table = picture(traffic.difference(now, before), moment - then)
                 before, then = now, moment
+
+
+async def _flows(client: KubeClient) -> dict[traffic.Edge, traffic.Flow]:
+    return traffic.flows(await traffic.pages(client, ["default"]))
+
+
+async def _rest(going_on: Callable[[], bool]) -> None:
+    until = time.monotonic() + EVERY_S
+    while going_on() and time.monotonic() < until:
+        await asyncio.sleep(0.1)
 
 
 def picture(seen: traffic.Flows, seconds: float) -> Table:

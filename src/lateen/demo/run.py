@@ -13,7 +13,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from lateen.demo import steps
+from lateen.demo import live, steps
 from lateen.demo.commands import CommandFailedError, Machine
 
 
@@ -26,12 +26,14 @@ class Verdicts:
     failed: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
-    def step(self, name: str, title: str, run: Callable[[], str]) -> bool:
-        """Run one step; a failure is a verdict, not the end of the report."""
+    def step(self, name: str, title: str, run: Callable[[], str], *, shop: Machine | None = None) -> bool:
+        """Run one step; a failure is a verdict, not the end of the report. With ``shop`` its traffic is shown meanwhile."""
         begun = time.monotonic()
         try:
             if self.check or not self.console.is_terminal:
                 figure = run()
+            elif shop:
+                figure = live.during(shop, self.console, f"{name} {title}", run)
             else:
                 with self.console.status(f"{name} {title} ..."):
                     figure = run()
@@ -53,20 +55,22 @@ class Verdicts:
 
 def demo(home: Path, *, check: bool, keep: bool) -> int:
     """The exit code: 0 when every step passed. Whatever happens, the machine is left clean unless ``keep``."""
-    signal.signal(signal.SIGTERM, _interrupted)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupted)
     console = Console()
     verdicts = Verdicts(console, check)
     machine = Machine.in_folder(home)
     try:
         passed = _steps(machine, verdicts)
         if passed and not check and console.is_terminal:
-            from lateen.demo import live
-
             live.watch(machine, console)
     except KeyboardInterrupt:
         console.print("\ninterrupted: cleaning up")
         verdicts.failed.append("interrupted")
     finally:
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # an impatient second Ctrl-C would leave half of it behind
         if not keep:
             verdicts.step("A0", "the machine is clean again", lambda: steps.clean(machine))
             shutil.rmtree(home, ignore_errors=True)
@@ -101,7 +105,7 @@ def _steps(machine: Machine, verdicts: Verdicts) -> bool:
         ("A10c", "STRICT with no failed request", steps.strict),
     )
     for name, title, step in shown:
-        verdicts.step(name, title, lambda step=step: step(machine))  # type: ignore[misc]
+        verdicts.step(name, title, lambda step=step: step(machine), shop=machine)  # type: ignore[misc]
     return not verdicts.failed
 
 

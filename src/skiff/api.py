@@ -82,6 +82,10 @@ class Node(Protocol):
     async def exec(
         self, namespace: str, pod: str, container: str, command: list[str], *, tty: bool
     ) -> ExecSession: ...
+    async def attach(self, namespace: str, pod: str, container: str) -> ExecSession:
+        """The container's own program: its input, and its output from now on. To kill the session is to leave it."""
+        ...
+
     async def dial(self, namespace: str, pod: str, port: int) -> Any:
         """(StreamReader, StreamWriter) to 127.0.0.1:port inside the pod's network namespace."""
         ...

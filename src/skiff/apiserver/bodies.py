@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import structlog
 import yaml
 from aiohttp import web
 
@@ -12,6 +13,8 @@ from skiff.errors import ApiError
 from skiff.kinds import Kind
 from skiff.schema.node import SchemaNode
 from skiff.schema.walk import prune, unknown_fields
+
+_log = structlog.get_logger("skiff.apiserver")
 
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 #: Warnings for the client, filled while a request is served.
@@ -23,14 +26,31 @@ async def body(request: web.Request) -> Any:
     raw = await request.read()
     try:
         if request.content_type == PROTOBUF:
-            from skiff.patch import protobuf  # tables of field numbers: only for those who need them
-
-            return protobuf.decode(raw)
+            return _from_protobuf(request, raw)
         if request.content_type in ("application/yaml", "application/apply-patch+yaml"):
             return _loaded(raw)
         return msgspec.json.decode(raw) if raw else {}
-    except (msgspec.DecodeError, yaml.YAMLError, UnicodeDecodeError) as wrong:
+    except (msgspec.DecodeError, yaml.YAMLError, ValueError) as wrong:
         raise ApiError(400, "BadRequest", f"the object provided is unrecognized: {wrong}") from wrong
+
+
+def _from_protobuf(request: web.Request, raw: bytes) -> Any:
+    """What the table of fields does not know is told to the client and to the log, never dropped in silence."""
+    from skiff.apiserver import protobuf  # tables of field numbers: only for those who need them
+
+    if not raw:
+        return {}
+    try:
+        found, unknown = protobuf.decode(raw)
+    except protobuf.UnknownKindError as missing:
+        raise ApiError(415, "UnsupportedMediaType", str(missing)) from missing
+    for place in unknown:
+        _log.warning("a protobuf body has a field that is not known here", field=place)
+    said = [
+        f"field {place} of the protobuf body is not known to this server and was ignored" for place in unknown
+    ]
+    request.setdefault(WARNINGS, []).extend(said)
+    return found
 
 
 def _loaded(raw: bytes) -> Any:

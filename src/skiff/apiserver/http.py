@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import msgspec
+import structlog
 from aiohttp import web
 
 from skiff.api import Node
@@ -16,6 +18,8 @@ from skiff.apiserver.bodies import WARNINGS
 from skiff.apiserver.registry import Registry
 from skiff.errors import ApiError
 from skiff.kinds import REVIEWS, Kind
+
+_log = structlog.get_logger("skiff.apiserver")
 
 MAX_BODY = 3 * 1024 * 1024  # as etcd and the API server limit objects
 _OPEN = {"/healthz", "/livez", "/readyz", "/version"}
@@ -62,19 +66,38 @@ async def _as_status(
     try:
         response = await handler(request)
     except ApiError as refused:
-        response = web.json_response(refused.status(), status=refused.code)
+        response = _status(refused)
     except web.HTTPRequestEntityTooLarge:
-        said = ApiError(413, "RequestEntityTooLarge", f"an object has at most {MAX_BODY} bytes")
-        response = web.json_response(said.status(), status=413)
-    except web.HTTPNotFound:
-        said = ApiError(404, "NotFound", "the server could not find the requested resource")
-        response = web.json_response(said.status(), status=404)
+        response = _status(ApiError(413, "RequestEntityTooLarge", f"an object has at most {MAX_BODY} bytes"))
+    except web.HTTPException as refused:  # aiohttp's own: 404 and 405 of its router
+        response = _status(_refusal(refused))
+    except (ConnectionError, asyncio.CancelledError):
+        raise  # the client left
+    except Exception as wrong:
+        _log.exception("a request ended unexpectedly", method=request.method, path=request.path_qs)
+        if request.writer.output_size:
+            raise  # too late for an answer: the connection breaks
+        response = _status(ApiError(500, "InternalError", f"Internal error occurred: {wrong!r}"))
     warned = [*request.get(WARNINGS, []), *context.WARNINGS.get()]
     if warned and not response.prepared:
         for it in dict.fromkeys(warned):
             escaped = it.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
             response.headers.add("Warning", f'299 - "{escaped}"')
     return response
+
+
+def _status(refused: ApiError) -> web.Response:
+    return web.json_response(refused.status(), status=refused.code)
+
+
+def _refusal(refused: web.HTTPException) -> ApiError:
+    match refused.status:
+        case 404:
+            return ApiError(404, "NotFound", "the server could not find the requested resource")
+        case 405:
+            said = "the server does not allow this method on the requested resource"
+            return ApiError(405, "MethodNotAllowed", said)
+    return ApiError(refused.status, "BadRequest" if refused.status < 500 else "InternalError", refused.reason)
 
 
 @web.middleware

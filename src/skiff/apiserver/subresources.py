@@ -36,9 +36,11 @@ async def stream(
     found = registry.get(PODS, namespace, pod)
     if node is None or not found.get("spec", {}).get("nodeName"):
         raise ApiError(400, "BadRequest", f"pod {pod} does not have a host assigned")
-    return await route(
-        request, node, namespace, pod, sub, container_of(found, request.query.get("container", ""))
-    )
+    if sub != "portforward":  # which is the whole pod's
+        container = container_of(found, request.query.get("container", ""))
+    else:
+        container = ""
+    return await route(request, node, namespace, pod, sub, container)
 
 
 def container_of(pod: Object, asked: str) -> str:

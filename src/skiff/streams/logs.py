@@ -1,0 +1,79 @@
+"""What did a container say? ``GET pods/NAME/log``: text in chunks, until its end or for as long as it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from skiff.api import Node
+from skiff.errors import ApiError
+
+#: How long to wait for a first line, or a refusal, before the client is told that the stream is open.
+_FIRST_S = 0.3
+
+
+async def serve(
+    request: web.Request, node: Node, namespace: str, pod: str, container: str
+) -> web.StreamResponse:
+    """Answer the request."""
+    lines = node.logs(
+        namespace, pod, container, follow=_truth(request, "follow"), previous=_truth(request, "previous"),
+        tail=_number(request, "tailLines"), since_seconds=_since(request), timestamps=_truth(request, "timestamps"),
+    )  # fmt: skip
+    limit = _number(request, "limitBytes")
+    first = asyncio.ensure_future(anext(lines, None))
+    try:
+        done, _ = await asyncio.wait({first}, timeout=_FIRST_S)
+        if done:
+            first.result()  # a refusal is an answer of its own
+        response = web.StreamResponse(headers={"Content-Type": "text/plain", "Cache-Control": "no-cache"})
+        await response.prepare(request)
+        await _copy(first, lines, response, limit)
+        await response.write_eof()
+    except ConnectionError:
+        pass  # the client has read enough
+    finally:
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await lines.aclose()  # type: ignore[attr-defined]  # what the node gives is a generator
+    return response
+
+
+async def _copy(
+    first: asyncio.Future[bytes | None], lines: AsyncIterator[bytes], response: web.StreamResponse, limit: int | None
+) -> None:  # fmt: skip
+    part = await first
+    while part is not None:
+        if limit is not None:
+            part, limit = part[:limit], limit - len(part)
+        await response.write(part)
+        if limit is not None and limit <= 0:
+            return
+        part = await anext(lines, None)
+
+
+def _truth(request: web.Request, name: str) -> bool:
+    return request.query.get(name, "").lower() in ("1", "t", "true")
+
+
+def _number(request: web.Request, name: str) -> int | None:
+    given = request.query.get(name, "")
+    if not given:
+        return None
+    if not given.isdigit():
+        raise ApiError(400, "BadRequest", f"{name} must be a number that is not negative, not {given!r}")
+    return int(given)
+
+
+def _since(request: web.Request) -> int | None:
+    moment = request.query.get("sinceTime", "")
+    if not moment:
+        return _number(request, "sinceSeconds")
+    try:
+        since = datetime.fromisoformat(moment)
+    except ValueError as wrong:
+        raise ApiError(400, "BadRequest", f"sinceTime is no time: {moment!r}") from wrong
+    return max(1, int((datetime.now(UTC) - since).total_seconds() + 0.999))

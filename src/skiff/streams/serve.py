@@ -1,0 +1,42 @@
+"""Which stream is meant? Logs, exec, attach and port-forward of a pod."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from skiff.api import Node
+from skiff.errors import ApiError
+from skiff.streams import forward, logs, remote
+from skiff.streams.websocket import is_websocket
+
+
+async def route(
+    request: web.Request, node: Node, namespace: str, pod: str, sub: str, container: str
+) -> web.StreamResponse:
+    """Answer a streaming request. ApiError as long as nothing was sent."""
+    if sub == "log":
+        if request.method != "GET":
+            raise ApiError(405, "MethodNotAllowed", "logs can only be read")
+        return await logs.serve(request, node, namespace, pod, container)
+    if sub == "portforward":
+        _require_websocket(request)
+        return await forward.serve(request, node, namespace, pod)
+    tty = request.query.get("tty", "").lower() in ("1", "t", "true")
+    if sub == "attach":
+        session = await node.attach(namespace, pod, container)
+    else:
+        command = request.query.getall("command", [])
+        if not command:
+            raise ApiError(400, "BadRequest", "you must specify at least one command for the container")
+        _require_websocket(request)
+        session = await node.exec(namespace, pod, container, command, tty=tty)
+    if not is_websocket(request):
+        await session.kill()
+        _require_websocket(request)
+    return await remote.serve(request, session)
+
+
+def _require_websocket(request: web.Request) -> None:
+    if not is_websocket(request):
+        said = "unable to upgrade: skiff speaks websockets only; SPDY without one is for kubectl before 1.31"
+        raise ApiError(400, "BadRequest", said)

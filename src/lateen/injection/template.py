@@ -78,6 +78,8 @@ def proxy(it: Injected, settings: InjectionSettings, role: str, *, native: bool)
     }  # fmt: skip
     if native:
         made["restartPolicy"] = "Always"
+        # It is ended after the application, so there is nothing left to wait for.
+        made["env"].append({"name": "LATEEN_NATIVE_SIDECAR", "value": "true"})
     if native or role == "router":
         made["startupProbe"] = {**healthy, "failureThreshold": 600, "periodSeconds": 1, "timeoutSeconds": 3}
     elif _held(it):

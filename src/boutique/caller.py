@@ -23,7 +23,8 @@ class Caller(NamedTuple):
     deadline: float | None = None
 
 
-_current: ContextVar[Caller] = ContextVar("caller", default=Caller())
+_NOBODY = Caller()
+_current: ContextVar[Caller] = ContextVar("caller")
 
 
 def enter(headers: Iterable[tuple[Any, Any]], remaining_s: float | None) -> None:
@@ -35,12 +36,12 @@ def enter(headers: Iterable[tuple[Any, Any]], remaining_s: float | None) -> None
 
 def headers() -> tuple[tuple[str, str], ...]:
     """What to hand on with an outgoing call."""
-    return _current.get().headers
+    return _current.get(_NOBODY).headers
 
 
 def time_left_s(at_most_s: float) -> float:
     """How long an outgoing call may take: never longer than its caller waits."""
-    deadline = _current.get().deadline
+    deadline = _current.get(_NOBODY).deadline
     if deadline is None:
         return at_most_s
     return max(0.001, min(at_most_s, deadline - asyncio.get_running_loop().time()))

@@ -25,8 +25,11 @@ _CONCURRENT = 500
 _SERVER_OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 1 << 20))
 _CHANNEL_OPTIONS = (
     ("grpc.enable_http_proxy", 0),
-    ("grpc.enable_retries", 0),  # the mesh retries
+    # No policy asks for retries; what is left are those of requests which never left this process.
     ("grpc.service_config_disable_resolution", 1),
+    # A peer whose address has vanished says nothing: ask while calls wait, and give the connection up.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 4_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 1000),

@@ -116,6 +116,13 @@ class ClaimToHeader(Value, frozen=True):
     claim: Text
 
 
+class Presence(enum.StrEnum):
+    """Whether requests must have a token."""
+
+    OPTIONAL = "OPTIONAL"
+    REQUIRED = "REQUIRED"
+
+
 class JWTRule(Value, frozen=True):
     """One issuer: where its tokens are and its keys come from."""
 
@@ -133,6 +140,7 @@ class JWTRule(Value, frozen=True):
     output_claim_to_headers: list[ClaimToHeader] = []
     timeout: Duration | None = None
     space_delimited_claims: list[Text] = []
+    presence: Presence = Presence.OPTIONAL
 
 
 class RequestAuthenticationSpec(Value, frozen=True):

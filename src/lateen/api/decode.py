@@ -89,7 +89,18 @@ def explained(said: str, table: type[Fact]) -> tuple[str, str]:
             f"{message.replace('Invalid enum value', 'unknown value')}: use one of {', '.join(choices)}",
             path,
         )
+    for pattern, advice in _ADVICE:
+        message = re.sub(pattern, advice, message)
     return message, path
+
+
+#: msgspec's words for limits -> ours.
+_ADVICE = (
+    (r"Expected `\w+` of length >= 1$", "must not be empty"),
+    (r"Expected `(int|float)` ([<>]=) (\S+)$", r"must be a number \2 \3"),
+    (r"Expected `str` of length <= (\d+)$", r"must have at most \1 characters"),
+    (r"Expected `str` matching regex '(.*)'$", r"must match \1"),
+)
 
 
 def _choices(table: type[Fact], path: str) -> list[str]:

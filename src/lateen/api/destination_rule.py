@@ -90,6 +90,15 @@ class LocalityLoadBalancerSetting(Value, frozen=True):
     enabled: bool | None = None
 
 
+class ZoneAwareLoadBalancerSetting(Value, frozen=True):
+    """Preference for the own zone, as far as its endpoints can bear it."""
+
+    enabled: bool | None = None
+    failover: list[Failover] = []
+    failover_priority: list[str] = []
+    min_cluster_size: Uint64 = 0
+
+
 class WarmupConfiguration(Value, frozen=True):
     """New endpoints get their share of requests step by step."""
 
@@ -106,6 +115,7 @@ class LoadBalancerSettings(Value, frozen=True):
     simple: SimpleLB | None = None
     consistent_hash: ConsistentHashLB | None = None
     locality_lb_setting: LocalityLoadBalancerSetting | None = None
+    zone_aware_lb_setting: ZoneAwareLoadBalancerSetting | None = None
     warmup_duration_secs: Duration | None = None
     warmup: WarmupConfiguration | None = None
 
@@ -136,6 +146,13 @@ class H2UpgradePolicy(enum.StrEnum):
     UPGRADE = "UPGRADE"
 
 
+class ConnectionKeepalive(Value, frozen=True):
+    """PING frames of HTTP/2."""
+
+    interval: Duration | None = None
+    timeout: Duration | None = None
+
+
 class HTTPSettings(Value, frozen=True):
     """Limits of HTTP."""
 
@@ -147,6 +164,7 @@ class HTTPSettings(Value, frozen=True):
     h2_upgrade_policy: H2UpgradePolicy = field(default=H2UpgradePolicy.DEFAULT, name="h2UpgradePolicy")
     use_client_protocol: bool = False
     max_concurrent_streams: Int32 = 0
+    http2_keep_alive: ConnectionKeepalive | None = field(default=None, name="http2KeepAlive")
 
 
 class ConnectionPoolSettings(Value, frozen=True):
@@ -168,6 +186,7 @@ class OutlierDetection(Value, frozen=True):
     base_ejection_time: Duration | None = None
     max_ejection_percent: Int32 = 0
     min_health_percent: Int32 = 0
+    outlier_detection_http_error_codes: list[Uint32] = []
 
 
 class ClientTLSMode(enum.StrEnum):
@@ -229,6 +248,7 @@ class RetryBudget(Value, frozen=True):
 
     percent: Annotated[float, Meta(ge=0, le=100)] | None = None
     min_retry_concurrency: Uint32 = 0
+    budget_interval: Duration | None = None
 
 
 class TrafficPolicy(Value, frozen=True):

@@ -57,6 +57,7 @@ class ServerTLSSettings(Value, frozen=True):
     min_protocol_version: TLSProtocol | None = None
     max_protocol_version: TLSProtocol | None = None
     cipher_suites: list[str] = []
+    insecure_skip_verify: bool | None = None
 
 
 class GatewayPort(Value, frozen=True):

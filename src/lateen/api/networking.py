@@ -91,6 +91,7 @@ class HTTPRedirect(Value, frozen=True):
     authority: str = ""
     port: Uint32 = 0
     derive_port: RedirectPort | None = None
+    prefix_rewrite: str = ""
     scheme: str = ""
     redirect_code: Uint32 = 301
 

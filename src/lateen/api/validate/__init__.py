@@ -1,17 +1,88 @@
-"""Is this object one that the mesh can honour? Istio's rules, by kind; the answer to admission."""
+"""Is this object one that the mesh can honour? Istio's rules, a file for each kind; admission and the registry ask here.
+
+Three questions, each with paths: can it be decoded (``lateen.api.decode``: types, choices, what is required), has it
+fields nobody knows (``unknown``), and do its fields make sense together (the file of its kind).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from lateen.api.decode import KINDS, decode, kind_of
-from lateen.names.problems import Problem
+from lateen.api.decode import KINDS, STORED, decode, kind_of
+from lateen.api.meta import Fact
+from lateen.api.validate.authorization_policy import authorization_policy
+from lateen.api.validate.destination_rule import destination_rule
+from lateen.api.validate.envoy_filter import envoy_filter
+from lateen.api.validate.finding import Finding, Findings
+from lateen.api.validate.gateway import gateway
+from lateen.api.validate.peer_authentication import peer_authentication
+from lateen.api.validate.proxy_config import proxy_config
+from lateen.api.validate.request_authentication import request_authentication
+from lateen.api.validate.service_entry import service_entry
+from lateen.api.validate.sidecar import sidecar
+from lateen.api.validate.telemetry import telemetry
+from lateen.api.validate.unknown import unknown
+from lateen.api.validate.virtual_service import virtual_service
+from lateen.api.validate.wasm_plugin import wasm_plugin
+from lateen.api.validate.workloads import workload_entry, workload_group
+from lateen.names.problems import Problem, Severity
+
+_DRY_RUN = "istio.io/dry-run"
+
+RULES: Mapping[str, Callable[[Any], Findings]] = {
+    "AuthorizationPolicy": authorization_policy,
+    "DestinationRule": destination_rule,
+    "EnvoyFilter": envoy_filter,
+    "Gateway": gateway,
+    "PeerAuthentication": peer_authentication,
+    "ProxyConfig": proxy_config,
+    "RequestAuthentication": request_authentication,
+    "ServiceEntry": service_entry,
+    "Sidecar": sidecar,
+    "Telemetry": telemetry,
+    "VirtualService": virtual_service,
+    "WasmPlugin": wasm_plugin,
+    "WorkloadEntry": workload_entry,
+    "WorkloadGroup": workload_group,
+}
 
 
 def validate(document: Mapping[str, Any]) -> list[Problem]:
-    """What is wrong with an object, all of it, in the order of its fields. Never raises."""
-    if kind_of(document) not in KINDS:
+    """What is wrong with an object, and what is worth a warning. Never raises; a kind that is not Istio's is fine."""
+    kind = kind_of(document)
+    table = KINDS.get(kind) or STORED.get(kind)
+    if table is None or table.__name__ not in RULES:
         return []
     found = decode(document)
-    return [found] if isinstance(found, Problem) else []
+    decoding = [found] if isinstance(found, Problem) else _told(_rules(found), document)
+    return [*decoding, *_told(unknown(document, table), document)]
+
+
+def checked(document: Mapping[str, Any]) -> Fact | Problem:
+    """The fact in a document if it can be honoured; otherwise what is wrong with it, all in one problem.
+
+    For objects that did not pass admission: unknown fields are passed over, as the API server would drop them.
+    Raises KeyError for a kind that has no decoder.
+    """
+    found = decode(document)
+    if isinstance(found, Problem) or type(found).__name__ not in RULES:
+        return found
+    errors = [it for it in _told(_rules(found), document) if it.severity is Severity.ERROR]
+    if not errors:
+        return found
+    rest = "".join(f"; {it.path}: {it.message}" for it in errors[1:])
+    return errors[0]._replace(message=errors[0].message + rest)
+
+
+def _rules(fact: Fact) -> Findings:
+    yield from RULES[type(fact).__name__](fact)
+    if _DRY_RUN in fact.metadata.annotations and type(fact).__name__ != "AuthorizationPolicy":
+        yield Finding(f"metadata.annotations.{_DRY_RUN}", "is for AuthorizationPolicy only: remove it")
+
+
+def _told(findings: Iterator[Finding], document: Mapping[str, Any]) -> list[Problem]:
+    metadata = document.get("metadata")
+    named = metadata if isinstance(metadata, Mapping) else {}
+    namespace, name = str(named.get("namespace") or ""), str(named.get("name") or "")
+    return [Problem(str(document.get("kind")), namespace, name, *it) for it in findings]

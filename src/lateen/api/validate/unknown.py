@@ -1,0 +1,56 @@
+"""Are there fields that Istio's API does not have, or several where one is meant? Found on the document itself."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from lateen.api.decode import present
+from lateen.api.meta import Fact
+from lateen.api.validate.finding import Finding, Findings
+
+_TOP = ("apiVersion", "kind", "metadata", "spec", "status")
+
+
+def unknown(document: Mapping[str, Any], table: type[Fact]) -> Findings:
+    """What decoding passes over in silence."""
+    for name in document:
+        if name not in _TOP:
+            yield Finding(name, _advice(name, _TOP))
+    fields = msgspec.inspect.type_info(table)
+    assert isinstance(fields, msgspec.inspect.StructType)
+    spec = next(it.type for it in fields.fields if it.name == "spec")
+    yield from _walk(document.get("spec"), spec, "spec")
+
+
+def _walk(value: Any, kind: msgspec.inspect.Type, at: str) -> Findings:
+    match present(kind):
+        case msgspec.inspect.StructType() as struct if isinstance(value, Mapping):
+            yield from _object(value, struct, at)
+        case msgspec.inspect.ListType(item_type=item) if isinstance(value, list):
+            for index, one in enumerate(value):
+                yield from _walk(one, item, f"{at}[{index}]")
+        case msgspec.inspect.DictType(value_type=inner) if isinstance(value, Mapping):
+            for name, one in value.items():
+                yield from _walk(one, inner, f"{at}.{name}")
+
+
+def _object(value: Mapping[str, Any], struct: msgspec.inspect.StructType, at: str) -> Findings:
+    known = {field.encode_name: field.type for field in struct.fields}
+    for name, one in value.items():
+        if name in known:
+            yield from _walk(one, known[name], f"{at}.{name}")
+        else:
+            yield Finding(f"{at}.{name}", _advice(str(name), known))
+    for group in getattr(struct.cls, "ONE_OF", ()):
+        chosen = [name for name in group if value.get(name) is not None]
+        if len(chosen) > 1:
+            yield Finding(at, f"only one of {', '.join(group)} can be set, not {' and '.join(chosen)}")
+
+
+def _advice(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"unknown field: did you mean {near[0]}?" if near else "unknown field"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,93 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the folder ../shared with Istio's and Google's own files is not here")
     return SHARED
+
+
+class ApiServer:
+    """A real API server of skiff on a port of its own: TLS, tokens, RBAC; no controllers and no node."""
+
+    def __init__(self, folder: Path) -> None:
+        from skiff.apiserver.custom import CustomKinds
+        from skiff.apiserver.registry import Registry
+        from skiff.auth.access import ClusterAccess
+        from skiff.auth.authorize import Authorizer
+        from skiff.auth.pki import ClusterPki
+        from skiff.auth.tokens import Tokens
+        from skiff.store.store import Store
+
+        self.store = Store()
+        self.registry = Registry(self.store)
+        CustomKinds(self.registry)
+        self.pki = ClusterPki.load_or_create(folder / "pki")
+        self.tokens = Tokens(self.pki)
+        authorizer = Authorizer(lambda kind: self.store.all(kind.storage))
+        self.access = ClusterAccess(self.tokens, authorizer)
+        self.port = 0
+        self._folder, self._runner = folder, None
+
+    async def start(self) -> None:
+        """Serve; the second time on the same port."""
+        from aiohttp import web
+
+        from skiff.apiserver.http import application
+        from skiff.auth.authorize import bootstrap_objects
+        from skiff.kinds import NAMESPACES
+
+        if not self.port:
+            for name in ("default", "kube-system", "istio-system"):
+                await self.registry.create(NAMESPACES, "", {"metadata": {"name": name}})
+            for kind, obj in bootstrap_objects():
+                await self.registry.create(kind, obj["metadata"].get("namespace", ""), obj)
+        self._runner = web.AppRunner(application(self.registry, access=self.access), shutdown_timeout=0.01)
+        await self._runner.setup()
+        site = web.TCPSite(
+            self._runner,
+            "127.0.0.1",
+            self.port,
+            ssl_context=self.pki.server_context(["127.0.0.1"]),
+            reuse_address=True,
+        )
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """As if it was killed: every connection breaks."""
+        if self._runner:
+            await self._runner.cleanup()
+
+    def client(self, account: str = "") -> object:
+        """An administrator, or a service account ``namespace/name``."""
+        import ssl
+
+        from lateen.kube.client import KubeClient
+        from lateen.kube.config import Connection
+
+        tls = ssl.create_default_context(cadata=self.pki.ca_pem.decode())
+        token = ""
+        if account:
+            token = self.token(account)
+        else:
+            pair = self._folder / "admin.pem"
+            certificate, key = self.pki.client_certificate("admin", ["system:masters"])
+            pair.write_bytes(certificate + key)
+            tls.load_cert_chain(pair)
+        return KubeClient(Connection(f"https://127.0.0.1:{self.port}", tls, token))
+
+    def token(self, account: str, *, audience: str = "", pod: str = "", expires_s: int = 3600) -> str:
+        """A service account's token, bound to a pod if one is named."""
+        namespace, _, name = account.partition("/")
+        found, _ = self.tokens.issue(
+            namespace, name, audiences=[audience] if audience else (), pod=(pod, "uid") if pod else None,
+            expires_s=expires_s,
+        )  # fmt: skip
+        return found
+
+
+@pytest.fixture
+async def api_server(tmp_path: Path) -> AsyncIterator[ApiServer]:
+    """Kubernetes without nodes."""
+    it = ApiServer(tmp_path)
+    await it.start()
+    yield it
+    await it.stop()
+    it.store.close()

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
+import ssl
 import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
+import aiohttp
+import msgspec
 import structlog
+import yaml
+from aiohttp import web
 
 from lateen.admission.server import webhook_application
-from lateen.api import validate
+from lateen.api import mesh_config, validate
 from lateen.authority import serving
 from lateen.authority.service import CertificateService
 from lateen.authority.store import Authority, load_or_create
@@ -27,12 +34,23 @@ from lateen.discovery.server import DiscoveryService, server
 from lateen.discovery.source import Source
 from lateen.incremental import Database
 from lateen.injection.settings import InjectionSettings, settings_from_config_maps
-from lateen.kube.client import KubeClient
+from lateen.kube.client import KubeClient, KubeError
+from lateen.names.identity import Identity
 from lateen.names.keys import ObjectKey
 from lateen.names.metrics import Workload
 from lateen.registry import facts, workloads
 
 _log = structlog.get_logger("lateen")
+
+
+class Ports(NamedTuple):
+    """Istio's; 0 takes a free one."""
+
+    plain: int = 15010  # ADS in the clear
+    secure: int = 15012  # ADS and CA
+    monitoring: int = 15014
+    webhooks: int = 15017
+    probes: int = 8080
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +62,14 @@ class Settings:
     mesh_config_map: str = "istio"
     injector_config_map: str = "istio-sidecar-injector"
     cluster: str = "Kubernetes"
+    ports: Ports = Ports()
 
     @classmethod
     def from_environment(cls) -> Settings:
         """By the names of its variables."""
         said = os.environ.get
         return cls(
-            said("POD_NAMESPACE", cls.namespace), said("ISTIOD_SERVICE", "istiod"), said("MESH_CONFIG_MAP", "istio"),
+            said("POD_NAMESPACE", "istio-system"), said("ISTIOD_SERVICE", "istiod"), said("MESH_CONFIG_MAP", "istio"),
             said("INJECTOR_CONFIG_MAP", "istio-sidecar-injector"), said("CLUSTER_ID", "Kubernetes"),
         )  # fmt: skip
 
@@ -58,10 +77,7 @@ class Settings:
 class ControlPlane:
     """All parts of one process."""
 
-    def __init__(
-        self, client: KubeClient, authority: Authority, settings: Settings, *, journal: str = ""
-    ) -> None:
-        del journal
+    def __init__(self, client: KubeClient, authority: Authority, settings: Settings) -> None:
         self.settings, self.authority = settings, authority
         self.db: Database = facts.new_database()
         self.loop = Loop(self.db)
@@ -69,18 +85,19 @@ class ControlPlane:
             client, self.loop.put, namespace=settings.namespace, config_map=settings.mesh_config_map
         )
         self.front: Front | None = None
-        self.service = DiscoveryService(
-            self.loop, lambda name: self.front.peer(name) if self.front else (None, False)
-        )
+        self.ports = settings.ports  # as they are, once it runs
+        self.service = DiscoveryService(self.loop, self._peer)
         self.certificates = CertificateService(
-            authority, Reviewer(client), lambda: facts.mesh_config(self.db).trust_domain, self._workload
+            authority, Reviewer(client), lambda: facts.mesh_config(self.db).trust_domain, self._workload,
+            lambda name: self._peer(name)[1],
+        )  # fmt: skip
+        self.bundles = TrustBundle(client, authority.root_pem)
+        self.webhooks = WebhookBundles(
+            client, authority.root_pem, namespace=settings.namespace, service=settings.service
         )
-        self.controllers = [
-            TrustBundle(client, authority.root_pem),
-            WebhookBundles(
-                client, authority.root_pem, namespace=settings.namespace, service=settings.service
-            ),
-        ]
+
+    def _peer(self, name: str) -> tuple[Identity | None, bool]:
+        return self.front.peer(name) if self.front else (None, False)
 
     def _workload(self, caller: Caller) -> Workload | None:
         found = workloads.of_pod(self.db, ObjectKey(caller.namespace, caller.pod)) if caller.pod else None
@@ -104,44 +121,69 @@ class ControlPlane:
     async def run(self) -> None:
         """Until cancelled."""
         hosts = serving.names(self.settings.service, self.settings.namespace)
-        grpc_server = server([self.service.handler(), self.certificates.handler()])
-        grpc_server.add_insecure_port("0.0.0.0:15010")
-        self.front = Front(grpc_server.add_insecure_port("127.0.0.1:0"))
-        await grpc_server.start()
         contexts = [serving.server_context(self.authority, hosts, clients=it) for it in (True, False)]
-        await self.front.start(15012, contexts[0])
-        pages = debug.Pages(self.service, self.source, self.loop.synced.is_set)
-        hooks = webhook_application(
-            self.injection, lambda name: self.source.namespace_labels.get(name, {}), validate.validate
-        )
-        runners = [await debug.serve(debug.application(pages), port) for port in (8080, 15014)]
-        runners.append(await debug.serve(hooks, 15017, ssl_context=contexts[1]))
-        try:
+        async with AsyncExitStack() as open_things:
+            # What was opened last is closed first: nobody hears anything half.
+            grpc_server = server([self.service.handler(), self.certificates.handler()])
+            plain = grpc_server.add_insecure_port(f"0.0.0.0:{self.ports.plain}")
+            self.front = Front(grpc_server.add_insecure_port("127.0.0.1:0"))
+            await grpc_server.start()
+            open_things.push_async_callback(grpc_server.stop, 0.5)
+            secure = await self.front.start(self.ports.secure, contexts[0])
+            open_things.push_async_callback(self.front.stop)
+            pages = debug.Pages(self.loop, self.service, self.source, self.loop.synced.is_set)
+            numbers = []
+            for app, port, tls in (
+                (debug.application(pages), self.ports.monitoring, None), (self._hooks(), self.ports.webhooks, contexts[1]),
+                (debug.application(pages), self.ports.probes, None),
+            ):  # fmt: skip
+                runner = await debug.serve(app, port, ssl_context=tls)
+                open_things.push_async_callback(runner.cleanup)
+                numbers.append(runner.addresses[0][1])
+            self.ports = Ports(plain, secure, *numbers)
             async with asyncio.TaskGroup() as tasks:
-                for it in (self.loop, self.source, *self.controllers):
-                    tasks.create_task(it.run())
+                for it in (self.loop.run, self.source.run, self.bundles.run, self.webhooks.run):
+                    tasks.create_task(it())
                 tasks.create_task(self._renew(contexts, hosts))
                 await self.source.synced()
                 self.loop.synced.set()
                 _log.info("in sync with Kubernetes", ca=self.authority.source)
-        finally:
-            await self.front.stop()
-            await grpc_server.stop(0.5)
-            for runner in runners:
-                await runner.cleanup()
 
-    async def _renew(self, contexts: list[Any], hosts: list[str]) -> None:
+    def _hooks(self) -> web.Application:
+        return webhook_application(
+            self.injection, lambda name: self.source.namespace_labels.get(name, {}), validate.validate
+        )
+
+    async def _renew(self, contexts: Sequence[ssl.SSLContext], hosts: Sequence[str]) -> None:
+        """New connections get a fresh certificate at half of the life of the last; established ones go on."""
         while True:
-            await asyncio.sleep((serving.TTL / 2).total_seconds())
+            left = serving.renewed_after(self.authority)
+            await asyncio.sleep(left.total_seconds())
             for it in contexts:
                 serving.fill(it, self.authority, hosts)
 
 
-def _trust_domain(config: dict[str, Any] | None) -> str:
-    import yaml
+async def authority_of(client: KubeClient, settings: Settings) -> Authority:
+    """The CA, as soon as Kubernetes can be asked. What cannot work raises: Kubernetes then starts us again, and shows why."""
+    path = f"/api/v1/namespaces/{settings.namespace}/configmaps/{settings.mesh_config_map}"
+    wait_s = 0.5
+    while True:
+        try:
+            config = await client.get(path)
+            return await load_or_create(client, settings.namespace, trust_domain=_trust_domain(config))
+        except (aiohttp.ClientError, OSError, TimeoutError, KubeError) as problem:
+            _log.warning("waiting for Kubernetes", reason=str(problem) or type(problem).__name__)
+        await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))
+        wait_s = min(wait_s * 2, 10.0)
 
-    said = yaml.safe_load(((config or {}).get("data") or {}).get("mesh") or "") or {}
-    return str(said.get("trustDomain") or "cluster.local")
+
+def _trust_domain(config: dict[str, Any] | None) -> str:
+    """For the root's name. A mesh config that cannot be read is reported by whoever follows it."""
+    try:
+        found = mesh_config.decode(yaml.safe_load(((config or {}).get("data") or {}).get("mesh") or "{}"))
+    except (msgspec.ValidationError, yaml.YAMLError, TypeError, ValueError):
+        found = mesh_config.DEFAULT
+    return found.trust_domain
 
 
 async def run(settings: Settings) -> None:
@@ -149,21 +191,20 @@ async def run(settings: Settings) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    begun = datetime.now(UTC)
     async with KubeClient.from_environment(None, None) as client:
-        path = f"/api/v1/namespaces/{settings.namespace}/configmaps/{settings.mesh_config_map}"
-        authority = await load_or_create(
-            client, settings.namespace, trust_domain=_trust_domain(await client.get(path))
-        )
-        working = loop.create_task(ControlPlane(client, authority, settings).run())
+        working = loop.create_task(_work(client, settings))
         waiting = loop.create_task(stop.wait())
         await asyncio.wait([working, waiting], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
         working.cancel()
         result = (await asyncio.gather(working, return_exceptions=True))[0]
-    _log.info("stopped", after=str(datetime.now(UTC) - begun - timedelta(0)).partition(".")[0])
     if isinstance(result, Exception):
         raise result
+    _log.info("stopped")
+
+
+async def _work(client: KubeClient, settings: Settings) -> None:
+    await ControlPlane(client, await authority_of(client, settings), settings).run()
 
 
 def main() -> None:

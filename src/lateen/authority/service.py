@@ -6,11 +6,12 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Never
 
+import aiohttp
 import grpc
 import structlog
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from lateen.authority import messages
 from lateen.authority.store import Authority
@@ -23,13 +24,18 @@ from lateen.pki.authority import RefusedError, signed
 _log = structlog.get_logger("lateen.authority")
 
 LONGEST = timedelta(hours=24)
-_LARGEST_REQUEST = 64 * 1024
-_AT_ONCE = 4
+LARGEST_REQUEST = 64 * 1024
+#: Signatures at once, and requests that may wait for anything: more are told to come again.
+_AT_ONCE, MOST_WAITING = 4, 500
 
 REQUESTS = Counter("citadel_server_csr_count", "Certificate signing requests received.")
 ISSUED = Counter("citadel_server_success_cert_issuance_count", "Certificates issued.")
 REFUSED = Counter(
     "citadel_server_authentication_failure_count", "Requests whose caller could not prove who they are."
+)
+UNREADABLE = Counter("citadel_server_csr_parsing_err_count", "Requests that are none, or not acceptable.")
+ROOT_ENDS = Gauge(
+    "citadel_server_root_cert_expiry_timestamp", "When the signing certificate ends (Unix time)."
 )
 
 
@@ -38,11 +44,13 @@ class CertificateService:
 
     def __init__(
         self, authority: Authority, reviewer: Reviewer, trust_domain: Callable[[], str],
-        workload_of: Callable[[Caller], Workload | None],
+        workload_of: Callable[[Caller], Workload | None], encrypted: Callable[[str], bool],
     ) -> None:  # fmt: skip
         self._authority, self._reviewer = authority, reviewer
-        self._trust_domain, self._workload_of = trust_domain, workload_of
+        self._trust_domain, self._workload_of, self._encrypted = trust_domain, workload_of, encrypted
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._waiting = 0
+        ROOT_ENDS.set(authority.issuer.certificate.not_valid_after_utc.timestamp())
 
     def handler(self) -> grpc.GenericRpcHandler:
         """For ``grpc.aio.Server.add_generic_rpc_handlers``."""
@@ -53,37 +61,60 @@ class CertificateService:
 
     async def _create(self, raw: bytes, context: Any) -> bytes:
         REQUESTS.inc()
+        if self._waiting >= MOST_WAITING:
+            await _refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests wait: try again")
+        self._waiting += 1
+        try:
+            return await self._answer(raw, context)
+        finally:
+            self._waiting -= 1
+
+    async def _answer(self, raw: bytes, context: Any) -> bytes:
+        if not self._encrypted(context.peer()):
+            await _refuse(
+                context, grpc.StatusCode.UNAUTHENTICATED, "tokens are taken by TLS only: use port 15012"
+            )
+        if len(raw) > LARGEST_REQUEST:
+            await _refuse(
+                context, grpc.StatusCode.INVALID_ARGUMENT, f"a request has at most {LARGEST_REQUEST} bytes"
+            )
         try:
             caller = await self._reviewer.review(_bearer(context))
         except NotAuthenticatedError as wrong:
             REFUSED.inc()
-            _log.warning("a certificate was refused", peer=context.peer(), reason=str(wrong))
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, f"request authenticate failure: {wrong}")
-        except (KubeError, OSError, TimeoutError) as wrong:
-            await context.abort(
-                grpc.StatusCode.UNAVAILABLE, f"Kubernetes could not be asked about the token: {wrong}"
+            await _refuse(context, grpc.StatusCode.UNAUTHENTICATED, f"request authenticate failure: {wrong}")
+        except (KubeError, aiohttp.ClientError, OSError, TimeoutError) as wrong:
+            said = str(wrong) or type(wrong).__name__
+            await _refuse(
+                context, grpc.StatusCode.UNAVAILABLE, f"Kubernetes could not be asked about the token: {said}"
             )
-        if len(raw) > _LARGEST_REQUEST:
-            await context.abort(
-                grpc.StatusCode.INVALID_ARGUMENT, f"a request has at most {_LARGEST_REQUEST} bytes"
-            )
+        # The database is this loop's own: what it knows is read here, and only the signing leaves the loop.
+        identity = Identity(self._trust_domain(), caller.namespace, caller.service_account)
+        # The pod may not be known yet, and its token need not name one: then the account stands for it.
+        workload = self._workload_of(caller) or Workload(caller.service_account, caller.namespace)
         try:
             csr, seconds = messages.request(raw)
             async with self._turns:
-                chain = await asyncio.to_thread(self._signed, caller, csr, seconds)
+                chain = await asyncio.to_thread(self._signed, csr, seconds, identity, workload)
         except (RefusedError, messages.MalformedError) as wrong:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"CSR signing error: {wrong}")
+            UNREADABLE.inc()
+            await _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, f"CSR signing error: {wrong}")
         ISSUED.inc()
         return messages.response([*chain, self._authority.root_pem])
 
-    def _signed(self, caller: Caller, csr: bytes, seconds: int) -> tuple[bytes, ...]:
-        identity = Identity(self._trust_domain(), caller.namespace, caller.service_account)
-        workload = self._workload_of(caller) or Workload(caller.service_account, caller.namespace)
-        ttl = min(timedelta(seconds=seconds) if seconds > 0 else LONGEST, LONGEST)
+    def _signed(self, csr: bytes, seconds: int, identity: Identity, workload: Workload) -> tuple[bytes, ...]:
+        # A number that no timedelta holds is a wish for the longest life, too.
+        ttl = timedelta(seconds=min(seconds, LONGEST.total_seconds())) if seconds > 0 else LONGEST
         return signed(
             self._authority.issuer, csr, identity, workload.packed(), ttl=ttl, serial=secrets.randbits(127) | 1,
             now=datetime.now(UTC),
         )  # fmt: skip
+
+
+async def _refuse(context: Any, status: grpc.StatusCode, why: str) -> Never:
+    _log.warning("a certificate was refused", peer=context.peer(), status=status.name, reason=why)
+    await context.abort(status, why)
+    raise AssertionError("abort raises")
 
 
 def _bearer(context: Any) -> str:

@@ -57,3 +57,9 @@ def server_context(authority: Authority, hosts: Sequence[str], *, clients: bool)
         context.verify_mode = ssl.CERT_OPTIONAL
         context.load_verify_locations(cadata=authority.root_pem.decode())
     return context
+
+
+def renewed_after(authority: Authority) -> timedelta:
+    """How long a fresh certificate is good for before the next: half of its life, which its issuer may shorten."""
+    left = authority.issuer.certificate.not_valid_after_utc - datetime.now(UTC)
+    return max(min(TTL, left) / 2, timedelta(minutes=1))

@@ -11,7 +11,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from lateen.kube.client import KubeClient, KubeError, Object
-from lateen.pki.authority import ROOT_TTL, loaded
+from lateen.pki.authority import ROOT_TTL, RefusedError, loaded
 from lateen.pki.certificates import Issuer, key_pem, pem, self_signed
 
 _log = structlog.get_logger("lateen.authority")
@@ -33,28 +33,35 @@ async def load_or_create(client: KubeClient, namespace: str, *, trust_domain: st
 
     Raises ``lateen.pki.authority.RefusedError`` when the parts of a Secret do not fit.
     """
-    for name in (PLUGGED_IN, OWN):
-        if found := await client.get(f"/api/v1/namespaces/{namespace}/secrets/{name}"):
-            return _read(found, name)
     made = _made(namespace, trust_domain)
-    try:
-        stored = await client.create(made)
+    while True:
+        for name in (PLUGGED_IN, OWN):
+            if found := await client.get(f"/api/v1/namespaces/{namespace}/secrets/{name}"):
+                return read(found, name)
+        try:
+            stored = await client.create(made)
+        except KubeError as refused:
+            if refused.code != 409:
+                raise
+            continue  # another replica was quicker: its root is the mesh's
         _log.info("made a root certificate", secret=OWN, trust_domain=trust_domain)
-    except KubeError as refused:
-        if refused.code != 409:
-            raise
-        # Another replica was quicker: its root is the mesh's.
-        stored = await client.get(f"/api/v1/namespaces/{namespace}/secrets/{OWN}") or made
-    return _read(stored, OWN)
+        return read(stored, OWN)
 
 
-def _read(secret: Object, name: str) -> Authority:
-    data = {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
-    certificate = data.get("ca-cert.pem", b"")
-    root = data.get("root-cert.pem") or certificate
-    return Authority(
-        loaded(certificate, data.get("ca-key.pem", b""), data.get("cert-chain.pem", b""), root), root, name
-    )
+def read(secret: Object, name: str) -> Authority:
+    """The authority in a Secret, under Istio's names or those of type ``kubernetes.io/tls`` (cert-manager's)."""
+
+    def part(own: str, tls: str = "") -> bytes:
+        data = secret.get("data") or {}
+        return base64.b64decode(data.get(own) or data.get(tls) or "")
+
+    certificates = part("ca-cert.pem", "tls.crt")
+    root = part("root-cert.pem", "ca.crt") or certificates
+    chain = part("cert-chain.pem") or certificates
+    try:
+        return Authority(loaded(certificates, part("ca-key.pem", "tls.key"), chain, root), root, name)
+    except RefusedError as wrong:
+        raise RefusedError(f"Secret {name}: {wrong}") from wrong
 
 
 def _made(namespace: str, trust_domain: str) -> Object:

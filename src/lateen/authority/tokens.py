@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lateen.kube.client import KubeClient
 
 AUDIENCE = "istio-ca"
-_REMEMBERED_S, _MOST = 60.0, 4096
+_REMEMBERED_S, _MOST, _AT_ONCE = 60.0, 4096, 16
 _ACCOUNT = "system:serviceaccount:"
 
 
@@ -27,11 +29,12 @@ class NotAuthenticatedError(Exception):
 
 
 class Reviewer:
-    """TokenReview with a bounded memory."""
+    """TokenReview with a bounded memory, and a bound on what it asks at once."""
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
         self._known: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def review(self, token: str) -> Caller:
         """Whose token it is. NotAuthenticatedError when it is nobody's; KubeError when Kubernetes cannot be asked."""
@@ -43,17 +46,29 @@ class Reviewer:
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "metadata": {},
             "spec": {"token": token, "audiences": [AUDIENCE]},
         }  # fmt: skip
-        status: dict[str, Any] = (await self._client.create(asked)).get("status") or {}
-        user = status.get("user") or {}
-        name = str(user.get("username", ""))
-        if not status.get("authenticated") or not name.startswith(_ACCOUNT):
-            raise NotAuthenticatedError(
-                str(status.get("error") or "the token is not one of a service account")
-            )
-        namespace, _, account = name.removeprefix(_ACCOUNT).partition(":")
-        pods = (user.get("extra") or {}).get("authentication.kubernetes.io/pod-name") or [""]
-        caller = Caller(namespace, account, pods[0])
+        async with self._turns:
+            answer = await self._client.create(asked)
+        caller = of_status(answer.get("status") or {})
         self._known[digest] = (caller, time.monotonic() + _REMEMBERED_S)
         while len(self._known) > _MOST:
             self._known.popitem(last=False)
         return caller
+
+
+def of_status(status: Mapping[str, Any]) -> Caller:
+    """Who a TokenReview's status names; NotAuthenticatedError when it names nobody of ours.
+
+    A server that knows nothing of audiences leaves them out of its answer, and has not looked at the token's:
+    whoever asks must refuse then (TokenReviewStatus in the Kubernetes API).
+    """
+    if not status.get("authenticated"):
+        raise NotAuthenticatedError(str(status.get("error") or "the token is not valid"))
+    if AUDIENCE not in (status.get("audiences") or ()):
+        raise NotAuthenticatedError(f'the token is not for the audience "{AUDIENCE}"')
+    user = status.get("user") or {}
+    kind, _, rest = str(user.get("username", "")).partition(_ACCOUNT)
+    namespace, _, account = rest.partition(":")
+    if kind or not namespace or not account:
+        raise NotAuthenticatedError("the token is not one of a service account")
+    pods = (user.get("extra") or {}).get("authentication.kubernetes.io/pod-name") or [""]
+    return Caller(namespace, account, str(pods[0]))

@@ -6,14 +6,15 @@ import asyncio
 
 import structlog
 
+from lateen.controllers.mending import Mender
 from lateen.kube.client import KubeClient, KubeError, Object
-from lateen.kube.watch import follow
+from lateen.kube.watch import Ears, Followed, follow
 
 _log = structlog.get_logger("lateen.controllers")
 
 NAME, KEY = "istio-ca-root-cert", "root-cert.pem"
-_SPARED = frozenset({"kube-system", "kube-public", "kube-node-lease"})
-_AGAIN_S = 2.0
+#: Istio's list: nothing of the mesh runs there.
+_SPARED = frozenset({"kube-system", "kube-public", "kube-node-lease", "local-path-storage"})
 
 
 class TrustBundle:
@@ -22,75 +23,48 @@ class TrustBundle:
     def __init__(self, client: KubeClient, root_pem: bytes) -> None:
         self._client, self._data = client, {KEY: root_pem.decode()}
         self._namespaces: set[str] = set()
-        self._held: dict[str, Object] = {}
-        self._queue: asyncio.Queue[str] = asyncio.Queue()
-        self._waiting: set[str] = set()
+        self._held: dict[str, Object] | None = None  # nobody knows yet
+        self._mender = Mender("trust bundle", self._mend)
 
     async def run(self) -> None:
         """Until cancelled."""
+        namespaces = Ears(self._namespaces_listed, self._namespace_changed)
+        maps = Ears(self._maps_listed, self._map_changed)
+        ours = Followed("v1", "configmaps", query={"fieldSelector": f"metadata.name={NAME}"})
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(follow(
-                self._client, "v1", "namespaces", on_list=self._namespaces_listed, on_event=self._namespace_changed,
-            ))  # fmt: skip
-            tasks.create_task(
-                follow(
-                    self._client, "v1", "configmaps", on_list=self._maps_listed, on_event=self._map_changed
-                )
-            )
-            tasks.create_task(self._work())
-
-    def _look(self, namespace: str) -> None:
-        if namespace not in self._waiting:
-            self._waiting.add(namespace)
-            self._queue.put_nowait(namespace)
+            tasks.create_task(follow(self._client, Followed("v1", "namespaces"), namespaces))
+            tasks.create_task(follow(self._client, ours, maps))
+            tasks.create_task(self._mender.run())
 
     def _namespaces_listed(self, objects: list[Object]) -> None:
-        self._namespaces = {
-            it["metadata"]["name"] for it in objects if not it["metadata"].get("deletionTimestamp")
-        }
+        self._namespaces = {it["metadata"]["name"] for it in objects if _lives(it)}
         for it in self._namespaces:
-            self._look(it)
+            self._mender.look(it)
 
     def _namespace_changed(self, kind: str, obj: Object) -> None:
         name = obj["metadata"]["name"]
-        if kind == "DELETED" or obj["metadata"].get("deletionTimestamp"):
+        if kind == "DELETED" or not _lives(obj):
             self._namespaces.discard(name)
         else:
             self._namespaces.add(name)
-            self._look(name)
+            self._mender.look(name)
 
     def _maps_listed(self, objects: list[Object]) -> None:
-        self._held = {it["metadata"]["namespace"]: it for it in objects if it["metadata"]["name"] == NAME}
+        self._held = {it["metadata"]["namespace"]: it for it in objects}
         for it in self._namespaces:
-            self._look(it)
+            self._mender.look(it)
 
     def _map_changed(self, kind: str, obj: Object) -> None:
-        if obj["metadata"]["name"] != NAME:
-            return
         namespace = obj["metadata"]["namespace"]
+        assert self._held is not None, "changes come after the list"
         if kind == "DELETED":
             self._held.pop(namespace, None)
         else:
             self._held[namespace] = obj
-        self._look(namespace)
-
-    async def _work(self) -> None:
-        while True:
-            namespace = await self._queue.get()
-            self._waiting.discard(namespace)
-            try:
-                await self._mend(namespace)
-            except (KubeError, OSError, TimeoutError) as wrong:
-                if not (
-                    isinstance(wrong, KubeError) and wrong.code in (403, 404)
-                ):  # 403: the namespace is ending
-                    _log.warning(
-                        "the trust bundle will be written again", namespace=namespace, reason=str(wrong)
-                    )
-                    asyncio.get_running_loop().call_later(_AGAIN_S, self._look, namespace)
+        self._mender.look(namespace)
 
     async def _mend(self, namespace: str) -> None:
-        if namespace not in self._namespaces or namespace in _SPARED:
+        if self._held is None or namespace not in self._namespaces or namespace in _SPARED:
             return
         metadata = {"name": NAME, "namespace": namespace, "labels": {"istio.io/config": "true"}}
         wanted = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": self._data}
@@ -99,9 +73,14 @@ class TrustBundle:
             try:
                 await self._client.create(wanted)
             except KubeError as refused:
-                if refused.code != 409:
+                if (
+                    refused.code != 409
+                ):  # another replica was quicker; if it wrote something else, we hear of it
                     raise
         elif held.get("data") != self._data:
-            await self._client.patch(
-                wanted, {"data": {**dict.fromkeys(held.get("data") or {}), **self._data}}
-            )
+            others = dict.fromkeys(held.get("data") or {})
+            await self._client.patch(wanted, {"data": {**others, **self._data}})
+
+
+def _lives(namespace: Object) -> bool:
+    return not namespace["metadata"].get("deletionTimestamp")

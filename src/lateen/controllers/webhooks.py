@@ -6,19 +6,15 @@ import asyncio
 import base64
 from typing import Any
 
-import structlog
-
-from lateen.kube.client import KubeClient, KubeError, Object
-from lateen.kube.watch import follow
-
-_log = structlog.get_logger("lateen.controllers")
+from lateen.controllers.mending import Mender
+from lateen.kube.client import KubeClient, Object
+from lateen.kube.watch import Ears, Followed, follow
 
 _API = "admissionregistration.k8s.io/v1"
 _KINDS = {
     "mutatingwebhookconfigurations": "MutatingWebhookConfiguration",
     "validatingwebhookconfigurations": "ValidatingWebhookConfiguration",
 }
-_AGAIN_S = 2.0
 
 
 class WebhookBundles:
@@ -27,58 +23,56 @@ class WebhookBundles:
     def __init__(self, client: KubeClient, root_pem: bytes, *, namespace: str, service: str) -> None:
         self._client, self._bundle = client, base64.b64encode(root_pem).decode()
         self._namespace, self._service = namespace, service
-        self._queue: asyncio.Queue[Object] = asyncio.Queue(1000)
+        self._held: dict[str, Object] = {}  # by "plural/name"
+        self._mender = Mender("webhook's caBundle", self._mend)
 
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for plural in _KINDS:
-                tasks.create_task(follow(
-                    self._client, _API, plural, on_list=lambda found: [self._look(it) for it in found] and None,
-                    on_event=lambda kind, it: self._look(it) if kind != "DELETED" else None,
-                ))  # fmt: skip
-            tasks.create_task(self._work())
+                tasks.create_task(follow(self._client, Followed(_API, plural), self._ears(plural)))
+            tasks.create_task(self._mender.run())
 
-    def _look(self, obj: Object) -> None:
-        if any(self._needs(hook) for hook in obj.get("webhooks") or ()):
-            try:
-                self._queue.put_nowait(obj)
-            except asyncio.QueueFull:
-                _log.warning("too many webhook configurations change at once", name=obj["metadata"]["name"])
+    def _ears(self, plural: str) -> Ears:
+        def listed(objects: list[Object]) -> None:
+            for key in [it for it in self._held if it.startswith(f"{plural}/")]:
+                del self._held[key]
+            for it in objects:
+                changed("ADDED", it)
 
-    def _needs(self, hook: dict[str, Any]) -> bool:
+        def changed(kind: str, obj: Object) -> None:
+            key = f"{plural}/{obj['metadata']['name']}"
+            if kind == "DELETED":
+                self._held.pop(key, None)
+                return
+            self._held[key] = obj
+            if any(map(self._differs, obj.get("webhooks") or ())):
+                self._mender.look(key)
+
+        return Ears(listed, changed)
+
+    def _differs(self, hook: dict[str, Any]) -> bool:
         config = hook.get("clientConfig") or {}
         service = config.get("service") or {}
         ours = (service.get("namespace"), service.get("name")) == (self._namespace, self._service)
         return ours and config.get("caBundle") != self._bundle
 
-    async def _work(self) -> None:
-        while True:
-            obj = await self._queue.get()
-            try:
-                await self._mend(obj)
-            except (KubeError, OSError, TimeoutError) as wrong:
-                if isinstance(wrong, KubeError) and wrong.code in (404, 409):
-                    continue  # it is gone, or changed meanwhile: then it is heard of again
-                _log.warning(
-                    "a webhook's bundle will be written again",
-                    name=obj["metadata"]["name"],
-                    reason=str(wrong),
-                )
-                asyncio.get_running_loop().call_later(_AGAIN_S, self._look, obj)
-
-    async def _mend(self, obj: Object) -> None:
-        hooks = [
+    async def _mend(self, key: str) -> None:
+        obj = self._held.get(key)
+        hooks = (obj or {}).get("webhooks") or []
+        if obj is None or not any(map(self._differs, hooks)):
+            return
+        mended = [
             {**it, "clientConfig": {**it["clientConfig"], "caBundle": self._bundle}}
-            if self._needs(it)
+            if self._differs(it)
             else it
-            for it in obj["webhooks"]
+            for it in hooks
         ]
-        metadata = {
-            "name": obj["metadata"]["name"],
-            "resourceVersion": obj["metadata"].get("resourceVersion", ""),
-        }
+        kind = _KINDS[key.partition("/")[0]]
+        metadata = {"name": obj["metadata"]["name"]}
+        # The version makes a change by somebody else win: a merge patch replaces the whole list.
+        versioned = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
         await self._client.patch(
-            {"apiVersion": _API, "kind": obj["kind"], "metadata": {"name": metadata["name"]}},
-            {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "webhooks": hooks},
+            {"apiVersion": _API, "kind": kind, "metadata": metadata},
+            {"metadata": versioned, "webhooks": mended},
         )

@@ -1,24 +1,30 @@
-"""What does the control plane know? Pages for the command line, for dashboards and for probes."""
+"""What does the control plane know? Pages for the command line, for dashboards and for probes; Istio's paths."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from lateen import __version__
+from lateen.discovery.connections import Connection
+from lateen.discovery.loop import Loop
 from lateen.discovery.server import DiscoveryService
+from lateen.discovery.shown import config_dump, endpoints, registry
 from lateen.discovery.source import Source
+from lateen.observe import metrics
+from lateen.registry import services
 
 
 @dataclass(frozen=True)
 class Pages:
     """Whom the pages ask."""
 
+    loop: Loop
     service: DiscoveryService
     source: Source
     ready: Callable[[], bool]
@@ -33,35 +39,73 @@ def application(pages: Pages) -> web.Application:
     app[_PAGES] = pages
     for path, page in (
         ("/ready", _ready), ("/metrics", _metrics), ("/version", _version), ("/debug/syncz", _syncz),
-        ("/debug/problems", _problems), ("/debug", _index),
+        ("/debug/connections", _connections), ("/debug/registryz", _registryz), ("/debug/endpointz", _endpointz),
+        ("/debug/config_dump", _config_dump), ("/debug/problems", _problems), ("/debug", _index),
     ):  # fmt: skip
         app.router.add_get(path, page)
     return app
 
 
 async def _ready(request: web.Request) -> web.Response:
-    ready = request.app[_PAGES].ready()
-    return web.Response(
-        status=200 if ready else 503, text="ready\n" if ready else "not yet in sync with Kubernetes\n"
-    )
+    if request.app[_PAGES].ready():
+        return web.Response(text="ready\n")
+    return web.Response(status=503, text="not yet in sync with Kubernetes\n")
 
 
-async def _metrics(_: web.Request) -> web.Response:
-    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+async def _metrics(request: web.Request) -> web.Response:
+    metrics.SERVICES.set(len(services.keys(request.app[_PAGES].loop.db)))
+    return web.Response(body=metrics.exposed(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 async def _version(_: web.Request) -> web.Response:
-    return web.json_response({"version": __version__, "component": "pilot"})
+    return web.Response(text=f"{__version__}\n")
 
 
 async def _syncz(request: web.Request) -> web.Response:
     now = time.time()
-    found: list[dict[str, Any]] = [it.standing(now) for it in request.app[_PAGES].service.connections]
+    found = [it.standing(now) for it in request.app[_PAGES].service.connections]
     return web.json_response(sorted(found, key=lambda it: str(it["proxy"])))
 
 
+async def _connections(request: web.Request) -> web.Response:
+    shown = [
+        {"connectionId": str(it.proxy.key), "address": it.proxy.ip, "connectedAt": _moment(it.since)}
+        for it in request.app[_PAGES].service.connections
+    ]
+    return web.json_response({"totalClients": len(shown), "clients": shown})
+
+
+async def _registryz(request: web.Request) -> web.Response:
+    return web.json_response(registry(request.app[_PAGES].loop.db))
+
+
+async def _endpointz(request: web.Request) -> web.Response:
+    return web.json_response(endpoints(request.app[_PAGES].loop.db))
+
+
+async def _config_dump(request: web.Request) -> web.Response:
+    """What the proxy should have, in the form of its own ``/config_dump``."""
+    wanted = request.query.get("proxyID", "")
+    found = [it for it in request.app[_PAGES].service.connections if wanted and _means(wanted, it)]
+    if not wanted:
+        return web.Response(status=400, text="name a proxy: /debug/config_dump?proxyID=POD.NAMESPACE\n")
+    if not found:
+        return web.Response(status=404, text=f'no proxy "{wanted}" is connected to this control plane\n')
+    view = request.app[_PAGES].loop.view(found[0].proxy.key)
+    if view is None:
+        return web.Response(status=503, text="its view could not be computed: see the log\n")
+    return web.json_response(config_dump(view))
+
+
+def _means(wanted: str, it: Connection) -> bool:
+    return wanted in (it.name, it.proxy.pod, str(it.proxy.key))
+
+
 async def _problems(request: web.Request) -> web.Response:
-    return web.json_response([it._asdict() for it in request.app[_PAGES].source.problems.values()])
+    source = request.app[_PAGES].source
+    found: list[dict[str, Any]] = [it._asdict() for _, it in sorted(source.problems.items())]
+    refused = [{"kind": kind, "message": said} for kind, said in sorted(source.unreadable().items())]
+    return web.json_response({"objects": found, "kinds": refused})
 
 
 async def _index(request: web.Request) -> web.Response:
@@ -69,12 +113,13 @@ async def _index(request: web.Request) -> web.Response:
     return web.json_response(sorted(routes))
 
 
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
 async def serve(app: web.Application, port: int, **how: Any) -> web.AppRunner:
-    """Start on all addresses; the caller cleans up."""
+    """Start on all addresses (0: any free port); the caller cleans up."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     await web.TCPSite(runner, "0.0.0.0", port, **how).start()
     return runner
-
-
-Stop = Callable[[], Awaitable[None]]

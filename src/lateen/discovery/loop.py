@@ -131,6 +131,14 @@ class Loop:
             metrics.INTERNAL_ERRORS.inc()
             _log.exception("a view could not be told", proxy=str(key))
 
+    def view(self, key: ProxyKey) -> View | None:
+        """What a connected proxy should have now; none while that cannot be computed."""
+        watch = self._watches.get(key)
+        try:
+            return watch.value if watch else None
+        except Exception:  # noqa: BLE001  # it was logged when it was offered
+            return None
+
     def join(self, proxy: Proxy, listener: Listener) -> Proxy:
         """A proxy connected: it becomes a fact, and hears its view at once, or as soon as there is one.
 

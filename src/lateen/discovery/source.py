@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -13,11 +14,12 @@ import yaml
 from lateen.api import mesh_config
 from lateen.api.decode import decode
 from lateen.api.meta import Fact
+from lateen.api.validate import validate
 from lateen.incremental import Change
-from lateen.kube.client import KubeClient, Object
-from lateen.kube.watch import follow
+from lateen.kube.client import KubeClient, KubeError, Object
+from lateen.kube.watch import Ears, Followed, follow
 from lateen.names.keys import ObjectKey
-from lateen.names.problems import Problem
+from lateen.names.problems import Problem, Severity
 from lateen.observe import metrics
 from lateen.registry.facts import ONLY
 
@@ -30,24 +32,39 @@ FOLLOWED = (
     ("networking.istio.io/v1", "gateways"), ("security.istio.io/v1", "peerauthentications"),
 )  # fmt: skip
 
+#: A kind that we held objects of is gone when it is not there for so long: a restarting API server forgets for a moment.
+GONE_AFTER_S = 60.0
+#: So often a kind may be refused before the others go on without it: roles take a moment to be made.
+REFUSALS = 5
+
 Put = Callable[[Iterable[Change]], None]
-OnList = Callable[[list[Object]], None]
-OnEvent = Callable[[str, Object], None]
+Problems = dict[tuple[str, ObjectKey], Problem]
 
 
 class Table:
-    """One kind: what we hold of it, and what is wrong with the rest."""
+    """One kind: what we hold of it, and what is wrong with the rest.
 
-    def __init__(self, plural: str, put: Put, problems: dict[tuple[str, ObjectKey], Problem]) -> None:
+    An object that becomes invalid keeps its last good version in force: a typo takes nothing down.
+    """
+
+    def __init__(self, plural: str, put: Put, problems: Problems) -> None:
         self._plural, self._put, self._problems = plural, put, problems
         self._held: dict[ObjectKey, type] = {}
+        self._absent_since: float | None = None
+        self._refusals = 0
+        self.unreadable = ""  # why Kubernetes does not let us list it
         self.listed = asyncio.Event()
 
     def on_list(self, objects: list[Object]) -> None:
         """Everything there is; what we hold beyond it is gone."""
+        self._readable()
         present = {_key(it) for it in objects}
         gone = [Change(self._held.pop(key), key, None) for key in list(self._held) if key not in present]
+        for plural, key in list(self._problems):
+            if plural == self._plural and key not in present:
+                del self._problems[plural, key]
         self._put([*gone, *(change for it in objects if (change := self._change(it)))])
+        self._count()
         self.listed.set()
 
     def on_event(self, kind: str, obj: Object) -> None:
@@ -60,19 +77,44 @@ class Table:
                 self._put([Change(table, key, None)])
         elif change := self._change(obj):
             self._put([change])
+        self._count()
+
+    def on_refused(self, refused: KubeError) -> None:
+        """Kubernetes has no such kind (404), or does not let us read it (403): the others go on."""
+        now = time.monotonic()
+        self._refusals += 1
+        if refused.code == 404:
+            self._absent_since = self._absent_since or now
+            if not self._held or now - self._absent_since > GONE_AFTER_S:
+                self.on_list([])
+            return
+        if self.unreadable != str(refused):
+            _log.warning("a kind cannot be read and is left out", kind=self._plural, reason=str(refused))
+        self.unreadable = str(refused)
+        metrics.UNREADABLE.labels(self._plural).set(1)
+        if self._refusals >= REFUSALS:
+            self.listed.set()
+
+    def _readable(self) -> None:
+        self._absent_since, self._refusals, self.unreadable = None, 0, ""
+        metrics.UNREADABLE.labels(self._plural).set(0)
 
     def _change(self, obj: Object) -> Change | None:
         key = _key(obj)
-        found = decode(obj)
+        found = _fact(obj, key)
         if isinstance(found, Problem):
-            # What was good before stays in force: a typo takes nothing down.
+            if self._problems.get((self._plural, key)) != found:
+                _log.warning(
+                    "an object is left out until it is mended", problem=str(found), kept=key in self._held
+                )
             self._problems[self._plural, key] = found
-            _log.warning("an object is left out until it is mended", problem=str(found))
-        else:
-            self._problems.pop((self._plural, key), None)
-            self._held[key] = type(found)
+            return None
+        self._problems.pop((self._plural, key), None)
+        self._held[key] = type(found)
+        return Change(type(found), key, found)
+
+    def _count(self) -> None:
         metrics.PROBLEMS.labels(self._plural).set(sum(plural == self._plural for plural, _ in self._problems))
-        return Change(type(found), key, found) if isinstance(found, Fact) else None
 
 
 class Source:
@@ -81,8 +123,8 @@ class Source:
     def __init__(self, client: KubeClient, put: Put, *, namespace: str, config_map: str) -> None:
         self._client, self._put = client, put
         self._namespace, self._config_map = namespace, config_map
-        self.problems: dict[tuple[str, ObjectKey], Problem] = {}
-        self._tables = {kind: Table(kind[1], put, self.problems) for kind in FOLLOWED}
+        self.problems: Problems = {}
+        self.tables = {kind: Table(kind[1], put, self.problems) for kind in FOLLOWED}
         self._configured = asyncio.Event()
         #: The data of all ConfigMaps of the mesh's namespace, for those who read settings of their own.
         self.config_maps: dict[str, Mapping[str, str]] = {}
@@ -91,50 +133,36 @@ class Source:
     async def run(self) -> None:
         """Follow until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for (api_version, plural), table in self._tables.items():
-                ears = self._ears(plural, table)
-                tasks.create_task(
-                    follow(self._client, api_version, plural, on_list=ears[0], on_event=ears[1])
-                )
-            tasks.create_task(
-                follow(
-                    self._client,
-                    "v1",
-                    "configmaps",
-                    namespace=self._namespace,
-                    on_list=self._maps_listed,
-                    on_event=self._map_changed,
-                )
-            )
-
-    def _ears(self, plural: str, table: Table) -> tuple[OnList, OnEvent]:
-        if plural == "namespaces":
-            return self._namespaces_listed(table), self._namespace_changed(table)
-        return table.on_list, table.on_event
+            for (api_version, plural), table in self.tables.items():
+                ears = Ears(table.on_list, table.on_event, table.on_refused)
+                if plural == "namespaces":
+                    ears = self._with_labels(ears)
+                tasks.create_task(follow(self._client, Followed(api_version, plural), ears))
+            maps = Followed("v1", "configmaps", self._namespace)
+            tasks.create_task(follow(self._client, maps, Ears(self._maps_listed, self._map_changed)))
 
     async def synced(self) -> None:
-        """Everything was listed once."""
-        await asyncio.gather(*(it.listed.wait() for it in self._tables.values()), self._configured.wait())
+        """Everything was listed once, or is known to be not for us."""
+        await asyncio.gather(*(it.listed.wait() for it in self.tables.values()), self._configured.wait())
 
-    def _namespaces_listed(self, table: Table) -> OnList:
+    def unreadable(self) -> dict[str, str]:
+        """Kinds that Kubernetes does not let us list, and its words."""
+        return {plural: it.unreadable for (_, plural), it in self.tables.items() if it.unreadable}
+
+    def _with_labels(self, ears: Ears) -> Ears:
         def listed(objects: list[Object]) -> None:
-            self.namespace_labels = {
-                it["metadata"]["name"]: it["metadata"].get("labels") or {} for it in objects
-            }
-            table.on_list(objects)
+            self.namespace_labels = {it["metadata"]["name"]: _labels(it) for it in objects}
+            ears.on_list(objects)
 
-        return listed
-
-    def _namespace_changed(self, table: Table) -> OnEvent:
         def changed(kind: str, obj: Object) -> None:
             name = obj["metadata"]["name"]
             if kind == "DELETED":
                 self.namespace_labels.pop(name, None)
             else:
-                self.namespace_labels[name] = obj["metadata"].get("labels") or {}
-            table.on_event(kind, obj)
+                self.namespace_labels[name] = _labels(obj)
+            ears.on_event(kind, obj)
 
-        return changed
+        return Ears(listed, changed, ears.on_refused)
 
     def _maps_listed(self, objects: list[Object]) -> None:
         self.config_maps = {it["metadata"]["name"]: it.get("data") or {} for it in objects}
@@ -155,7 +183,7 @@ class Source:
         key = ("configmaps", ObjectKey(self._namespace, self._config_map))
         try:
             found = mesh_config.decode(_mapping(text))
-        except (msgspec.ValidationError, yaml.YAMLError, TypeError) as wrong:
+        except (msgspec.ValidationError, yaml.YAMLError, TypeError, ValueError) as wrong:
             self.problems[key] = Problem("ConfigMap", *key[1], "data.mesh", str(wrong))
             _log.warning("the mesh keeps its last settings", problem=str(self.problems[key]))
             return
@@ -163,11 +191,29 @@ class Source:
         self._put([Change(mesh_config.MeshConfig, ONLY, found)])
 
 
+def _fact(obj: Object, key: ObjectKey) -> Fact | Problem:
+    """What an object says, or the first thing that is wrong with it. Admission asks the same, but may be switched off."""
+    try:
+        if str(obj.get("apiVersion", "")).partition("/")[0].endswith("istio.io"):
+            errors = [it for it in validate(obj) if it.severity is Severity.ERROR]
+            if errors:
+                return errors[0]
+        return decode(obj)
+    except Exception as bug:  # noqa: BLE001  # one object must not take the others down
+        metrics.INTERNAL_ERRORS.inc()
+        _log.exception("an object could not be read: a bug", kind=obj.get("kind"), name=str(key))
+        return Problem(str(obj.get("kind")), *key, "", f"could not be read: {bug!r}")
+
+
 def _mapping(text: str) -> dict[str, Any]:
     found = yaml.safe_load(text) if text else {}
     if not isinstance(found, dict):
         raise TypeError("MeshConfig is a YAML mapping, such as `accessLogFile: /dev/stdout`")
     return found
+
+
+def _labels(obj: Object) -> dict[str, str]:
+    return obj["metadata"].get("labels") or {}
 
 
 def _key(obj: Object) -> ObjectKey:

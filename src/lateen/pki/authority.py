@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from lateen.names.identity import Identity
 from lateen.pki.certificates import Issuer, leaf, pem
@@ -15,6 +16,8 @@ from lateen.pki.certificates import Issuer, leaf, pem
 DEFAULT_TTL = timedelta(hours=24)
 MAX_TTL = timedelta(days=90)
 ROOT_TTL = timedelta(days=3650)
+#: What Envoy's TLS library can verify.
+CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 
 
 class RefusedError(ValueError):
@@ -42,8 +45,13 @@ def signed(
         raise RefusedError(
             f"a key of kind {type(key).__name__} is not accepted: use EC P-256 or RSA of 2048 bits or more"
         )
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < 2048:
-        raise RefusedError(f"an RSA key of {key.key_size} bits is too short: use 2048 or more, or EC P-256")
+    if isinstance(key, rsa.RSAPublicKey) and not 2048 <= key.key_size <= 8192:
+        raise RefusedError(
+            f"an RSA key of {key.key_size} bits is too {'short' if key.key_size < 2048 else 'long'}: "
+            "use 2048 to 8192, or EC P-256"
+        )
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in CURVES:
+        raise RefusedError(f"the curve {key.curve.name} is not accepted: use P-256, P-384 or P-521")
     if issuer.certificate.not_valid_after_utc <= now:
         raise RefusedError(
             f"the CA's certificate ended at {issuer.certificate.not_valid_after_utc}: rotate it"
@@ -74,19 +82,39 @@ def loaded(certificate_pem: bytes, private_key_pem: bytes, chain_pem: bytes, roo
         chain = x509.load_pem_x509_certificates(chain_pem) if chain_pem.strip() else []
     except (ValueError, IndexError, TypeError) as wrong:
         raise RefusedError(f"the CA's files cannot be read: {wrong}") from wrong
-    if not isinstance(
-        key,
-        ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey,
-    ):
-        raise RefusedError(f"the CA's key is of kind {type(key).__name__}, which cannot sign certificates")
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise RefusedError(
+            f"the CA's key is of kind {type(key).__name__}: use EC or RSA, which every proxy can verify"
+        )
     if key.public_key() != certificate.public_key():
         raise RefusedError("ca-key.pem is not the key of ca-cert.pem")
     if not _is_authority(certificate):
         raise RefusedError("ca-cert.pem is not a CA's certificate (basicConstraints CA:TRUE is missing)")
-    known = {it.fingerprint(hashes.SHA256()) for it in roots}
-    # cert-chain of Istio's tools begins with the CA's own certificate; it is sent once, and roots are not sent.
-    above = (it for it in (certificate, *chain) if it.fingerprint(hashes.SHA256()) not in known)
-    return Issuer(certificate, key, tuple(dict.fromkeys(above)))
+    return Issuer(certificate, key, _path(certificate, chain, roots))
+
+
+def _path(
+    certificate: x509.Certificate, chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]
+) -> tuple[x509.Certificate, ...]:
+    """From the CA up to, and without, the root. cert-chain may hold more, in any order, as Istio's tools write it."""
+    found: list[x509.Certificate] = []
+    while certificate not in roots:
+        found.append(certificate)
+        above = [it for it in (*roots, *chain) if it not in found and _issued(certificate, it)]
+        if not above:
+            raise RefusedError(
+                f'no certificate of cert-chain.pem or root-cert.pem signed "{certificate.subject.rfc4514_string()}"'
+            )
+        certificate = above[0]
+    return tuple(found)
+
+
+def _issued(certificate: x509.Certificate, by: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(by)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:

@@ -50,7 +50,7 @@ class Daemon:
         self.tokens = Tokens(self.pki, still_exists=self._exists)
         authorizer = Authorizer(lambda kind: self.store.all(kind.storage))
         self.access = ClusterAccess(self.tokens, authorizer)
-        self.node = NodeAgent(self.api, settings, token=self._token, ca_pem=self.pki.ca_pem)
+        self.node = NodeAgent(self.api, settings, token=self._token)
         self.webhooks = Webhooks(
             lambda kind: self.store.all(kind.storage), self._namespace_labels, self.node.service_address
         )
@@ -85,7 +85,7 @@ class Daemon:
         for it in tasks:
             it.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self.node.stop(delete=False)
+        await self.node.stop()
         await self.webhooks.close()
         await runner.cleanup()
         self.store.close()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from skiff.net.namespace import NODE_IP
 
 _HAIRPIN = "0x4000"
+_BUCKETS = 256
 
 
 class Front(NamedTuple):
@@ -18,11 +20,15 @@ class Front(NamedTuple):
     port: int
     node_port: int
     backends: tuple[tuple[str, int], ...]
+    sticky: bool = False  # a client stays with its backend
 
 
 def ready_endpoints(slices: Iterable[dict[str, Any]], port_name: str) -> tuple[tuple[str, int], ...]:
-    """(ip, port) of the endpoints which may get new connections at the named port."""
-    found = set()
+    """(ip, port) of the endpoints which may get new connections at the named port.
+
+    When all that is left is ending, those that still serve: better than nothing, as in kube-proxy.
+    """
+    ready, last = set(), set()
     for piece in slices:
         if piece.get("addressType") != "IPv4":
             continue
@@ -32,9 +38,29 @@ def ready_endpoints(slices: Iterable[dict[str, Any]], port_name: str) -> tuple[t
             if (p.get("name") or "") == port_name and p.get("port")
         ]
         for endpoint in piece.get("endpoints") or []:
-            if (endpoint.get("conditions") or {}).get("ready", True) is not False:
-                found |= {(ip, port) for ip in endpoint.get("addresses") or [] for port in ports}
-    return tuple(sorted(found))
+            found = {(ip, port) for ip in endpoint.get("addresses") or [] for port in ports}
+            if _ready(endpoint):
+                ready |= found
+            elif (endpoint.get("conditions") or {}).get("serving") and endpoint["conditions"].get(
+                "terminating"
+            ):
+                last |= found
+    return tuple(sorted(ready or last))
+
+
+def _ready(endpoint: dict[str, Any]) -> bool:
+    return (endpoint.get("conditions") or {}).get("ready", True) is not False
+
+
+def ready_addresses(slices: Iterable[dict[str, Any]]) -> frozenset[str]:
+    """Every address that is ready behind some service."""
+    return frozenset(
+        ip
+        for piece in slices
+        for endpoint in piece.get("endpoints") or ()
+        if _ready(endpoint)
+        for ip in endpoint.get("addresses") or ()
+    )
 
 
 def fronts(service: dict[str, Any], slices: list[dict[str, Any]]) -> list[Front]:
@@ -50,7 +76,7 @@ def fronts(service: dict[str, Any], slices: list[dict[str, Any]]) -> list[Front]
     return [
         Front(
             vips, (port.get("protocol") or "TCP").lower(), port["port"], port.get("nodePort") or 0,
-            ready_endpoints(slices, port.get("name") or ""),
+            ready_endpoints(slices, port.get("name") or ""), spec.get("sessionAffinity") == "ClientIP",
         )
         for port in spec.get("ports") or []
     ]  # fmt: skip
@@ -72,8 +98,10 @@ def ruleset(offered: Iterable[Front]) -> str:
                 f"chain e{number}_{index} {{ ip saddr {ip} meta mark set {_HAIRPIN}\n"
                 f"meta l4proto {front.protocol} dnat to {ip}:{port}\n}}"
             )
-        choices = ", ".join(f"{index} : goto e{number}_{index}" for index in range(len(front.backends)))
-        chains.append(f"chain s{number} {{ numgen random mod {len(front.backends)} vmap {{ {choices} }}\n}}")
+        choice = "numgen random mod {}" if not front.sticky else "jhash ip saddr mod {} seed 0x1"
+        chosen = range(len(front.backends)) if not front.sticky else _buckets(front.backends)
+        choices = ", ".join(f"{place} : goto e{number}_{index}" for place, index in enumerate(chosen))
+        chains.append(f"chain s{number} {{ {choice.format(len(chosen))} vmap {{ {choices} }}\n}}")
         services |= dict.fromkeys(keys, f"goto s{number}")
         if front.node_port:
             node_ports[f"{front.protocol} . {front.node_port}"] = f"goto s{number}"
@@ -97,6 +125,18 @@ def ruleset(offered: Iterable[Front]) -> str:
         f"chain locally {{ type filter hook output priority 0;\n{refuse}}}",
         "}", "",
     ])  # fmt: skip
+
+
+def _buckets(backends: Sequence[tuple[str, int]]) -> list[int]:
+    """The backend of each hash of a client: when a backend leaves, only its own clients move (rendezvous hashing)."""
+    return [
+        max(range(len(backends)), key=lambda index: _weight(place, backends[index]))
+        for place in range(_BUCKETS)
+    ]
+
+
+def _weight(place: int, backend: tuple[str, int]) -> bytes:
+    return hashlib.sha256(f"{place} {backend}".encode()).digest()
 
 
 def _named(what: str, kind: str, elements: dict[str, str]) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import platform
+import shutil
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -17,30 +16,29 @@ import structlog
 from skiff.api import Api, ExecSession, Object
 from skiff.controllers.informer import Informers
 from skiff.errors import ApiError
-from skiff.kinds import ENDPOINT_SLICES, LEASES, NODES, PODS, SERVICES
-from skiff.net.dns import DnsServer, World
-from skiff.net.kernel import KernelRefusedError, run, socket_inside
-from skiff.net.namespace import NODE, NODE_IP, NodeNetwork
-from skiff.net.services import fronts, ready_endpoints, ruleset
-from skiff.node import log_files, sessions
-from skiff.node.pod import PodWorker
-from skiff.node.statuses import stamp
+from skiff.kinds import PODS
+from skiff.net.kernel import socket_inside
+from skiff.net.namespace import NODE, NodeNetwork
+from skiff.node import limits, log_files, sessions
+from skiff.node.container import devices, make_devices
+from skiff.node.leftovers import unmount
+from skiff.node.packets import Packets
+from skiff.node.pod import PodWorker, folder_of
+from skiff.node.registration import keep_registered
+from skiff.node.running import log_path
 from skiff.settings import Settings
 
 _log = structlog.get_logger("skiff.node")
 
-_HEARTBEAT_S = 20.0
 _AT_ONCE = 4
-_SERVICE = "kubernetes.io/service-name"
 Token = Callable[[str, str, dict[str, Any]], Awaitable[str]]
 
 
 class NodeAgent:
     """The only node."""
 
-    def __init__(self, api: Api, settings: Settings, *, token: Token, ca_pem: bytes) -> None:
+    def __init__(self, api: Api, settings: Settings, *, token: Token) -> None:
         self.api, self.settings, self.token = api, settings, token
-        del ca_pem  # pods find the CA in the ConfigMap kube-root-ca.crt
         self.network = NodeNetwork(
             settings.pod_cidr, settings.service_cidr, (settings.api_ip, settings.dns_ip)
         )
@@ -48,14 +46,17 @@ class NodeAgent:
         self._workers: dict[str, PodWorker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._informers = Informers(api)
-        self._rules = asyncio.Event()
-        self._world = World({}, {})
-        self._applied = ""
+        self.packets = Packets(api, settings, self._informers)
+        self.groups: tuple[Path, ...] = ()
 
     # --- beginning and end ---------------------------------------------------------------------
 
     async def prepare(self) -> None:
-        """The node's network, without what a killed daemon left."""
+        """The node's network, limits and folders, without what a killed daemon left."""
+        await unmount(self.settings.home)
+        make_devices(devices(self.settings.home))
+        self.groups, told = limits.prepare(self.settings)
+        (self.settings.home / limits.TOLD).write_text(told)
         await self.network.prepare()
 
     def listen_api(self) -> socket.socket:
@@ -66,41 +67,49 @@ class NodeAgent:
 
     async def run(self) -> None:
         """Until cancelled."""
-        for kind in (SERVICES, ENDPOINT_SLICES):
-            self._informers[kind].listen(lambda _old, _new: self._rules.set())
         self._informers[PODS].listen(self._pod_changed)
-        await self._serve_dns()
+        await self.packets.serve_dns()
         async with asyncio.TaskGroup() as tasks:
             self._informers.start(tasks)
             await self._informers.wait()
-            self._rules.set()
-            tasks.create_task(self._keep_rules())
-            tasks.create_task(self._keep_alive())
+            self._sweep()
+            tasks.create_task(self.packets.keep_rules())
+            tasks.create_task(keep_registered(self.api, self.settings, self.capacity()))
 
-    async def stop(self, *, delete: bool) -> None:
+    async def stop(self) -> None:
         """End every pod's processes; the objects stay, so that the next start brings them back."""
-        del delete  # what lies on disk goes with the cluster's folder
         for it in self._tasks:
             it.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.network.remove()
+        limits.remove(self.settings)
 
     # --- pods ----------------------------------------------------------------------------------
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
-        del old
+        before = old["metadata"]["uid"] if old is not None else ""
+        replaced = new is None or new["metadata"]["uid"] != before
+        if replaced and (gone := self._workers.get(before)):
+            gone.vanish()
         if new is None or (new.get("spec") or {}).get("nodeName") != self.settings.node_name:
             return
-        uid = new["metadata"]["uid"]
-        if worker := self._workers.get(uid):
+        if worker := self._workers.get(new["metadata"]["uid"]):
             worker.update(new)
         elif (new.get("status") or {}).get("phase") not in ("Succeeded", "Failed") or new["metadata"].get(
             "deletionTimestamp"
         ):
-            worker = self._workers[uid] = PodWorker(self, new)
+            worker = self._workers[new["metadata"]["uid"]] = PodWorker(self, new)
             task = asyncio.get_running_loop().create_task(self._lived(worker))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _sweep(self) -> None:
+        """Remove the folders of pods that ended while no daemon ran."""
+        known = {folder_of(self.settings.home, it).name for it in self._informers[PODS].objects.values()}
+        pods = self.settings.home / "pods"
+        for it in pods.iterdir() if pods.is_dir() else ():
+            if it.name not in known:
+                shutil.rmtree(it, ignore_errors=True)
 
     async def _lived(self, worker: PodWorker) -> None:
         try:
@@ -122,12 +131,26 @@ class NodeAgent:
 
     def services(self) -> dict[tuple[str, str], Object]:
         """All services, for the environment of containers."""
-        return self._world.services
+        return self.packets.world.services
 
     def whole(self) -> dict[str, str]:
         """What the node has, where a container sets no limit."""
-        cpus, memory = self._capacity()
+        cpus, memory = self.capacity()
         return {"cpu": str(cpus), "memory": str(memory * 1024 * 1024), "ephemeral-storage": "0"}
+
+    def capacity(self) -> tuple[int, int]:
+        """(CPUs, MiB) of the node."""
+        cpus = self.settings.cpus or os.cpu_count() or 1
+        memory = self.settings.memory_mib or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+        return cpus, memory
+
+    async def withdrawn(self, ip: str) -> None:
+        """Until no service sends new connections there; not for longer than a moment."""
+        await self.packets.withdrawn(ip)
+
+    async def service_address(self, namespace: str, service: str, port: int) -> tuple[str, int]:
+        """An address the daemon can dial; LookupError with the reason when there is none."""
+        return self.packets.service_address(namespace, service, port)
 
     # --- skiff.api.Node ------------------------------------------------------------------------
 
@@ -136,20 +159,42 @@ class NodeAgent:
         since_seconds: int | None, timestamps: bool,
     ) -> AsyncIterator[bytes]:  # fmt: skip
         """See ``skiff.api.Node``."""
-        it = self._worker(namespace, pod).container(container)
-        path = it.log_path(it.restarts - 1 if previous else it.restarts)
-        if not path.exists() and not previous and it.restarts:
-            path = it.log_path(it.restarts - 1)
-        if not path.exists():
-            said = f'previous terminated container "{container}" in pod "{pod}" not found' if previous else (
-                f'container "{container}" in pod "{pod}" is waiting to start: '
-                + str((it.state.get("waiting") or {}).get("reason", "PodInitializing"))
-            )  # fmt: skip
-            raise ApiError(400, "BadRequest", said)
+        path, ended = self._log(namespace, pod, container, previous=previous)
         since = datetime.now(UTC) - timedelta(seconds=since_seconds) if since_seconds else None
-        ended = it.ended if follow and not previous else None
-        async for part in log_files.read(path, ended=ended, tail=tail, since=since, timestamps=timestamps):
+        until = ended if follow and not previous else None
+        async for part in log_files.read(path, ended=until, tail=tail, since=since, timestamps=timestamps):
             yield part
+
+    def _log(
+        self, namespace: str, pod: str, container: str, *, previous: bool
+    ) -> tuple[Path, asyncio.Event | None]:
+        """(file, when its run is over). Of a pod that finished before this daemon began, the files are still there."""
+        obj = self._informers[PODS].get(namespace, pod)
+        worker = self._workers.get(obj["metadata"]["uid"]) if obj else None
+        if obj is None:
+            raise ApiError(404, "NotFound", f'pods "{pod}" not found')
+        if worker is not None:
+            it = worker.container(container)
+            path, ended, state = it.log_path(previous=previous), it.ended, it.state
+        else:
+            every: list[Object] = [
+                told for kind in ("initContainerStatuses", "containerStatuses")
+                for told in (obj.get("status") or {}).get(kind) or ()
+            ]  # fmt: skip
+            told: Object = next((it for it in every if it["name"] == container), {})
+            run = int(told.get("restartCount", 0)) - previous
+            path, ended, state = (
+                log_path(folder_of(self.settings.home, obj), container, run),
+                None,
+                told.get("state") or {},
+            )
+        if path.exists():
+            return path, ended
+        said = f'previous terminated container "{container}" in pod "{pod}" not found' if previous else (
+            f'container "{container}" in pod "{pod}" is waiting to start: '
+            + str((state.get("waiting") or {}).get("reason", "PodInitializing"))
+        )  # fmt: skip
+        raise ApiError(400, "BadRequest", said)
 
     async def exec(
         self, namespace: str, pod: str, container: str, command: list[str], *, tty: bool
@@ -161,6 +206,13 @@ class NodeAgent:
         except ProcessLookupError as gone:
             raise ApiError(400, "BadRequest", str(gone)) from gone
 
+    async def attach(self, namespace: str, pod: str, container: str) -> ExecSession:
+        """See ``skiff.api.Node``."""
+        it = self._worker(namespace, pod).container(container)
+        if not it.running:
+            raise ApiError(400, "BadRequest", f"container {container} not running ({next(iter(it.state))})")
+        return it.attach()
+
     async def dial(self, namespace: str, pod: str, port: int) -> Any:
         """See ``skiff.api.Node``."""
         made = socket_inside(self._worker(namespace, pod).netns, socket.AF_INET, socket.SOCK_STREAM)
@@ -170,155 +222,3 @@ class NodeAgent:
             made.close()
             raise
         return await asyncio.open_connection(sock=made)
-
-    # --- packets -------------------------------------------------------------------------------
-
-    async def _serve_dns(self) -> None:
-        loop = asyncio.get_running_loop()
-        server = DnsServer(lambda: self._world, self.settings.cluster_domain)
-        where = (self.settings.dns_ip, 53)
-        await loop.create_datagram_endpoint(
-            lambda: server, sock=socket_inside(NODE, socket.AF_INET, socket.SOCK_DGRAM, where)
-        )
-        listening = socket_inside(NODE, socket.AF_INET, socket.SOCK_STREAM, where)
-        listening.listen(64)
-        await asyncio.start_server(server.serve_tcp, sock=listening)
-
-    async def _keep_rules(self) -> None:
-        while True:
-            await self._rules.wait()
-            await asyncio.sleep(0.02)
-            self._rules.clear()
-            services = self._informers[SERVICES].objects
-            slices: dict[tuple[str, str], list[Object]] = {}
-            for it in self._informers[ENDPOINT_SLICES].objects.values():
-                name = (it["metadata"].get("labels") or {}).get(_SERVICE)
-                if name:
-                    slices.setdefault((it["metadata"]["namespace"], name), []).append(it)
-            self._world = World(dict(services), slices)
-            own = (self.settings.api_ip, self.settings.dns_ip)
-            offered = [
-                front for key, it in sorted(services.items()) if it["spec"].get("clusterIP") not in own
-                for front in fronts(it, slices.get(key, []))
-            ]  # fmt: skip
-            text = ruleset(offered)
-            if text != self._applied:
-                try:
-                    await run("ip", "netns", "exec", NODE, "nft", "-f", "-", feed=text)
-                    self._applied = text
-                except KernelRefusedError as refused:
-                    _log.error("the service rules were refused", reason=str(refused)[:2000])
-            await self._give_addresses(list(services.values()))
-
-    async def _give_addresses(self, services: list[Object]) -> None:
-        """LoadBalancers get an address of the last part of the service range, which the host reaches."""
-        prefix = ".".join(self.settings.service_cidr.split(".")[:2]) + ".255."
-        taken = {
-            i.get("ip")
-            for it in services
-            for i in ((it.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
-        }
-        for it in services:
-            wanted = it["spec"].get("type") == "LoadBalancer"
-            ingress = ((it.get("status") or {}).get("loadBalancer") or {}).get("ingress")
-            if wanted == bool(ingress):
-                continue
-            free = next(ip for ip in (f"{prefix}{n}" for n in range(1, 255)) if ip not in taken)
-            taken.add(free)
-            balancer = {"ingress": [{"ip": free, "ipMode": "VIP"}] if wanted else None}
-            with contextlib.suppress(ApiError):
-                await self.api.patch(
-                    SERVICES, it["metadata"]["namespace"], it["metadata"]["name"], {"status": {"loadBalancer": balancer}},
-                    subresource="status",
-                )  # fmt: skip
-
-    async def service_address(self, namespace: str, service: str, port: int) -> tuple[str, int]:
-        """A ready endpoint of a service, which the daemon can dial; LookupError with the reason when there is none."""
-        found = self._world.services.get((namespace, service))
-        if found is None:
-            raise LookupError(f'service "{service}" not found')
-        named = next((it for it in found["spec"].get("ports") or () if it["port"] == port), None)
-        if named is None:
-            raise LookupError(f'no service port {port} found for service "{service}"')
-        ready = ready_endpoints(self._world.slices.get((namespace, service), []), named.get("name") or "")
-        if not ready:
-            raise LookupError(f'no endpoints available for service "{service}"')
-        return ready[0]
-
-    # --- the Node object -----------------------------------------------------------------------
-
-    async def _keep_alive(self) -> None:
-        while True:
-            try:
-                await self._register()
-                await self._beat()
-            except ApiError as refused:
-                _log.warning("the node could not say that it lives", reason=refused.message)
-            await asyncio.sleep(_HEARTBEAT_S)
-
-    def _capacity(self) -> tuple[int, int]:
-        cpus = self.settings.cpus or os.cpu_count() or 1
-        memory = self.settings.memory_mib or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
-        return cpus, memory
-
-    async def _register(self) -> None:
-        name = self.settings.node_name
-        labels = {
-            "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
-            "node-role.kubernetes.io/control-plane": "",
-        }  # fmt: skip
-        try:
-            node = await self.api.get(NODES, "", name)
-        except ApiError:
-            node = await self.api.create(NODES, {"metadata": {"name": name, "labels": labels}, "spec": {}})
-        held = {it["type"]: it for it in (node.get("status") or {}).get("conditions") or ()}
-        conditions = []
-        for kind, good, reason, message in (
-            (
-                "MemoryPressure",
-                "False",
-                "KubeletHasSufficientMemory",
-                "kubelet has sufficient memory available",
-            ),
-            ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-            ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-            ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
-        ):
-            before = held.get(kind) or {}
-            since = before["lastTransitionTime"] if before.get("status") == good else stamp()
-            conditions.append({
-                "type": kind, "status": good, "reason": reason, "message": message, "lastHeartbeatTime": stamp(),
-                "lastTransitionTime": since,
-            })  # fmt: skip
-        cpus, memory = self._capacity()
-        size = {"cpu": str(cpus), "memory": f"{memory}Mi", "pods": "250"}
-        status = {
-            "capacity": size, "allocatable": size, "conditions": conditions, "nodeInfo": _info(),
-            "addresses": [{"type": "InternalIP", "address": NODE_IP}, {"type": "Hostname", "address": name}],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
-        }  # fmt: skip
-        await self.api.patch(NODES, "", name, {"status": status}, subresource="status")
-
-    async def _beat(self) -> None:
-        name, now = self.settings.node_name, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        spec = {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": now}
-        try:
-            await self.api.patch(LEASES, "kube-node-lease", name, {"spec": spec})
-        except ApiError:
-            await self.api.create(
-                LEASES, {"metadata": {"name": name, "namespace": "kube-node-lease"}, "spec": spec}
-            )
-
-
-def _info() -> dict[str, str]:
-    machine = Path("/etc/machine-id")
-    name = (
-        platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
-        if Path("/etc/os-release").exists()
-        else "Linux"
-    )
-    return {
-        "kubeletVersion": "v1.37.0+skiff", "kubeProxyVersion": "", "operatingSystem": "linux", "architecture": "amd64",
-        "kernelVersion": platform.release(), "osImage": name, "containerRuntimeVersion": "skiff://0.1.0",
-        "machineID": machine.read_text().strip() if machine.exists() else "", "systemUUID": "", "bootID": "",
-    }  # fmt: skip

@@ -10,8 +10,8 @@ _VARIABLE = re.compile(r"\$\$|\$\(([^()\s]+)\)")
 _KEYED = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]")
 
 
-class MissingReferenceError(Exception):
-    """A container names a ConfigMap, Secret, key or field which is not there."""
+class CannotStartError(Exception):
+    """A container names a ConfigMap, Secret, key or field which is not there, or may not run as it is written."""
 
 
 class Found(NamedTuple):
@@ -94,10 +94,21 @@ def service_variables(
         said[f"{prefix}_SERVICE_HOST"] = vip
         if ports:
             said[f"{prefix}_SERVICE_PORT"] = str(ports[0]["port"])
+            said[f"{prefix}_PORT"] = _url(vip, ports[0])
         for port in ports:
             if port.get("name"):
                 said[f"{prefix}_SERVICE_PORT_{port['name'].upper().replace('-', '_')}"] = str(port["port"])
+            protocol = (port.get("protocol") or "TCP").upper()
+            link = f"{prefix}_PORT_{port['port']}_{protocol}"
+            said |= {
+                link: _url(vip, port), f"{link}_PROTO": protocol.lower(), f"{link}_PORT": str(port["port"]),
+                f"{link}_ADDR": vip,
+            }  # fmt: skip
     return said
+
+
+def _url(vip: str, port: dict[str, Any]) -> str:
+    return f"{(port.get('protocol') or 'TCP').lower()}://{vip}:{port['port']}"
 
 
 def object_data(obj: dict[str, Any], *, secret: bool) -> dict[str, bytes]:
@@ -136,7 +147,7 @@ def container_environment(
 def _object(objects: dict[str, dict[str, Any]], ref: dict[str, Any], what: str) -> dict[str, Any] | None:
     obj = objects.get(ref.get("name", ""))
     if obj is None and not ref.get("optional"):
-        raise MissingReferenceError(f'{what} "{ref.get("name", "")}" not found')
+        raise CannotStartError(f'{what} "{ref.get("name", "")}" not found')
     return obj
 
 
@@ -157,6 +168,6 @@ def _value(
             obj = _object(objects, ref, "secret" if secret else "configmap")
             data = object_data(obj, secret=secret) if obj else {}
             if ref["key"] not in data and not ref.get("optional"):
-                raise MissingReferenceError(f"couldn't find key {ref['key']} in {ref.get('name', '')}")
+                raise CannotStartError(f"couldn't find key {ref['key']} in {ref.get('name', '')}")
             return data[ref["key"]].decode(errors="replace") if ref["key"] in data else None
     return expand(str(entry.get("value") or ""), env)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -43,8 +44,19 @@ def find_image(image: str, home: Path) -> Image | None:
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     try:
+        found = path.stat()
+    except OSError:
+        return []
+    return _read(path, found.st_mtime_ns, found.st_size)
+
+
+@functools.lru_cache(maxsize=8)
+def _read(path: Path, changed: int, size: int) -> list[dict[str, Any]]:
+    """Every start of a container asks, so a file is read once for each of its states."""
+    del changed, size  # part of the key
+    try:
         found = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError):
+    except (OSError, ValueError, yaml.YAMLError):
         return []
     return [line for line in found if isinstance(line, dict)] if isinstance(found, list) else []
 

@@ -83,6 +83,14 @@ async def read(
             await asyncio.wait_for(ended.wait(), _POLL_S)
 
 
+def last_lines(path: Path, count: int) -> str:
+    """The end of what a run said."""
+    if not path.exists():
+        return ""
+    lines = path.read_bytes().splitlines()[-count:]
+    return b"".join(_shown(line, timestamps=False) for line in lines).decode(errors="replace")
+
+
 def _time(line: bytes) -> datetime:
     try:
         return datetime.fromisoformat(line.split(b" ", 1)[0].decode()[:26] + "+00:00")

@@ -14,28 +14,22 @@ import structlog
 
 from skiff.api import Api, Object
 from skiff.errors import ApiError
-from skiff.kinds import CONFIG_MAPS, PODS, SECRETS
+from skiff.kinds import PODS
+from skiff.net.dns import host_resolver
+from skiff.net.kernel import KernelRefusedError, run
 from skiff.net.namespace import NODE, NODE_IP, NodeNetwork
 from skiff.node import statuses
-from skiff.node.container import Mount, Plan
-from skiff.node.environment import (
-    Found,
-    MissingReferenceError,
-    container_environment,
-    expand,
-    service_variables,
-)
+from skiff.node.container import Plan
+from skiff.node.environment import CannotStartError, container_environment, expand, service_variables
 from skiff.node.images import Image
+from skiff.node.mounts import Mounts
 from skiff.node.running import Container, security
-from skiff.node.volumes import plain_directory, volume_files, write_files
 from skiff.settings import Settings
 
 _log = structlog.get_logger("skiff.node")
 
-_ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
-#: Volumes made of objects are looked at so often; tokens of an hour are renewed at half their life.
-_REFRESH_S = 5.0
-_TOKEN_SHARE = 0.5
+#: What a sidecar is left at least, and what containers get when the whole node stops.
+_LEAST_S = 2.0
 
 
 class Host(Protocol):
@@ -46,7 +40,9 @@ class Host(Protocol):
     network: NodeNetwork
     setting_up: asyncio.Semaphore
     token: Callable[[str, str, dict[str, Any]], Awaitable[str]]
+    groups: tuple[Path, ...]
 
+    async def withdrawn(self, ip: str) -> None: ...
     def services(self) -> dict[tuple[str, str], Object]: ...
     def whole(self) -> dict[str, str]: ...
 
@@ -58,29 +54,40 @@ class PodWorker:
         self.host, self.pod, self.home = host, pod, host.settings.home
         metadata = pod["metadata"]
         self.namespace, self.name, self.uid = metadata["namespace"], metadata["name"], metadata["uid"]
-        self.folder = host.settings.home / "pods" / f"{self.namespace}_{self.name}_{self.uid}"
+        self.folder = folder_of(self.home, pod)
         self.ip = self.netns = ""
-        before = statuses.restarts(pod)
+        before, unborn = statuses.earlier(pod), statuses.Before(0, {})
         self.inits = [
             Container(
-                self, it, before.get(it["name"], 0), sidecar=it.get("restartPolicy") == "Always", init=True
+                self,
+                it,
+                before.get(it["name"], unborn),
+                sidecar=it.get("restartPolicy") == "Always",
+                init=True,
             )
             for it in pod["spec"].get("initContainers") or ()
         ]
-        self.mains = [Container(self, it, before.get(it["name"], 0)) for it in pod["spec"]["containers"]]
+        self.mains = [Container(self, it, before.get(it["name"], unborn)) for it in pod["spec"]["containers"]]
+        self.sidecars = [it for it in self.inits if it.sidecar]
         self.initialized = self.over = False
         self._begun = (pod.get("status") or {}).get("startTime") or statuses.stamp()
-        self._dirty, self._deleted = asyncio.Event(), asyncio.Event()
-        self._tokens: dict[tuple[str, int], tuple[str, float]] = {}
-        self._files: dict[str, Any] = {}
+        self._dirty, self._deleted, self._vanished = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._mounts = Mounts(host.api, host.token, self.folder, self.home / "claims", lambda: self.pod)
 
     # --- told from outside ---------------------------------------------------------------------
 
     def update(self, pod: Object) -> None:
         """The object changed."""
-        self.pod = pod
+        self.pod = self._addressed(pod)
         if pod["metadata"].get("deletionTimestamp"):
             self._deleted.set()
+        if pod["spec"].get("readinessGates"):
+            self._dirty.set()
+
+    def vanish(self) -> None:
+        """The object is gone: deleted by force, or finished before."""
+        self._vanished.set()
+        self._deleted.set()
 
     def changed(self) -> None:
         """Something of the status is different."""
@@ -103,27 +110,34 @@ class PodWorker:
         self.update(self.pod)
         works: list[asyncio.Task[Any]] = []
         loop = asyncio.get_running_loop()
+        if self._deleted.is_set():  # it was ending when an earlier daemon did
+            return await self._gone()
+        grace = _LEAST_S  # when the node stops
         try:
             async with self.host.setting_up:
                 await self._set_up()
-            works = [loop.create_task(self._tell()), loop.create_task(self._keep_fresh())]
             life = loop.create_task(self._live())
             deleted = loop.create_task(self._deleted.wait())
-            works += [life, deleted]
+            works = [
+                loop.create_task(self._tell()),
+                loop.create_task(self._mounts.keep_fresh()),
+                life,
+                deleted,
+            ]
             await asyncio.wait([life, deleted], return_when=asyncio.FIRST_COMPLETED)
             if life.done() and not life.cancelled() and life.exception():
                 _log.error(
                     "a pod could not live", pod=f"{self.namespace}/{self.name}", reason=repr(life.exception())
                 )
-            if not self._deleted.is_set():
-                await self._deleted.wait()
-            await self._end(float(self.pod["metadata"].get("deletionGracePeriodSeconds") or 0))
+            await deleted
+            await self._end_or_vanish()
+            grace = 0.0
         finally:
             for it in works:
                 it.cancel()
             await asyncio.gather(*works, return_exceptions=True)
-            await self._clear()
-        await self._gone()
+            await self._clear(grace)
+        return await self._gone()
 
     async def _set_up(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -131,61 +145,120 @@ class PodWorker:
             self.netns, self.ip = NODE, NODE_IP
         else:
             self.netns, self.ip = await self.host.network.add_pod(f"{self.namespace}/{self.name}")
+            for it in (self.pod["spec"].get("securityContext") or {}).get("sysctls") or ():
+                try:
+                    await run(
+                        "ip", "netns", "exec", self.netns, "sysctl", "-qw", f"{it['name']}={it['value']}"
+                    )
+                except KernelRefusedError as refused:
+                    await self.event("Warning", "SysctlForbidden", str(refused))
         self._write_etc()
-        # References to the pod's own address must find it.
-        status = {
-            **(self.pod.get("status") or {}),
-            "podIP": self.ip,
-            "podIPs": [{"ip": self.ip}],
-            "hostIP": NODE_IP,
-        }
-        self.pod = {**self.pod, "status": status}
+        self.pod = self._addressed(self.pod)
+
+    def _addressed(self, pod: Object) -> Object:
+        """With the addresses in its status, whatever was stored so far: references to them must find them."""
+        if not self.ip:
+            return pod
+        own = {"podIP": self.ip, "podIPs": [{"ip": self.ip}], "hostIP": NODE_IP, "hostIPs": [{"ip": NODE_IP}]}
+        return {**pod, "status": {**(pod.get("status") or {}), **own}}
+
+    def hostname(self) -> str:
+        """What the pod's containers call themselves."""
+        spec = self.pod["spec"]
+        own = spec.get("hostname") or self.name
+        return self.host.settings.node_name if spec.get("hostNetwork") else str(own)[:63].rstrip("-.")
 
     def _write_etc(self) -> None:
-        domain, etc = self.host.settings.cluster_domain, self.folder / "etc"
+        spec, etc, domain = self.pod["spec"], self.folder / "etc", self.host.settings.cluster_domain
         etc.mkdir(exist_ok=True)
-        search = f"{self.namespace}.svc.{domain} svc.{domain} {domain}"
-        (etc / "resolv.conf").write_text(
-            f"search {search}\nnameserver {self.host.settings.dns_ip}\noptions ndots:5\n"
+        config, policy = spec.get("dnsConfig") or {}, spec.get("dnsPolicy", "ClusterFirst")
+        servers, options = [self.host.settings.dns_ip], ["ndots:5"]
+        search = [f"{self.namespace}.svc.{domain}", f"svc.{domain}", domain]
+        if policy == "None":
+            servers, search, options = [], [], []
+        elif policy == "Default":
+            servers, search, options = [host_resolver() or self.host.settings.dns_ip], [], []
+        servers += config.get("nameservers") or ()
+        search += config.get("searches") or ()
+        given = [
+            f"{it['name']}:{it['value']}" if it.get("value") else it["name"]
+            for it in config.get("options") or ()
+        ]
+        options = [
+            it for it in options if it.split(":")[0] not in {name.split(":")[0] for name in given}
+        ] + given
+        lines = [f"search {' '.join(search)}"] if search else []
+        lines += [f"nameserver {it}" for it in servers]
+        lines += [f"options {' '.join(options)}"] if options else []
+        (etc / "resolv.conf").write_text("".join(f"{it}\n" for it in lines))
+        hostname = self.hostname()
+        full = (
+            f"{hostname}.{spec['subdomain']}.{self.namespace}.svc.{domain}\t" if spec.get("subdomain") else ""
         )
-        hostname = self.pod["spec"].get("hostname") or self.name
         extra = "".join(
-            f"{it['ip']}\t{' '.join(it.get('hostnames') or ())}\n"
-            for it in self.pod["spec"].get("hostAliases") or ()
+            f"{it['ip']}\t{' '.join(it.get('hostnames') or ())}\n" for it in spec.get("hostAliases") or ()
         )
-        (etc / "hosts").write_text(f"127.0.0.1\tlocalhost\n{self.ip}\t{hostname}\n{extra}")
+        (etc / "hosts").write_text(
+            f"127.0.0.1\tlocalhost\n::1\tlocalhost\n{self.ip}\t{full}{hostname}\n{extra}"
+        )
         (etc / "hostname").write_text(f"{hostname}\n")
 
     async def _live(self) -> None:
+        if not self.inits:
+            for it in self.mains:
+                it.state = {"waiting": {"reason": "ContainerCreating"}}
         await self._mount()
         async with asyncio.TaskGroup() as tasks:
-            for it in self.inits:
-                if it.sidecar:
-                    tasks.create_task(it.live())
-                    await it.launched.wait()
-                elif await it.live() != 0:
-                    self.over = True
-                    self.changed()
-                    return
-                else:
-                    it.ready = True
+            if not await self._initialize(tasks):
+                await self._stop_sidecars(time.monotonic() + self._grace())
+                self.over = True
+                return self.changed()
             self.initialized = True
+            for it in self.mains:
+                it.state = {"waiting": {"reason": "ContainerCreating"}}
             self.changed()
             lives = []
             for it in self.mains:
                 lives.append(tasks.create_task(it.live()))
                 if (it.spec.get("lifecycle") or {}).get("postStart"):
-                    await it.launched.wait()
+                    await _either(it.launched.wait(), lives[-1])
             await asyncio.gather(*lives)
-            self.over = True  # by its restart policy; a pod that is meant to run for ever does not get here
-            await self._stop_sidecars(time.monotonic() + 30)
             self.changed()
+            # By its restart policy; a pod that is meant to run for ever gets here only when it is deleted.
+            await self._stop_sidecars(time.monotonic() + self._grace())
+        self.over = True
+        return self.changed()
 
-    async def _end(self, grace: float) -> None:
+    def _grace(self) -> float:
+        return float(self.pod["spec"].get("terminationGracePeriodSeconds") or 30)
+
+    async def _initialize(self, tasks: asyncio.TaskGroup) -> bool:
+        """The init containers one after the other; False when one failed for good. Sidecars stay."""
+        for it in self.inits:
+            if it.sidecar:
+                life = tasks.create_task(it.live())
+                await _either(it.launched.wait(), life)
+            elif await it.live() != 0:
+                return False
+            else:
+                it.ready = True
+        return True
+
+    async def _end_or_vanish(self) -> None:
+        """The orderly end, cut short when somebody removes the object meanwhile."""
+        ending = asyncio.ensure_future(self._end())
+        try:
+            await _either(self._vanished.wait(), ending)
+        finally:
+            if not ending.done():
+                ending.cancel()
+            await asyncio.gather(ending, return_exceptions=True)
+
+    async def _end(self) -> None:
+        grace = float(self.pod["metadata"].get("deletionGracePeriodSeconds") or 0)
         self.changed()
-        if self.initialized or self.inits:
-            await self.event("Normal", "Killing", f"Stopping containers of pod {self.name}")
         end = time.monotonic() + grace
+        await self.host.withdrawn(self.ip)
         await asyncio.gather(
             *(it.stop(grace) for it in (*self.mains, *(it for it in self.inits if not it.sidecar)))
         )
@@ -193,16 +266,18 @@ class PodWorker:
 
     async def _stop_sidecars(self, end: float) -> None:
         """In reverse, after those they serve; within what is left of the grace, and two seconds at least."""
-        for it in reversed([it for it in self.inits if it.sidecar]):
-            await it.stop(max(end - time.monotonic(), 2.0))
+        for it in reversed(self.sidecars):
+            await it.stop(max(end - time.monotonic(), _LEAST_S))
 
-    async def _clear(self) -> None:
-        await asyncio.gather(*(it.stop(0) for it in (*self.mains, *self.inits)))
+    async def _clear(self, grace: float) -> None:
+        await asyncio.gather(*(it.stop(grace) for it in self.mains))
+        await asyncio.gather(*(it.stop(grace) for it in self.inits))
+        await self._mounts.clear()
         if self.netns and self.netns != NODE:
             await self.host.network.remove_pod(self.netns, self.ip)
 
     async def _gone(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
         with contextlib.suppress(ApiError):
             await self.host.api.delete(PODS, self.namespace, self.name, uid=self.uid, grace_seconds=0)
 
@@ -217,7 +292,9 @@ class PodWorker:
             try:
                 await self._write_status()
             except ApiError as refused:
-                if refused.code != 404:
+                if refused.code == 409:  # somebody was quicker: look again
+                    self._dirty.set()
+                elif refused.code != 404:
                     _log.warning("a status was refused", pod=self.name, reason=refused.message)
 
     async def _write_status(self) -> None:
@@ -225,14 +302,13 @@ class PodWorker:
         stored = await self.host.api.get(PODS, self.namespace, self.name)
         if stored["metadata"]["uid"] != self.uid:
             return
-        if stored["metadata"].get("deletionTimestamp"):
-            mains = [{**it, "ready": False} for it in mains]
+        lasting = [*(told for it, told in zip(self.inits, inits, strict=True) if it.sidecar), *mains]
         status: Object = {
-            "phase": statuses.phase(self.pod, inits, mains, initialized=self.initialized), "hostIP": NODE_IP,
+            "phase": statuses.phase(self.pod, inits, mains, initialized=self.initialized, over=self.over), "hostIP": NODE_IP,
             "hostIPs": [{"ip": NODE_IP}], "podIP": self.ip, "podIPs": [{"ip": self.ip}], "startTime": self._begun,
             "containerStatuses": mains, "qosClass": statuses.quality(stored),
             "conditions": statuses.conditions(
-                stored, mains, initialized=self.initialized, networked=bool(self.ip), over=self.over
+                stored, lasting, initialized=self.initialized, networked=bool(self.ip), over=self.over
             ),
         }  # fmt: skip
         if inits:
@@ -245,117 +321,54 @@ class PodWorker:
         told = ""
         while True:
             try:
-                return await self._fill()
-            except (MissingReferenceError, ApiError) as missing:
+                return await self._mounts.fill()
+            except (CannotStartError, ApiError) as missing:
                 if str(missing) != told:
                     told = str(missing)
                     await self.event("Warning", "FailedMount", f"MountVolume.SetUp failed: {told}")
                 await asyncio.sleep(0.5)
 
-    async def _fill(self) -> None:
-        found = await self._found()
-        group = (self.pod["spec"].get("securityContext") or {}).get("fsGroup")
-        for volume in self._volumes():
-            directory = self.folder / "volumes" / volume["name"]
-            files = await volume_files(self.pod, volume, found, self._token)
-            if files is None:
-                if not directory.exists():
-                    plain_directory(directory, volume, group)
-            elif self._files.get(volume["name"]) != files:
-                write_files(directory, files, group)
-                self._files[volume["name"]] = files
-
-    async def _keep_fresh(self) -> None:
-        while True:
-            await asyncio.sleep(_REFRESH_S)
-            if self._files:
-                with contextlib.suppress(MissingReferenceError, ApiError):
-                    await self._fill()
-
-    def _volumes(self) -> list[Object]:
-        volumes = list(self.pod["spec"].get("volumes") or ())
-        if self.pod["spec"].get("automountServiceAccountToken", True) is not False:
-            sources = [
-                {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
-                {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-                {
-                    "downwardAPI": {
-                        "items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]
-                    }
-                },
-            ]
-            volumes.append(
-                {"name": "kube-api-access", "projected": {"sources": sources, "defaultMode": 0o644}}
-            )
-        return volumes
-
-    async def _token(self, audience: str, seconds: int) -> str:
-        token, until = self._tokens.get((audience, seconds), ("", 0.0))
-        if time.monotonic() >= until:
-            account = self.pod["spec"].get("serviceAccountName") or "default"
-            options = {"audience": audience, "expires_s": seconds, "pod": (self.name, self.uid)}
-            token = await self.host.token(self.namespace, account, options)
-            self._tokens[audience, seconds] = (token, time.monotonic() + seconds * _TOKEN_SHARE)
-        return token
-
-    async def _found(self) -> Found:
-        maps = await self.host.api.list(CONFIG_MAPS, self.namespace)
-        secrets = await self.host.api.list(SECRETS, self.namespace)
-        return Found(
-            {it["metadata"]["name"]: it for it in maps}, {it["metadata"]["name"]: it for it in secrets}
-        )
-
     # --- containers ----------------------------------------------------------------------------
 
     async def plan(self, spec: Object, image: Image) -> Plan:
-        """Everything needed to start a container; MissingReferenceError when it refers to what is not there."""
+        """Everything needed to start a container; CannotStartError when it refers to what is not there."""
+        said = security(self.pod, spec, image.user)
+        if said.get("runAsNonRoot") and not said.get("runAsUser"):
+            raise CannotStartError(
+                "container's runAsUser breaks non-root policy "
+                f'(pod: "{self.namespace}/{self.name}", container: {spec["name"]})'
+            )
         links = self.pod["spec"].get("enableServiceLinks", True)
         before = {
-            **image.env, "HOSTNAME": self.name, "HOME": "/tmp" if security(self.pod, spec).get("runAsUser") else "/root",  # noqa: S108
+            **image.env, "HOSTNAME": self.hostname(), "HOME": "/tmp" if said.get("runAsUser") else "/root",  # noqa: S108
             **service_variables(self.host.services(), self.namespace, links),
         }  # fmt: skip
         if image.applets:
             before["PATH"] = "/skiff/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        env = container_environment(self.pod, spec, await self._found(), before, self.host.whole())
+        env = container_environment(self.pod, spec, await self._mounts.found(), before, self.host.whole())
         command = [expand(it, env) for it in spec.get("command") or ()]
         given = [expand(it, env) for it in spec.get("args") or ()]
         argv = [*command, *given] if command else [*image.entrypoint, *(given or image.args)]
-        said = security(self.pod, spec)
-        if image.user is not None:
-            said.setdefault("runAsUser", image.user)
+        if not argv:
+            raise CannotStartError(
+                f'neither the container nor its image "{spec.get("image", "")}" names a command'
+            )
         return Plan(
-            self.netns, self.pod["spec"].get("hostname") or self.name, argv, env, spec.get("workingDir") or "/",
-            self._mounts(spec), said, image.applets, self.folder / "roots" / f"{spec['name']}",
+            self.netns, self.hostname(), argv, env, spec.get("workingDir") or "/", self._mounts.of_container(spec, env),
+            said, image.applets, self.folder / "roots" / f"{spec['name']}", self.home, self.host.groups,
         )  # fmt: skip
 
-    def _mounts(self, spec: Object) -> list[Mount]:
-        note = self.folder / "termination" / spec["name"]
-        note.parent.mkdir(exist_ok=True)
-        note.unlink(missing_ok=True)
-        note.touch()
-        note.chmod(0o666)
-        etc = self.folder / "etc"
-        mounts = [
-            Mount(etc / name, f"/etc/{name}", read_only=False)
-            for name in ("resolv.conf", "hosts", "hostname")
-        ]
-        mounts.append(
-            Mount(note, spec.get("terminationMessagePath") or "/dev/termination-log", read_only=False)
-        )
-        asked = spec.get("volumeMounts") or []
-        volumes = {it["name"]: it for it in self._volumes()}
-        for it in asked:
-            source = self.folder / "volumes" / it["name"]
-            if host := (volumes.get(it["name"]) or {}).get("hostPath"):
-                source = Path(host["path"])
-            if sub := it.get("subPath"):
-                source = source / sub
-                if not source.exists():
-                    source.mkdir(parents=True, exist_ok=True)
-            made = "emptyDir" not in (volumes.get(it["name"]) or {}) and "hostPath" not in (
-                volumes.get(it["name"]) or {}
-            )
-            mounts.append(Mount(source, it["mountPath"], read_only=bool(it.get("readOnly")) or made))
-        if "kube-api-access" in volumes and not any(it["mountPath"] == _ACCOUNT_FOLDER for it in asked):
-            mounts.append(Mount(self.folder / "volumes" / "kube-api-access", _ACCOUNT_FOLDER, read_only=True))
-        return mounts
+
+def folder_of(home: Path, pod: Object) -> Path:
+    """Where the files of a pod lie."""
+    metadata = pod["metadata"]
+    return home / "pods" / f"{metadata['namespace']}_{metadata['name']}_{metadata['uid']}"
+
+
+async def _either(first: Any, second: asyncio.Task[Any]) -> None:
+    """Until one of the two is done; what waits for the first is taken away."""
+    waiting = asyncio.ensure_future(first)
+    try:
+        await asyncio.wait([waiting, second], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()

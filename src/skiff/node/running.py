@@ -8,25 +8,23 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
-
-import structlog
 
 from skiff.api import Object
 from skiff.node import container as processes
 from skiff.node import probes
 from skiff.node.container import Plan
-from skiff.node.environment import MissingReferenceError
+from skiff.node.environment import CannotStartError
 from skiff.node.images import Image, find_image
-from skiff.node.log_files import LogFile
-from skiff.node.statuses import stamp
+from skiff.node.log_files import LogFile, last_lines
+from skiff.node.sessions import AttachedSession
+from skiff.node.statuses import Before, stamp
 
-_log = structlog.get_logger("skiff.node")
-
-_FIRST_WAIT_S, _LONGEST_WAIT_S, _FORGIVEN_AFTER_S = 10.0, 300.0, 600.0
-_PULL_WAITS = (2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
+#: Before the second, third, ... restart; the first follows at once. A run of ten minutes begins the list anew.
+_WAITS_S = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
+_FORGIVEN_AFTER_S = 600.0
+_HOOK_S = 30.0
 
 
 class House(Protocol):
@@ -46,21 +44,19 @@ class Container:
     """One container through all of its runs."""
 
     def __init__(
-        self, house: House, spec: Object, restarts: int, *, sidecar: bool = False, init: bool = False
+        self, house: House, spec: Object, before: Before, *, sidecar: bool = False, init: bool = False
     ) -> None:
         self.house, self.spec, self.sidecar, self.init = house, spec, sidecar, init
         self.name: str = spec["name"]
-        self.restarts = restarts
+        self.restarts, self.last = before
         self.state: Object = {"waiting": {"reason": "PodInitializing"}}
-        self.last: Object = {}
         self.ready = self.started = False
         self.launched = asyncio.Event()  # started once, its postStart hook and startup probe done
         self.ended = asyncio.Event()  # this run
-        self.log: LogFile | None = None
         self._guardian: asyncio.subprocess.Process | None = None
-        self._stopping = False
+        self._stopping = asyncio.Event()  # nobody starts it again
         self._id = ""
-        self._wait_s = _FIRST_WAIT_S
+        self._failures = 0
 
     # --- what is told ------------------------------------------------------------------------
 
@@ -73,9 +69,12 @@ class Container:
         }  # fmt: skip
         return {**found, "containerID": f"skiff://{self._id}"} if self._id else found
 
-    def log_path(self, run: int) -> Path:
-        """The file of a run."""
-        return self.house.folder / "logs" / self.name / f"{run}.log"
+    def log_path(self, *, previous: bool) -> Path:
+        """The file of this run, or of the one before; between two runs the last one is both."""
+        between = "running" not in self.state and "terminated" not in self.state
+        return log_path(
+            self.house.folder, self.name, self.restarts - 1 if previous and not between else self.restarts
+        )
 
     # --- life --------------------------------------------------------------------------------
 
@@ -87,45 +86,50 @@ class Container:
         while True:
             begun = time.monotonic()
             code = await self._once()
-            if self._stopping or policy == "Never" or (policy == "OnFailure" and code == 0):
+            if self._stopping.is_set() or policy == "Never" or (policy == "OnFailure" and code == 0):
                 return code
             if time.monotonic() - begun > _FORGIVEN_AFTER_S:
-                self._wait_s = _FIRST_WAIT_S
+                self._failures = 0
+            self.last = {"terminated": self.state["terminated"]} if "terminated" in self.state else self.last
             await self._back_off()
-            if self._stopping:
+            if self._stopping.is_set():
                 return code
             self.restarts += 1
 
     async def _back_off(self) -> None:
-        wait, self._wait_s = self._wait_s, min(self._wait_s * 2, _LONGEST_WAIT_S)
-        self.last = {"terminated": self.state["terminated"]} if "terminated" in self.state else self.last
-        said = f"back-off {wait:.0f}s restarting failed container={self.name} pod={self.house.pod['metadata']['name']}"
-        if self.restarts or wait > _FIRST_WAIT_S:
-            self._set({"waiting": {"reason": "CrashLoopBackOff", "message": said}})
-            await self.house.event("Warning", "BackOff", f"Back-off restarting failed container {self.name}")
-            await self._pause(wait)
+        wait, self._failures = _WAITS_S[min(self._failures, len(_WAITS_S) - 1)], self._failures + 1
+        if not wait:
+            return
+        metadata = self.house.pod["metadata"]
+        who = f"{self.name} in pod {metadata['name']}_{metadata['namespace']}({metadata['uid']})"
+        said = f"back-off {wait:.0f}s restarting failed container={who}"
+        self._set({"waiting": {"reason": "CrashLoopBackOff", "message": said}})
+        await self.house.event("Warning", "BackOff", f"Back-off restarting failed container {who}")
+        await self._pause(wait)
 
     async def _pause(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while not self._stopping and (left := end - time.monotonic()) > 0:
-            await asyncio.sleep(min(left, 0.2))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _once(self) -> int:
         image = await self._image()
         plan = await self._planned(image) if image else None
-        if plan is None:
+        if plan is None or self._stopping.is_set():
             return 137
         self.ended = asyncio.Event()
-        self.log = LogFile(self.log_path(self.restarts))
-        self._guardian = await processes.start(plan)
+        self._guardian = guardian = await processes.start(plan, stdin=bool(self.spec.get("stdin")))
         self._id = uuid.uuid4().hex + uuid.uuid4().hex
         begun = stamp()
         self.ready = self.started = False
+        log = LogFile(log_path(self.house.folder, self.name, self.restarts))
+        log_path(self.house.folder, self.name, self.restarts - 2).unlink(missing_ok=True)
         self._set({"running": {"startedAt": begun}})
-        await self.house.event("Normal", "Started", f"Container started: {self.name}")
+        if self._stopping.is_set():  # told to end while it was being started
+            guardian.kill()
         prober = asyncio.ensure_future(self._watch_over())
         try:
-            code = await self._until_end(self._guardian, self.log)
+            await self._say_started()
+            code = await self._until_end(guardian, log)
         finally:
             prober.cancel()
             await asyncio.gather(prober, return_exceptions=True)
@@ -134,17 +138,27 @@ class Container:
         self.ended.set()
         return code
 
+    async def _say_started(self) -> None:
+        image = self.spec.get("image", "")
+        await self.house.event("Normal", "Pulled", f'Container image "{image}" already present on machine')
+        await self.house.event("Normal", "Created", f"Created container: {self.name}")
+        await self.house.event("Normal", "Started", f"Started container {self.name}")
+
     async def _until_end(self, guardian: asyncio.subprocess.Process, log: LogFile) -> int:
         assert guardian.stdout
         assert guardian.stderr
-        await asyncio.gather(log.pump("stdout", guardian.stdout), log.pump("stderr", guardian.stderr))
-        code = await guardian.wait()
-        log.close()
+        try:
+            await asyncio.gather(log.pump("stdout", guardian.stdout), log.pump("stderr", guardian.stderr))
+            code = await guardian.wait()
+        finally:
+            log.close()
         return 128 - code if code < 0 else code
 
     def _epitaph(self, code: int, begun: str) -> Object:
         note = self.house.folder / "termination" / self.name
         message = note.read_text(errors="replace")[-4096:] if note.exists() else ""
+        if code and not message and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
+            message = last_lines(log_path(self.house.folder, self.name, self.restarts), 80)[-2048:]
         reason = "Completed" if code == 0 else "Error"
         found = {
             "exitCode": code, "reason": reason, "startedAt": begun, "finishedAt": stamp(), "containerID": f"skiff://{self._id}",
@@ -153,89 +167,93 @@ class Container:
 
     async def _image(self) -> Image | None:
         """The program of the image; waits, telling what to do, until there is one."""
-        image = self.spec.get("image", "")
-        for attempt in range(10**9):
-            found = find_image(image, self.house.home)
-            if found or self._stopping:
-                return found
+        image, told = self.spec.get("image", ""), False
+        while not (found := find_image(image, self.house.home)) and not self._stopping.is_set():
             said = (
                 f'failed to pull image "{image}": skiff runs programs of this machine and has none for it. Add a line to '
                 f'{self.house.home / "images.yaml"}, such as: - {{image: "{image}", entrypoint: [/usr/bin/program]}}'
             )
-            await self.house.event("Warning", "Failed", said)
-            self._set({"waiting": {"reason": "ErrImagePull", "message": said}})
-            await self._pause(1.0)
-            self._set(
-                {
-                    "waiting": {
-                        "reason": "ImagePullBackOff",
-                        "message": f'Back-off pulling image "{image}": {said}',
-                    }
-                }
-            )
-            await self._pause(_PULL_WAITS[min(attempt, len(_PULL_WAITS) - 1)])
-        return None
+            if not told:
+                await self.house.event("Warning", "Failed", f"Failed to pull image: {said}")
+                await self.house.event("Warning", "Failed", "Error: ErrImagePull")
+                self._set({"waiting": {"reason": "ErrImagePull", "message": said}})
+                await self._pause(10.0)
+                if found := find_image(image, self.house.home):
+                    return found
+                await self.house.event("Normal", "BackOff", f'Back-off pulling image "{image}"')
+            held = f'Back-off pulling image "{image}": {said}'
+            if not told:
+                self._set({"waiting": {"reason": "ImagePullBackOff", "message": held}})
+            told = True
+            await self._pause(1.0)  # the user may add it at any time, and looking costs nothing
+        return found
 
     async def _planned(self, image: Image) -> Plan | None:
-        while not self._stopping:
+        told = ""
+        while not self._stopping.is_set():
             try:
                 return await self.house.plan(self.spec, image)
-            except MissingReferenceError as missing:
-                self._set({"waiting": {"reason": "CreateContainerConfigError", "message": str(missing)}})
-                await self.house.event("Warning", "Failed", f"Error: {missing}")
-                await self._pause(2.0)
+            except CannotStartError as wrong:
+                if str(wrong) != told:
+                    told = str(wrong)
+                    self._set({"waiting": {"reason": "CreateContainerConfigError", "message": told}})
+                    await self.house.event("Warning", "Failed", f"Error: {told}")
+                await self._pause(1.0)
         return None
 
     # --- probes ------------------------------------------------------------------------------
 
     async def _watch_over(self) -> None:
-        try:
-            if hook := (self.spec.get("lifecycle") or {}).get("postStart"):
-                await self._hook(hook, 30.0)
-            if probe := self.spec.get("startupProbe"):
-                await self._repeat(probe, until_good=True, fatal=True)
-            self.started = True
-            readiness, liveness = self.spec.get("readinessProbe"), self.spec.get("livenessProbe")
-            self.ready = not readiness
-            self.launched.set()
-            self.house.changed()
-            async with asyncio.TaskGroup() as tasks:
-                if readiness:
-                    tasks.create_task(self._repeat(readiness, until_good=False, fatal=False))
-                if liveness:
-                    tasks.create_task(self._repeat(liveness, until_good=False, fatal=True))
-        except* OSError as gone:
-            _log.debug(
-                "a probe ended with its container", container=self.name, reason=str(gone.exceptions[0])
-            )
+        hook = (self.spec.get("lifecycle") or {}).get("postStart")
+        if hook and await self._hook(hook, _HOOK_S, "PostStart"):
+            return await self._end(self._grace())
+        if (probe := self.spec.get("startupProbe")) and not await self._repeat(
+            probe, until_good=True, fatal=True
+        ):
+            return None
+        self.started = True
+        readiness, liveness = self.spec.get("readinessProbe"), self.spec.get("livenessProbe")
+        self.ready = not readiness
+        self.launched.set()
+        self.house.changed()
+        async with asyncio.TaskGroup() as tasks:
+            if readiness:
+                tasks.create_task(self._repeat(readiness, until_good=False, fatal=False))
+            if liveness:
+                tasks.create_task(self._repeat(liveness, until_good=False, fatal=True))
+        return None
 
-    async def _repeat(self, probe: Object, *, until_good: bool, fatal: bool) -> None:
-        """One probe for the life of a run. Until the first success it is asked every second at most: pods start sooner."""
+    def _grace(self) -> float:
+        return float(self.house.pod["spec"].get("terminationGracePeriodSeconds") or 30)
+
+    async def _repeat(self, probe: Object, *, until_good: bool, fatal: bool) -> bool:
+        """One probe for the life of a run; whether it became good at last. Until then it is asked every second at most."""
         good = bad = 0
         await asyncio.sleep(float(probe.get("initialDelaySeconds") or 0))
         period, ever = float(probe.get("periodSeconds") or 10), False
-        while True:
+        while not (
+            fatal and self._stopping.is_set()
+        ):  # a container that is ending anyway is not ended for its health
             wrong = await probes.check(probe, self.spec, self.house.ip, self.run)
             good, bad = (good + 1, 0) if not wrong else (0, bad + 1)
             ever = ever or not wrong
             if not wrong and until_good and good >= int(probe.get("successThreshold") or 1):
-                return
+                return True
             if not fatal:
                 self._readiness(probe, good, bad)
             if wrong:
                 kind = "Startup" if until_good else "Liveness" if fatal else "Readiness"
-                if fatal or ever:
+                enough = bad >= int(probe.get("failureThreshold") or 3)
+                if fatal or ever or enough:
                     await self.house.event("Warning", "Unhealthy", f"{kind} probe failed: {wrong}")
-                if fatal and bad >= int(probe.get("failureThreshold") or 3):
-                    await self.house.event(
-                        "Normal",
-                        "Killing",
-                        f"Container {self.name} failed {kind.lower()} probe, will be restarted",
-                    )
-                    await self._end(float(self.house.pod["spec"].get("terminationGracePeriodSeconds") or 30))
-                    return
+                if fatal and enough and not self._stopping.is_set():
+                    said = f"Container {self.name} failed {kind.lower()} probe, will be restarted"
+                    await self.house.event("Normal", "Killing", said)
+                    await self._end(self._grace())
+                    return False
             eager = not ever and not fatal
             await asyncio.sleep(min(period, 1.0) if eager else period)
+        return False
 
     def _readiness(self, probe: Object, good: int, bad: int) -> None:
         before = self.ready
@@ -249,8 +267,13 @@ class Container:
     # --- commands and the end ------------------------------------------------------------------
 
     @property
+    def running(self) -> bool:
+        """Whether there is a process."""
+        return self._guardian is not None and self._guardian.returncode is None
+
+    @property
     def guardian(self) -> int:
-        """The pid to enter by; LookupError when the container is not running."""
+        """The pid to enter by; ProcessLookupError when the container is not running."""
         if self._guardian is None or self._guardian.returncode is not None:
             raise ProcessLookupError(f"container {self.name} is not running")
         return self._guardian.pid
@@ -268,11 +291,17 @@ class Container:
         )  # fmt: skip
         try:
             said, _ = await asyncio.wait_for(process.communicate(), seconds)
-        except TimeoutError:
-            process.kill()
+        except (TimeoutError, asyncio.CancelledError):
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
             await process.wait()
             raise
         return process.returncode or 0, said.decode(errors="replace")
+
+    def attach(self) -> AttachedSession:
+        """Its own input, and what it says from now on."""
+        assert self._guardian
+        return AttachedSession(self._guardian, self.log_path(previous=False), self.ended)
 
     async def environment(self) -> dict[str, str]:
         """What the program itself was given."""
@@ -281,25 +310,30 @@ class Container:
         pairs = (it.partition(b"=") for it in raw.split(b"\0") if it)
         return {key.decode(): value.decode(errors="replace") for key, _, value in pairs}
 
-    async def _hook(self, hook: Object, seconds: float) -> None:
+    async def _hook(self, hook: Object, seconds: float, name: str) -> str:
+        """Run a lifecycle hook; what went wrong, "" when nothing did."""
+        wrong = ""
         try:
             if command := hook.get("exec"):
                 async with asyncio.timeout(seconds):
                     code, said = await self.run(command.get("command") or [], seconds)
-                if code:
-                    await self.house.event(
-                        "Warning", "FailedLifecycleHook", said.strip()[-500:] or f"exit code {code}"
-                    )
+                wrong = (said.strip()[-500:] or f"exit code {code}") if code else ""
             elif get := hook.get("httpGet"):
                 await probes.http_get(get, self.spec, self.house.ip, seconds)
             elif rest := hook.get("sleep"):
                 await asyncio.sleep(min(float(rest.get("seconds") or 0), seconds))
-        except Exception as wrong:  # noqa: BLE001  # whatever a hook does wrong is told, and the container goes on
-            await self.house.event("Warning", "FailedLifecycleHook", str(wrong) or type(wrong).__name__)
+        except Exception as raised:  # noqa: BLE001  # whatever a hook does wrong is told, and the node goes on
+            wrong = str(raised) or type(raised).__name__
+        if wrong:
+            await self.house.event("Warning", f"Failed{name}Hook", f"{name}Hook failed: {wrong}")
+        return wrong
 
     async def stop(self, seconds: float) -> None:
         """preStop, SIGTERM, and SIGKILL when the grace is over. It is not started again."""
-        self._stopping = True
+        first = not self._stopping.is_set()
+        self._stopping.set()
+        if self.running and first:
+            await self.house.event("Normal", "Killing", f"Stopping container {self.name}")
         await self._end(seconds)
 
     async def _end(self, seconds: float) -> None:
@@ -307,35 +341,54 @@ class Container:
         if guardian is None or guardian.returncode is not None:
             return
         end = time.monotonic() + seconds
-        if hook := (self.spec.get("lifecycle") or {}).get("preStop"):
-            await self._hook(hook, max(seconds, 0.1))
-        if pid := processes.first_process(guardian.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, _signal(self.spec))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.ended.wait(), max(end - time.monotonic(), 0.05))
-            return
-        if pid := processes.first_process(guardian.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        if (hook := (self.spec.get("lifecycle") or {}).get("preStop")) and seconds > 0:
+            await self._hook(hook, seconds, "PreStop")
+        if seconds > 0 and self._signal(_stop_signal(self.spec)):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(guardian.wait(), max(end - time.monotonic(), 2.0 if hook else 0.05))
+                return
+        self._signal(signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError):
             guardian.kill()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.ended.wait(), 10.0)
+            await asyncio.wait_for(guardian.wait(), 10.0)
+
+    def _signal(self, number: int) -> bool:
+        """Whether there was a process to be signalled."""
+        guardian = self._guardian
+        pid = processes.first_process(guardian.pid) if guardian is not None else None
+        if pid is None:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        return True
 
     def _set(self, state: Object) -> None:
         self.state = state
         self.house.changed()
 
 
-Ended = Callable[[], Awaitable[None]]
+def log_path(folder: Path, container: str, run: int) -> Path:
+    """Where the log of one run of a pod's container lies."""
+    return folder / "logs" / container / f"{run}.log"
 
 
-def _signal(spec: Object) -> int:
+def _stop_signal(spec: Object) -> int:
     name = (spec.get("lifecycle") or {}).get("stopSignal") or "SIGTERM"
     return int(getattr(signal, name, signal.SIGTERM))
 
 
-def security(pod: Object, spec: Object) -> dict[str, Any]:
-    """The pod's security context with the container's over it."""
-    return {**(pod["spec"].get("securityContext") or {}), **(spec.get("securityContext") or {})}
+def security(pod: Object, spec: Object, user: int | None = None) -> dict[str, Any]:
+    """The pod's security context with the container's over it; ``user`` is the image's.
+
+    Images here have no users, so a container that must not be root and names no user becomes nobody.
+    """
+    said = {**(pod["spec"].get("securityContext") or {}), **(spec.get("securityContext") or {})}
+    if said.get("runAsUser") is None and user is not None:
+        said["runAsUser"] = user
+    if said.get("runAsNonRoot") and said.get("runAsUser") is None:
+        said["runAsUser"] = _NOBODY
+    return said
+
+
+_NOBODY = 65534

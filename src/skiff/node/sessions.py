@@ -9,6 +9,9 @@ import os
 import struct
 import termios
 from collections.abc import AsyncIterator
+from pathlib import Path
+
+from skiff.node import log_files
 
 
 class PipeSession:
@@ -107,6 +110,42 @@ class TerminalSession:
         """The client left."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
+
+
+class AttachedSession:
+    """``skiff.api.ExecSession`` on the container's own program: its log is what it says."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Path, ended: asyncio.Event) -> None:
+        self._process, self._log, self._ended = process, log, ended
+        self._left = asyncio.Event()
+
+    async def write(self, data: bytes | None) -> None:
+        """To its stdin, when the container has one; it stays open for the next who attaches."""
+        stdin = self._process.stdin
+        if stdin is None or data is None:
+            return
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            stdin.write(data)
+            await stdin.drain()
+
+    async def output(self) -> AsyncIterator[tuple[int, bytes]]:
+        """Both outputs as one."""
+        async for data in log_files.read(self._log, ended=self._ended, tail=0, since=None, timestamps=False):
+            if self._left.is_set():
+                return
+            yield 1, data
+
+    async def resize(self, columns: int, rows: int) -> None:
+        """There is no terminal to resize."""
+
+    async def wait(self) -> int:
+        """The exit code."""
+        code = await self._process.wait()
+        return 128 - code if code < 0 else code
+
+    async def kill(self) -> None:
+        """The client left; the program goes on."""
+        self._left.set()
 
 
 async def start(argv: list[str], env: dict[str, str], *, tty: bool) -> PipeSession | TerminalSession:

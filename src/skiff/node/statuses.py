@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from skiff.api import Object
 
@@ -14,44 +14,55 @@ def stamp() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def phase(pod: Object, inits: list[Object], mains: list[Object], *, initialized: bool) -> str:
-    """https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase"""
-    policy = pod["spec"].get("restartPolicy", "Always")
-    if policy == "Never" and any(_failed(it) for it in inits):
-        return "Failed"
+def phase(pod: Object, inits: list[Object], mains: list[Object], *, initialized: bool, over: bool) -> str:
+    """https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase
+
+    ``over``: every container has ended for good, sidecars too.
+    """
+    if over:
+        sidecars = {
+            it["name"]
+            for it in pod["spec"].get("initContainers") or ()
+            if it.get("restartPolicy") == "Always"
+        }
+        counted = [*mains, *(it for it in inits if it["name"] not in sidecars)]
+        return "Failed" if any(_failed(it) for it in counted) else "Succeeded"
     if not initialized or not mains:
         return "Pending"
-    if all("terminated" in it["state"] for it in mains) and policy != "Always":
-        ended = [it["state"]["terminated"]["exitCode"] == 0 for it in mains]
-        if all(ended):
-            return "Succeeded"
-        if policy == "Never":
-            return "Failed"
     if any("running" in it["state"] or it["restartCount"] or "terminated" in it["state"] for it in mains):
         return "Running"
     return "Pending"
 
 
 def _failed(it: Object) -> bool:
-    return bool((it["state"].get("terminated") or {}).get("exitCode"))
+    ended = it["state"].get("terminated")
+    return ended is None or bool(ended["exitCode"])
 
 
 def conditions(
-    pod: Object, mains: list[Object], *, initialized: bool, networked: bool, over: bool
+    pod: Object, lasting: list[Object], *, initialized: bool, networked: bool, over: bool
 ) -> list[Object]:
-    """Conditions with the time of their last change."""
+    """Conditions with the time of their last change. ``lasting``: the states of sidecars and main containers."""
     held = {it["type"]: it for it in (pod.get("status") or {}).get("conditions") or ()}
-    unready = [it["name"] for it in mains if not it["ready"]]
+    unready = [it["name"] for it in lasting if not it["ready"]]
     reason = (
         ("PodCompleted", "")
         if over
         else ("ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]")
     )
-    ready = not unready and initialized and bool(mains) and not over
+    ready = not unready and initialized and bool(lasting) and not over
+    shut = [
+        it["conditionType"] for it in pod["spec"].get("readinessGates") or ()
+        if (held.get(it["conditionType"]) or {}).get("status") != "True"
+    ]  # fmt: skip
+    gates = (
+        ("ReadinessGatesNotReady", f"the status of pod readiness gate {shut} is not True") if shut else None
+    )
+    why_not = gates if ready and gates else reason
     uninitialized = ("ContainersNotInitialized", "containers with incomplete status")
     wanted: list[tuple[str, bool, tuple[str, str]]] = [
         ("PodReadyToStartContainers", networked, ("", "")), ("Initialized", initialized, uninitialized),
-        ("Ready", ready, reason), ("ContainersReady", ready, reason), ("PodScheduled", True, ("", "")),
+        ("Ready", ready and not shut, why_not), ("ContainersReady", ready, reason), ("PodScheduled", True, ("", "")),
     ]  # fmt: skip
     made = []
     for kind, good, (why, message) in wanted:
@@ -71,14 +82,33 @@ def conditions(
     return [*made, *others]
 
 
-def restarts(pod: Object) -> dict[str, int]:
-    """How often each container was started before this daemon."""
+class Before(NamedTuple):
+    """What a container did before this daemon began: how often it was started, and how the last run ended."""
+
+    restarts: int
+    last: Object
+
+
+def earlier(pod: Object) -> dict[str, Before]:
+    """The containers' past, from the status that an earlier daemon wrote."""
     status = pod.get("status") or {}
     every: Iterable[Object] = [
         *(status.get("initContainerStatuses") or ()),
         *(status.get("containerStatuses") or ()),
     ]
-    return {it["name"]: it.get("restartCount", 0) + (1 if it.get("containerID") else 0) for it in every}
+    return {it["name"]: _before(it) for it in every}
+
+
+def _before(it: Object) -> Before:
+    if not it.get("containerID"):
+        return Before(it.get("restartCount", 0), {})
+    state = it.get("state") or {}
+    # As a kubelet whose machine was restarted: nobody saw the end.
+    unknown = {
+        "exitCode": 255, "reason": "Unknown", "startedAt": (state.get("running") or {}).get("startedAt"),
+        "finishedAt": stamp(), "containerID": it["containerID"],
+    }  # fmt: skip
+    return Before(it.get("restartCount", 0) + 1, {"terminated": state.get("terminated") or unknown})
 
 
 def quality(pod: Object) -> str:

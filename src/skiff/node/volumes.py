@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from skiff.node.environment import Found, MissingReferenceError, field_value, object_data, resource_value
+from skiff.node.environment import CannotStartError, Found, field_value, object_data, resource_value
 
 #: (audience, seconds) -> token of the pod's service account.
 Token = Callable[[str, int], Awaitable[str]]
@@ -59,7 +59,7 @@ async def _source(
         if obj is None:
             if ref.get("optional"):
                 return {}
-            raise MissingReferenceError(f'{key.lower()} "{ref.get("name", "")}" not found')
+            raise CannotStartError(f'{key.lower()} "{ref.get("name", "")}" not found')
         data = object_data(obj, secret=secret)
         if not ref.get("items"):
             return {name: (content, mode) for name, content in data.items()}
@@ -106,11 +106,19 @@ def write_files(directory: Path, files: _Files, group: int | None) -> None:
 
 
 def plain_directory(directory: Path, volume: dict[str, Any], group: int | None) -> Path:
-    """The host directory of an emptyDir or hostPath volume."""
+    """The host directory of an emptyDir or hostPath volume; CannotStartError when the host has none."""
     if host := volume.get("hostPath"):
-        path = Path(host["path"])
-        if host.get("type") == "DirectoryOrCreate":
+        path, kind = Path(host["path"]), host.get("type") or ""
+        if kind == "DirectoryOrCreate":
             path.mkdir(parents=True, exist_ok=True)
+        elif kind == "FileOrCreate":
+            path.touch()
+        if (
+            not path.exists()
+            or (kind == "Directory" and not path.is_dir())
+            or (kind == "File" and not path.is_file())
+        ):
+            raise CannotStartError(f"hostPath type check failed: {path} is not a {kind or 'path'}")
         return path
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o2777 if group is not None else 0o777)

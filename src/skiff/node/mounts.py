@@ -1,0 +1,178 @@
+"""What does a pod bring into its containers? Its volumes, kept fresh, and the files every container has."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from skiff.api import Api, Object
+from skiff.errors import ApiError
+from skiff.kinds import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS
+from skiff.net.kernel import run
+from skiff.node.container import Mount
+from skiff.node.environment import CannotStartError, Found, expand, quantity
+from skiff.node.volumes import plain_directory, volume_files, write_files
+
+_ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
+_ACCOUNT_VOLUME = "kube-api-access"
+#: Volumes made of objects are looked at so often; tokens are renewed at half their life.
+_REFRESH_S = 5.0
+_TOKEN_SHARE = 0.5
+_WHOLE_DAY_S = 24 * 3600.0
+
+#: (namespace, service account, options) -> token.
+IssueToken = Callable[[str, str, dict[str, Any]], Awaitable[str]]
+
+
+class Mounts:
+    """The volumes of one pod. ``pod`` is asked for at every use: labels and annotations change."""
+
+    def __init__(
+        self, api: Api, issue: IssueToken, folder: Path, claims: Path, pod: Callable[[], Object]
+    ) -> None:
+        self._api, self._issue, self._folder, self._claims, self._pod = api, issue, folder, claims, pod
+        self._tokens: dict[tuple[str, int], tuple[str, float]] = {}
+        self._files: dict[str, Any] = {}
+        self._memory: list[Path] = []
+        self._volumes: list[Object] = []
+
+    async def fill(self) -> None:
+        """Make the volumes, or bring those made of objects up to date. CannotStartError names what is missing."""
+        pod = self._pod()
+        self._volumes = await self._all(pod)
+        found = await self.found()
+        group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
+        for volume in self._volumes:
+            directory = self._directory(volume["name"])
+            files = await volume_files(pod, volume, found, self._token)
+            if files is not None:
+                if self._files.get(volume["name"]) != files:
+                    write_files(directory, files, group)
+                    self._files[volume["name"]] = files
+            elif "hostPath" in volume or not directory.exists():
+                await self._plain(directory, volume, group)
+
+    async def _plain(self, directory: Path, volume: Object, group: int | None) -> None:
+        empty = volume.get("emptyDir") or {}
+        if empty.get("medium") == "Memory":
+            directory.mkdir(parents=True)
+            size = f"size={int(quantity(str(empty['sizeLimit'])))}" if empty.get("sizeLimit") else "size=50%"
+            await run("mount", "-t", "tmpfs", "-o", f"{size},nosuid,nodev", "tmpfs", str(directory))
+            self._memory.append(directory)
+        plain_directory(directory, volume, group)
+
+    async def keep_fresh(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(_REFRESH_S)
+            if self._files:
+                with contextlib.suppress(CannotStartError, ApiError):
+                    await self.fill()
+
+    async def clear(self) -> None:
+        """Take away what is more than files."""
+        for it in self._memory:
+            await run("umount", "-l", str(it), check=False)
+            shutil.rmtree(it, ignore_errors=True)
+        self._memory.clear()
+
+    def _directory(self, name: str) -> Path:
+        volume = next((it for it in self._volumes if it["name"] == name), None)
+        if volume is None:
+            raise CannotStartError(f'volumeMounts: the pod has no volume "{name}"')
+        if host := volume.get("hostPath"):
+            return Path(host["path"])
+        if claim := volume.get("persistentVolumeClaim"):
+            return self._claims / f"{self._pod()['metadata']['namespace']}_{claim['claimName']}"
+        return self._folder / "volumes" / name
+
+    async def _all(self, pod: Object) -> list[Object]:
+        volumes = list(pod["spec"].get("volumes") or ())
+        wanted = pod["spec"].get("automountServiceAccountToken")
+        if wanted is None:
+            account = await self._api.get(
+                SERVICE_ACCOUNTS,
+                pod["metadata"]["namespace"],
+                pod["spec"].get("serviceAccountName") or "default",
+            )
+            wanted = account.get("automountServiceAccountToken") is not False
+        if wanted:
+            place = {"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}
+            sources = [
+                {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+                {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+                {"downwardAPI": {"items": [place]}},
+            ]
+            volumes.append({"name": _ACCOUNT_VOLUME, "projected": {"sources": sources, "defaultMode": 0o644}})
+        return volumes
+
+    async def _token(self, audience: str, seconds: int) -> str:
+        token, until = self._tokens.get((audience, seconds), ("", 0.0))
+        if time.monotonic() >= until:
+            metadata = self._pod()["metadata"]
+            account = self._pod()["spec"].get("serviceAccountName") or "default"
+            options = {"audience": audience, "expires_s": seconds, "pod": (metadata["name"], metadata["uid"])}
+            token = await self._issue(metadata["namespace"], account, options)
+            lasts = min(seconds * _TOKEN_SHARE, _WHOLE_DAY_S)
+            self._tokens[audience, seconds] = (token, time.monotonic() + lasts)
+        return token
+
+    async def found(self) -> Found:
+        """The objects that the pod's containers and volumes may refer to."""
+        namespace = self._pod()["metadata"]["namespace"]
+        maps = await self._api.list(CONFIG_MAPS, namespace)
+        secrets = await self._api.list(SECRETS, namespace)
+        return Found(
+            {it["metadata"]["name"]: it for it in maps}, {it["metadata"]["name"]: it for it in secrets}
+        )
+
+    # --- one container -------------------------------------------------------------------------
+
+    def of_container(self, spec: Object, env: dict[str, str]) -> list[Mount]:
+        """What is mounted where in one container."""
+        etc = self._folder / "etc"
+        mounts = [
+            Mount(etc / name, f"/etc/{name}", read_only=False)
+            for name in ("resolv.conf", "hosts", "hostname")
+        ]
+        note = spec.get("terminationMessagePath") or "/dev/termination-log"
+        mounts.append(Mount(self._fresh_note(spec["name"]), note, read_only=False))
+        asked = spec.get("volumeMounts") or []
+        written = {
+            it["name"] for it in self._volumes if {"emptyDir", "hostPath", "persistentVolumeClaim"} & set(it)
+        }
+        for it in asked:
+            source = self._directory(it["name"])
+            sub = it.get("subPath") or (expand(it["subPathExpr"], env) if it.get("subPathExpr") else "")
+            if sub:
+                source = _below(source, sub)
+            read_only = bool(it.get("readOnly")) or it["name"] not in written
+            mounts.append(Mount(source, it["mountPath"], read_only))
+        ours = any(it["name"] == _ACCOUNT_VOLUME for it in self._volumes)
+        if ours and not any(it["mountPath"].rstrip("/") == _ACCOUNT_FOLDER for it in asked):
+            mounts.append(Mount(self._directory(_ACCOUNT_VOLUME), _ACCOUNT_FOLDER, read_only=True))
+        return mounts
+
+    def _fresh_note(self, container: str) -> Path:
+        note = self._folder / "termination" / container
+        note.parent.mkdir(exist_ok=True)
+        note.unlink(missing_ok=True)
+        note.touch()
+        note.chmod(0o666)
+        return note
+
+
+def _below(source: Path, sub: str) -> Path:
+    """A place inside a volume, made when it is missing; CannotStartError when it lies outside."""
+    place = source / sub
+    if not place.resolve().is_relative_to(source.resolve()):
+        raise CannotStartError(f'subPath "{sub}" leads out of its volume')
+    if not place.exists():
+        place.mkdir(parents=True)
+        place.chmod(source.stat().st_mode & 0o7777)
+    return place

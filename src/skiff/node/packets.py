@@ -1,0 +1,131 @@
+"""How do packets find pods? DNS, the rules of Services, and addresses for load balancers, kept in step with the objects."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+import structlog
+
+from skiff.api import Api, Object
+from skiff.controllers.informer import Informers
+from skiff.errors import ApiError
+from skiff.kinds import ENDPOINT_SLICES, SERVICES
+from skiff.net.dns import DnsServer, World
+from skiff.net.kernel import KernelRefusedError, run, socket_inside
+from skiff.net.namespace import NODE
+from skiff.net.services import fronts, ready_addresses, ready_endpoints, ruleset
+from skiff.settings import Settings
+
+_log = structlog.get_logger("skiff.node")
+
+_SERVICE = "kubernetes.io/service-name"
+#: Changes that come together become one set of rules.
+_TOGETHER_S = 0.02
+#: A pod that ends waits so long at most until no rule sends to it.
+_WITHDRAWN_S = 1.0
+
+
+class Packets:
+    """What the node's network knows of Services."""
+
+    def __init__(self, api: Api, settings: Settings, informers: Informers) -> None:
+        self.api, self.settings, self._informers = api, settings, informers
+        self.world = World({}, {})
+        self._changed = asyncio.Event()
+        self._applied, self._offered = "", frozenset[str]()
+        self._turn = asyncio.Condition()
+        for kind in (SERVICES, ENDPOINT_SLICES):
+            informers[kind].listen(lambda _old, _new: self._changed.set())
+
+    async def serve_dns(self) -> None:
+        """Answer at the DNS Service's address, over UDP and TCP."""
+        loop = asyncio.get_running_loop()
+        server = DnsServer(lambda: self.world, self.settings.cluster_domain)
+        where = (self.settings.dns_ip, 53)
+        await loop.create_datagram_endpoint(
+            lambda: server, sock=socket_inside(NODE, socket.AF_INET, socket.SOCK_DGRAM, where)
+        )
+        listening = socket_inside(NODE, socket.AF_INET, socket.SOCK_STREAM, where)
+        listening.listen(64)
+        await asyncio.start_server(server.serve_tcp, sock=listening)
+
+    async def keep_rules(self) -> None:
+        """Until cancelled."""
+        self._changed.set()
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(_TOGETHER_S)
+            self._changed.clear()
+            services = {
+                (it["metadata"]["namespace"], it["metadata"]["name"]): it
+                for it in self._informers[SERVICES].objects.values()
+            }
+            slices: dict[tuple[str, str], list[Object]] = {}
+            for it in self._informers[ENDPOINT_SLICES].objects.values():
+                name = (it["metadata"].get("labels") or {}).get(_SERVICE)
+                if name:
+                    slices.setdefault((it["metadata"]["namespace"], name), []).append(it)
+            self.world = World(services, slices)
+            await self._apply()
+            async with self._turn:
+                self._offered = ready_addresses(it for every in slices.values() for it in every)
+                self._turn.notify_all()
+            await self._give_addresses(list(services.values()))
+
+    async def _apply(self) -> None:
+        own = (self.settings.api_ip, self.settings.dns_ip)
+        offered = [
+            front for key, it in sorted(self.world.services.items()) if it["spec"].get("clusterIP") not in own
+            for front in fronts(it, self.world.slices.get(key, []))
+        ]  # fmt: skip
+        text = ruleset(offered)
+        if text == self._applied:
+            return
+        try:
+            await run("ip", "netns", "exec", NODE, "nft", "-f", "-", feed=text)
+            self._applied = text
+        except KernelRefusedError as refused:
+            _log.error("the service rules were refused", reason=str(refused)[:2000])
+
+    async def withdrawn(self, ip: str) -> None:
+        """Until no rule in force sends new connections to an address, or a second has passed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_WITHDRAWN_S), self._turn:
+                await self._turn.wait_for(lambda: ip not in self._offered)
+
+    async def _give_addresses(self, services: list[Object]) -> None:
+        """LoadBalancers get an address of the last part of the service range, which the host reaches."""
+        prefix = ".".join(self.settings.service_cidr.split(".")[:2]) + ".255."
+        taken = {
+            i.get("ip")
+            for it in services
+            for i in ((it.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+        }
+        for it in services:
+            wanted = it["spec"].get("type") == "LoadBalancer"
+            ingress = ((it.get("status") or {}).get("loadBalancer") or {}).get("ingress")
+            if wanted == bool(ingress):
+                continue
+            free = next(ip for ip in (f"{prefix}{n}" for n in range(1, 255)) if ip not in taken)
+            taken.add(free)
+            balancer = {"ingress": [{"ip": free, "ipMode": "VIP"}] if wanted else None}
+            with contextlib.suppress(ApiError):
+                await self.api.patch(
+                    SERVICES, it["metadata"]["namespace"], it["metadata"]["name"], {"status": {"loadBalancer": balancer}},
+                    subresource="status",
+                )  # fmt: skip
+
+    def service_address(self, namespace: str, service: str, port: int) -> tuple[str, int]:
+        """A ready endpoint of a service, which the daemon can dial; LookupError with the reason when there is none."""
+        found = self.world.services.get((namespace, service))
+        if found is None:
+            raise LookupError(f'service "{service}" not found')
+        named = next((it for it in found["spec"].get("ports") or () if it["port"] == port), None)
+        if named is None:
+            raise LookupError(f'no service port {port} found for service "{service}"')
+        ready = ready_endpoints(self.world.slices.get((namespace, service), []), named.get("name") or "")
+        if not ready:
+            raise LookupError(f'no endpoints available for service "{service}"')
+        return ready[0]

@@ -1,0 +1,298 @@
+"""DestinationRules: who is chosen, how many may wait, who is left out, and how connections are secured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from lateen.testing.applications import HTTP
+from lateen.testing.envoys import until
+from lateen.testing.mesh import endpoint_slice
+from lateen.testing.rules import SUBSETS, destination_rule, virtual_service
+from lateen.testing.traffic import Pod, TrafficMesh
+
+
+@pytest.mark.parametrize("simple", ["ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "LEAST_CONN", "UNSPECIFIED"])
+def test_simple_balancing_uses_all_endpoints(mesh: TrafficMesh, client: Pod, simple: str) -> None:
+    with mesh.having(destination_rule(f"trafficPolicy: {{loadBalancer: {{simple: {simple}}}}}")):
+        found = Counter(client.http("http://web/").who for _ in range(40))
+        assert {client.line("web", 9000, "hello").split()[0] for _ in range(20)} == {"web-1", "web-2"}
+    assert found.keys() == {"web-1", "web-2"}
+    if simple == "ROUND_ROBIN":
+        assert found["web-1"] == found["web-2"]
+
+
+def test_passthrough_goes_where_the_client_went(mesh: TrafficMesh, client: Pod) -> None:
+    with mesh.having(destination_rule("trafficPolicy: {loadBalancer: {simple: PASSTHROUGH}}", host="nodes")):
+        assert {client.http("http://nodes:8080/", via="10.244.1.2").who for _ in range(10)} == {"web-2"}
+    with mesh.having(destination_rule("trafficPolicy: {loadBalancer: {simple: PASSTHROUGH}}", host="web")):
+        assert client.http("http://web:8080/", via="10.244.1.2").who == "web-2"
+
+
+@pytest.mark.parametrize(("hashed", "one"), [
+    ("httpHeaderName: x-user", {"x_user": "{}"}),
+    ("httpQueryParameterName: user", {}),
+    ("httpHeaderName: x-user, maglev: {}", {"x_user": "{}"}),
+    ("httpHeaderName: x-user, ringHash: {minimumRingSize: 64}", {"x_user": "{}"}),
+])  # fmt: skip
+def test_hashing_keeps_a_user_at_one_endpoint(
+    mesh: TrafficMesh, client: Pod, hashed: str, one: dict[str, str]
+) -> None:
+    with mesh.having(destination_rule(f"trafficPolicy: {{loadBalancer: {{consistentHash: {{{hashed}}}}}}}")):
+        seen = set()
+        for user in range(12):
+            headers = {name: it.format(user) for name, it in one.items()}
+            answers = {client.http(f"http://web/?user={user}", **headers).who for _ in range(4)}
+            assert len(answers) == 1
+            seen |= answers
+    assert seen == {"web-1", "web-2"}
+
+
+def test_hashing_by_cookie_gives_one(mesh: TrafficMesh, client: Pod) -> None:
+    spec = "trafficPolicy: {loadBalancer: {consistentHash: {httpCookie: {name: user, ttl: 60s}}}}"
+    with mesh.having(destination_rule(spec)):
+        first = client.http("http://web/")
+        cookie = first.headers["set-cookie"]
+        assert cookie.startswith("user=")
+        assert "Max-Age=60" in cookie
+        assert {client.http("http://web/", cookie=cookie.partition(";")[0]).who for _ in range(10)} == {
+            first.who
+        }
+
+
+def test_hashing_by_source_address(mesh: TrafficMesh, client: Pod) -> None:
+    spec = "trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true}}}"
+    with mesh.having(destination_rule(spec)):
+        assert len({client.http("http://web/").who for _ in range(10)}) == 1
+        assert len({client.line("web", 9000, "hello") for _ in range(10)}) == 1
+
+
+def test_new_endpoints_warm_up(mesh: TrafficMesh, client: Pod) -> None:
+    spec = "trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN, warmup: {duration: 60s, minimumPercent: 10, aggression: 1.0}}}"
+    targets = {"http": HTTP}
+    with (
+        mesh.having(endpoint_slice("web", targets, ("web-1", "10.244.1.1"))),
+        mesh.having(destination_rule(spec)),
+    ):
+        client.http("http://web/")
+        with mesh.having(endpoint_slice("web", targets, ("web-1", "10.244.1.1"), ("web-2", "10.244.1.2"))):
+            found = Counter(client.http("http://web/").who for _ in range(100))
+    assert found["web-2"] < 35
+
+
+def test_old_warmup(mesh: TrafficMesh, client: Pod) -> None:
+    with mesh.having(
+        destination_rule("trafficPolicy: {loadBalancer: {simple: LEAST_REQUEST, warmupDurationSecs: 60s}}")
+    ):
+        assert client.http("http://web/").status == 200
+
+
+def test_too_many_requests_are_refused_at_once(mesh: TrafficMesh, client: Pod) -> None:
+    spec = "trafficPolicy: {connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}}}"
+    once = virtual_service("http: [{retries: {attempts: 0}, route: [{destination: {host: web}}]}]")
+    with mesh.having(destination_rule(spec), once), ThreadPoolExecutor(8) as threads:
+        found = Counter(
+            it.status for it in threads.map(lambda _: client.http("http://web/?delay=0.4"), range(8))
+        )
+    assert found[200] >= 2
+    assert found[503] >= 3
+    with ThreadPoolExecutor(8) as threads:
+        assert {
+            it.status for it in threads.map(lambda _: client.http("http://web/?delay=0.2"), range(8))
+        } == {200}
+
+
+def test_connections_have_limits(mesh: TrafficMesh, client: Pod) -> None:
+    spec = """
+        trafficPolicy:
+          connectionPool:
+            tcp: {maxConnections: 2, connectTimeout: 200ms, maxConnectionDuration: 1s, idleTimeout: 500ms, tcpKeepalive: {time: 10s, interval: 5s, probes: 3}}
+            http: {maxRequestsPerConnection: 1, http2MaxRequests: 100, maxRetries: 3, idleTimeout: 5s, maxConcurrentStreams: 10}
+    """
+    with mesh.having(destination_rule(spec)):
+        assert client.http("http://web/").status == 200
+        assert client.say("web", 9090)["said"] == "hello"
+        with client.connect("web", 9000) as idle:
+            assert idle.recv(1) == b""  # closed, since nothing was said
+    with (
+        mesh.having(destination_rule("trafficPolicy: {connectionPool: {tcp: {maxConnections: 1}}}")),
+        client.connect("web", 9000) as first,
+    ):
+        first.sendall(b"hello\n")
+        assert first.recv(100)
+        assert client.line("web", 9000, "hello") == ""
+
+
+def test_http2_between_proxies(mesh: TrafficMesh, client: Pod) -> None:
+    with mesh.having(destination_rule("trafficPolicy: {connectionPool: {http: {h2UpgradePolicy: UPGRADE}}}")):
+        assert client.http("http://web/", method="POST", body=b"x" * 100).status == 200
+        # Whether HTTP/2 was spoken, the server's Envoy knows.
+        assert client.http("http://web/").said["headers"]
+    with mesh.having(destination_rule("trafficPolicy: {connectionPool: {http: {useClientProtocol: true}}}")):
+        assert client.http("http://web/").status == 200
+        assert client.say("web", 9090)["said"] == "hello"
+
+
+def test_a_failing_endpoint_is_left_out(mesh: TrafficMesh, client: Pod) -> None:
+    eject = destination_rule("""
+        trafficPolicy:
+          outlierDetection: {consecutive5xxErrors: 2, interval: 200ms, baseEjectionTime: 60s, maxEjectionPercent: 100}
+        subsets:
+        - {name: v1, labels: {version: v1}}
+    """)
+    once = virtual_service("http: [{retries: {attempts: 0}, route: [{destination: {host: web}}]}]")
+    with mesh.having(eject, once):
+
+        def trouble() -> bool:
+            # Only web-1 fails: as long as it takes part, some answer is 500.
+            answers = [client.http("http://web/" + ("?status=500" if at % 2 else "")) for at in range(4)]
+            return all(it.status in (200, 500, 503) for it in answers) and any(
+                it.status == 503 for it in answers
+            )
+
+        assert until(trouble, "both endpoints to be left out")
+        envoy = mesh.pods["client"].envoy
+        assert envoy is not None
+        assert "::health_flags::/failed_outlier_check" in envoy.admin("/clusters")
+
+
+def test_gateway_errors_and_local_errors(mesh: TrafficMesh, client: Pod) -> None:
+    spec = """
+        trafficPolicy:
+          outlierDetection:
+            consecutiveGatewayErrors: 3
+            consecutive5xxErrors: 0
+            splitExternalLocalOriginErrors: true
+            consecutiveLocalOriginFailures: 2
+            minHealthPercent: 50
+          loadBalancer: {consistentHash: {httpHeaderName: x}}
+    """
+    with mesh.having(destination_rule(spec)):
+        assert client.http("http://web/").status == 200
+    for simple in ("PASSTHROUGH", "RANDOM", "ROUND_ROBIN"):
+        with mesh.having(
+            destination_rule(spec.replace("consistentHash: {httpHeaderName: x}", f"simple: {simple}"))
+        ):
+            assert client.http("http://web:8080/", via="10.244.1.1").status == 200
+
+
+def test_ports_replace_and_subsets_override(mesh: TrafficMesh, client: Pod) -> None:
+    spec = """
+        trafficPolicy:
+          loadBalancer: {consistentHash: {useSourceIp: true}}
+          portLevelSettings:
+          - {port: {number: 7000}, loadBalancer: {simple: ROUND_ROBIN}}
+        subsets:
+        - name: all
+          labels: {app: web}
+          trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}
+        - name: port
+          labels: {app: web}
+          trafficPolicy:
+            portLevelSettings:
+            - {port: {number: 80}, connectionPool: {tcp: {maxConnections: 100}}}
+    """
+
+    def split(subset: str = "", port: int = 80) -> int:
+        route = virtual_service(f"http: [{{route: [{{destination: {{host: web, subset: '{subset}'}}}}]}}]")
+        with mesh.having(route):
+            return len({client.http(f"http://web:{port}/").who for _ in range(12)})
+
+    with mesh.having(destination_rule(spec)):
+        assert split() == 1
+        assert split(port=7000) == 2
+        assert split("all") == 2
+        assert split("port") == 2  # a port's settings replace all of it, also what its destination says
+
+
+def test_rules_of_one_host_are_merged(mesh: TrafficMesh, client: Pod) -> None:
+    with mesh.having(
+        destination_rule("subsets: [{name: v1, labels: {version: v1}}]", name="first"),
+        destination_rule("subsets: [{name: v2, labels: {version: v2}}]", name="second"),
+    ):
+        for subset, pod in (("v1", "web-1"), ("v2", "web-2")):
+            with mesh.having(
+                virtual_service(f"http: [{{route: [{{destination: {{host: web, subset: {subset}}}}}]}}]")
+            ):
+                assert client.http("http://web/").who == pod
+
+
+def test_the_callers_own_rule_wins(mesh: TrafficMesh, client: Pod, guest: Pod) -> None:
+    own = destination_rule(
+        "trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true}}}",
+        host="web.default.svc.cluster.local",
+        namespace="blog",
+    )
+    with mesh.having(own):
+        assert len({guest.http("http://web.default/").who for _ in range(20)}) == 1
+        assert len({client.http("http://web/").who for _ in range(20)}) == 2
+
+
+def test_rules_are_exported(mesh: TrafficMesh, client: Pod, guest: Pod) -> None:
+    with mesh.having(
+        destination_rule(
+            "exportTo: ['.']\ntrafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true}}}"
+        )
+    ):
+        assert len({client.http("http://web/").who for _ in range(20)}) == 1
+        assert len({guest.http("http://web.default/").who for _ in range(20)}) == 2
+
+
+def test_tls_modes_inside_of_the_mesh(mesh: TrafficMesh, client: Pod) -> None:
+    with mesh.having(destination_rule("trafficPolicy: {tls: {mode: DISABLE}}")):
+        assert "x-forwarded-client-cert" not in client.http("http://web/").said["headers"]
+        assert client.line("web", 9000, "hello").endswith("hello")
+    with mesh.having(destination_rule("trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}")):
+        assert "x-forwarded-client-cert" in client.http("http://web/").said["headers"]
+        assert client.say("web", 9090)["said"] == "hello"
+        assert client.line("web", 9000, "hello").endswith("hello")
+    with mesh.having(destination_rule("trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}", host="legacy")):
+        assert client.http("http://legacy/").status == 503  # it has no sidecar
+
+
+def test_tls_towards_the_outside(mesh: TrafficMesh, client: Pod) -> None:
+    """The client speaks HTTP, its sidecar HTTPS."""
+    service = """
+        apiVersion: v1
+        kind: Service
+        metadata: {name: secure, namespace: default}
+        spec: {type: ExternalName, externalName: outside.example, ports: [{name: http, port: 8443}]}
+        """
+    with mesh.having(service):
+        assert client.http("http://secure:8443/").status != 200
+        with mesh.having(
+            destination_rule(
+                "trafficPolicy: {tls: {mode: SIMPLE, sni: outside.example, caCertificates: /etc/istio/proxy/outside-ca.pem}}",
+                host="secure",
+            )
+        ):
+            answer = client.http("http://secure:8443/")
+            assert (answer.status, answer.said["tls"], answer.who) == (200, True, "outside")
+        for wrong in (
+            "{mode: SIMPLE, sni: outside.example, caCertificates: /etc/istio/proxy/outside-ca.pem, subjectAltNames: [evil.example]}",
+            "{mode: SIMPLE, sni: outside.example}",  # the system's authorities did not sign this one
+        ):
+            with mesh.having(destination_rule(f"trafficPolicy: {{tls: {wrong}}}", host="secure")):
+                assert client.http("http://secure:8443/").status == 503
+        with mesh.having(
+            destination_rule("trafficPolicy: {tls: {mode: SIMPLE, insecureSkipVerify: true}}", host="secure")
+        ):
+            assert client.http("http://secure:8443/").said["tls"] is True
+        with mesh.having(destination_rule("""
+            trafficPolicy:
+              tls: {mode: MUTUAL, sni: outside.example, caCertificates: /etc/istio/proxy/outside-ca.pem, clientCertificate: /etc/istio/proxy/outside-client.pem, privateKey: /etc/istio/proxy/outside-client.key}
+        """, host="secure")):  # fmt: skip
+            assert client.http("http://secure:8443/").said["certificate"] == "client.example"
+
+
+def test_subsets_without_endpoints_answer_503(mesh: TrafficMesh, client: Pod) -> None:
+    empty = destination_rule("subsets: [{name: none, labels: {version: v9}}]")
+    with mesh.having(empty, virtual_service("http: [{route: [{destination: {host: web, subset: none}}]}]")):
+        assert client.http("http://web/").status == 503
+
+
+def test_subsets(mesh: TrafficMesh, client: Pod) -> None:
+    with mesh.having(SUBSETS, virtual_service("http: [{route: [{destination: {host: web, subset: v2}}]}]")):
+        assert {client.http("http://web/").who for _ in range(10)} == {"web-2"}

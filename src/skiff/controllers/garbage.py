@@ -145,6 +145,9 @@ async def _judge(cluster: Cluster, kind: Kind, obj: Object) -> None:
     living = [it for it in owners if await _exists(cluster, obj, it)]
     if not owners or len(living) == len(owners):
         return
+    # The cache may not have heard that an owner let it go (orphan): ask before something is deleted.
+    if owners_of(await cluster.api.get(kind, *key_of(obj))) != owners:
+        return
     if living:
         await cluster.patch(kind, obj, {"metadata": {"ownerReferences": living}})
     else:

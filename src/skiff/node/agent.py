@@ -202,8 +202,9 @@ class NodeAgent:
         """See ``skiff.api.Node``."""
         it = self._worker(namespace, pod).container(container)
         try:
-            return await sessions.start(it.command(command), await it.environment(), tty=tty)
-        except ProcessLookupError as gone:
+            argv = it.command(["/usr/bin/setsid", "--ctty", *command] if tty else command)
+            return await sessions.start(argv, await it.environment(), terminal=it.terminal() if tty else None)
+        except (ProcessLookupError, FileNotFoundError) as gone:
             raise ApiError(400, "BadRequest", str(gone)) from gone
 
     async def attach(self, namespace: str, pod: str, container: str) -> ExecSession:

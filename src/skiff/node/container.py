@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from skiff.node.sessions import Terminal
+
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: What containers of Docker may do; a non-root user has none of it.
 _DEFAULT = (
@@ -251,15 +253,30 @@ def identity(security: dict[str, Any]) -> list[str]:
     return command
 
 
-async def start(plan: Plan, *, stdin: bool = False) -> asyncio.subprocess.Process:
+async def start(
+    plan: Plan, *, stdin: bool = False, terminal: Terminal | None = None
+) -> asyncio.subprocess.Process:
     """The container's guardian: it ends when the program ends, with its code, and takes it along when killed."""
     plan.scratch.mkdir(parents=True, exist_ok=True)
+    output: int = asyncio.subprocess.PIPE
+    given: int = asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL
+    errors = output
+    if terminal is not None:
+        plan = plan._replace(argv=["/usr/bin/setsid", "--ctty", *plan.argv])
+        given = output = errors = terminal.theirs
+    try:
+        return await _guardian(plan, given, output, errors)
+    finally:
+        if terminal is not None:
+            os.close(terminal.theirs)
+
+
+async def _guardian(plan: Plan, given: int, output: int, errors: int) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         "/usr/bin/setpriv", "--pdeathsig=KILL", "/usr/bin/nsenter", f"--net=/run/netns/{plan.namespace}",
         "/usr/bin/unshare", "--mount", "--propagation=private", "--uts", "--ipc", "--pid", "--fork", "--kill-child",
         "/bin/sh", "-c", setup_script(plan),
-        stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        stdin=given, stdout=output, stderr=errors,
         env={"PATH": _PATH, **plan.env}, start_new_session=True,
     )  # fmt: skip
 

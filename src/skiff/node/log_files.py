@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 #: A file is begun anew beyond this size; one older part is kept.
 LARGEST = 10 * 1024 * 1024
 _POLL_S = 0.2
 _LONGEST_LINE = 256 * 1024
+
+
+class Output(Protocol):
+    """Where a program's output comes from."""
+
+    async def read(self, size: int, /) -> bytes: ...
 
 
 class LogFile:
@@ -22,10 +29,11 @@ class LogFile:
         self.path, self.closed = path, False
         self._file = path.open("ab", buffering=0)
 
-    async def pump(self, stream: str, reader: asyncio.StreamReader) -> None:
-        """Write what comes until it ends."""
+    async def pump(self, stream: str, output: Output, heard: Callable[[bytes], None]) -> None:
+        """Write what comes until it ends, and let it be heard as it comes."""
         rest = b""
-        while data := await reader.read(65536):
+        while data := await output.read(65536):
+            heard(data)
             *lines, rest = (rest + data).split(b"\n")
             if len(rest) > _LONGEST_LINE:
                 lines, rest = [*lines, rest], b""

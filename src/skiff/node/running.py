@@ -18,7 +18,7 @@ from skiff.node.container import Plan
 from skiff.node.environment import CannotStartError
 from skiff.node.images import Image, find_image
 from skiff.node.log_files import LogFile, last_lines
-from skiff.node.sessions import AttachedSession
+from skiff.node.sessions import AttachedSession, Program, Terminal
 from skiff.node.statuses import Before, stamp
 
 #: Before the second, third, ... restart; the first follows at once. A run of ten minutes begins the list anew.
@@ -54,8 +54,9 @@ class Container:
         self.launched = asyncio.Event()  # started once, its postStart hook and startup probe done
         self.ended = asyncio.Event()  # this run
         self._guardian: asyncio.subprocess.Process | None = None
+        self._program = Program()
         self._stopping = asyncio.Event()  # nobody starts it again
-        self._id = ""
+        self._id, self._asked = "", False
         self._failures = 0
 
     # --- what is told ------------------------------------------------------------------------
@@ -117,10 +118,13 @@ class Container:
         if plan is None or self._stopping.is_set():
             return 137
         self.ended = asyncio.Event()
-        self._guardian = guardian = await processes.start(plan, stdin=bool(self.spec.get("stdin")))
+        terminal = Terminal() if self.spec.get("tty") else None
+        guardian = await processes.start(plan, stdin=bool(self.spec.get("stdin")), terminal=terminal)
+        self._guardian = guardian
+        self._program = Program(guardian.stdin, terminal, once=bool(self.spec.get("stdinOnce")))
         self._id = uuid.uuid4().hex + uuid.uuid4().hex
         begun = stamp()
-        self.ready = self.started = False
+        self.ready = self.started = self._asked = False
         log = LogFile(log_path(self.house.folder, self.name, self.restarts))
         log_path(self.house.folder, self.name, self.restarts - 2).unlink(missing_ok=True)
         self._set({"running": {"startedAt": begun}})
@@ -129,7 +133,7 @@ class Container:
         prober = asyncio.ensure_future(self._watch_over())
         try:
             await self._say_started()
-            code = await self._until_end(guardian, log)
+            code = await self._program.run(guardian, log)
         finally:
             prober.cancel()
             await asyncio.gather(prober, return_exceptions=True)
@@ -143,16 +147,6 @@ class Container:
         await self.house.event("Normal", "Pulled", f'Container image "{image}" already present on machine')
         await self.house.event("Normal", "Created", f"Created container: {self.name}")
         await self.house.event("Normal", "Started", f"Started container {self.name}")
-
-    async def _until_end(self, guardian: asyncio.subprocess.Process, log: LogFile) -> int:
-        assert guardian.stdout
-        assert guardian.stderr
-        try:
-            await asyncio.gather(log.pump("stdout", guardian.stdout), log.pump("stderr", guardian.stderr))
-            code = await guardian.wait()
-        finally:
-            log.close()
-        return 128 - code if code < 0 else code
 
     def _epitaph(self, code: int, begun: str) -> Object:
         note = self.house.folder / "termination" / self.name
@@ -278,6 +272,10 @@ class Container:
             raise ProcessLookupError(f"container {self.name} is not running")
         return self._guardian.pid
 
+    def terminal(self) -> Terminal:
+        """A new one, among those which the container's programs see."""
+        return Terminal(Path(f"/proc/{processes.first_process(self.guardian)}/root/dev/pts"))
+
     def command(self, argv: list[str]) -> list[str]:
         """The host's command line which runs a program in the container."""
         directory = self.spec.get("workingDir") or "/"
@@ -300,8 +298,7 @@ class Container:
 
     def attach(self) -> AttachedSession:
         """Its own input, and what it says from now on."""
-        assert self._guardian
-        return AttachedSession(self._guardian, self.log_path(previous=False), self.ended)
+        return AttachedSession(self._program)
 
     async def environment(self) -> dict[str, str]:
         """What the program itself was given."""
@@ -341,9 +338,8 @@ class Container:
         if guardian is None or guardian.returncode is not None:
             return
         end = time.monotonic() + seconds
-        if (hook := (self.spec.get("lifecycle") or {}).get("preStop")) and seconds > 0:
-            await self._hook(hook, seconds, "PreStop")
-        if seconds > 0 and self._signal(_stop_signal(self.spec)):
+        hook = (self.spec.get("lifecycle") or {}).get("preStop")
+        if seconds > 0 and await self._asked_to_end(hook, seconds):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(guardian.wait(), max(end - time.monotonic(), 2.0 if hook else 0.05))
                 return
@@ -352,6 +348,15 @@ class Container:
             guardian.kill()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(guardian.wait(), 10.0)
+
+    async def _asked_to_end(self, hook: Object | None, seconds: float) -> bool:
+        """Hook and signal, once for each run, whoever asks: for many programs a second signal means at once."""
+        if self._asked:
+            return True
+        self._asked = True
+        if hook:
+            await self._hook(hook, seconds, "PreStop")
+        return self._signal(_stop_signal(self.spec))
 
     def _signal(self, number: int) -> bool:
         """Whether there was a process to be signalled."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +18,16 @@ from lateen.incremental import Database
 
 NODE = "sidecar~10.0.0.1~web-1.default~default.svc.cluster.local"
 PATIENCE_S = 20.0
+
+
+async def until(met: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Wait for a condition; TimeoutError when it does not come."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            found = met()
+            if await found if inspect.isawaitable(found) else found:
+                return
+            await asyncio.sleep(0.01)
 
 
 class Delta:

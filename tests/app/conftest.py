@@ -1,0 +1,83 @@
+"""A whole control plane in this process, beside a real API server, under the rights that ``lateen install`` gives it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from lateen.api.crds import manifests as definitions
+from lateen.app.control_plane import ControlPlane, Ports, Settings, authority_of
+from lateen.install.manifests import components
+from lateen.install.values import installation
+from lateen.kube.client import KubeError
+from lateen.testing.ads import until
+
+ACCOUNT = "istio-system/istiod"
+Run = Callable[..., AbstractAsyncContextManager[ControlPlane]]
+
+
+async def _installed(api_server: Any, *, kinds: bool = True, rights: bool = True) -> None:
+    wanted = [it for part in components(installation("minimal")) for it in part.objects]
+    skipped = {
+        "CustomResourceDefinition",
+        "Namespace",
+        "Deployment",
+        "Service",
+        "PodDisruptionBudget",
+        "HorizontalPodAutoscaler",
+    }
+    async with api_server.client() as admin:
+        for it in [*(definitions() if kinds else ()), *(it for it in wanted if it["kind"] not in skipped)]:
+            if rights or it["kind"] not in ("ClusterRoleBinding", "RoleBinding"):
+                try:
+                    await admin.create(it)
+                except KubeError as refused:
+                    assert refused.code == 409, refused  # noqa: PT017
+
+
+@pytest.fixture
+def install(api_server: Any) -> Callable[..., Awaitable[None]]:
+    """Write what ``lateen install`` writes, without what would run."""
+    return functools.partial(_installed, api_server)
+
+
+@pytest.fixture
+def run(api_server: Any) -> Run:
+    """Run a control plane; ``wait`` until it is in sync."""
+
+    @asynccontextmanager
+    async def running(*, wait: bool = True) -> AsyncIterator[ControlPlane]:
+        async with api_server.client(ACCOUNT) as client:
+            settings = Settings(ports=Ports(0, 0, 0, 0, 0))
+            it = ControlPlane(client, await authority_of(client, settings), settings)
+            task = asyncio.ensure_future(it.run())
+            try:
+                await until(lambda: it.ports.monitoring != 0 or task.done())
+                if wait:
+                    await until(lambda: it.loop.synced.is_set() or task.done())
+                if task.done():
+                    await task
+                yield it
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    return running
+
+
+@pytest.fixture
+async def page() -> AsyncIterator[Callable[..., Awaitable[tuple[int, str]]]]:
+    """GET a debug page: (status, text)."""
+    async with aiohttp.ClientSession() as session:
+
+        async def get(it: ControlPlane, path: str) -> tuple[int, str]:
+            async with session.get(f"http://127.0.0.1:{it.ports.monitoring}{path}") as answer:
+                return answer.status, await answer.text()
+
+        yield get

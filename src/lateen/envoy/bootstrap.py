@@ -32,10 +32,10 @@ class Discovery:
     server_names: Sequence[str] = ("istiod.istio-system.svc",)
 
 
-#: What Istio keeps of Envoy's own statistics; the rest costs memory for every cluster.
+#: How the names of the statistics begin that Istio keeps of Envoy's own; the rest costs memory for every cluster.
 _STATS = (
-    "reporter=", "cluster_manager", "listener_manager", "server", "cluster.xds-grpc", "istio", "control_plane",
-    "filesystem", "runtime",
+    "cluster_manager.", "listener_manager.", "server.", "cluster.xds-grpc.", "istio.", "control_plane.", "filesystem.",
+    "runtime.",
 )  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def bootstrap(
     discovery: Discovery = Discovery(),
     *,
     extra_stats: Sequence[str] = (),
-    max_connections: int = 2**31,
+    max_connections: int = 2**31 - 1,
 ) -> Json:
     """The whole bootstrap, ready for ``json.dumps``."""
     return {
@@ -58,13 +58,11 @@ def bootstrap(
         },
         "stats_config": {
             "use_all_default_tags": True,
-            "stats_matcher": {"inclusion_list": {"patterns": [{"contains": it} for it in (*_STATS, *extra_stats)]}},
+            "stats_matcher": {"inclusion_list": {"patterns": [{"prefix": it} for it in (*_STATS, *extra_stats)]}},
         },
         "stats_flush_interval": "5s",
-        "layered_runtime": {"layers": [
-            {"name": "global", "static_layer": {"overload.global_downstream_max_connections": max_connections}},
-            {"name": "admin", "admin_layer": {}},
-        ]},
+        "overload_manager": {"resource_monitors": [_connection_limit(max_connections)]},
+        "layered_runtime": {"layers": [{"name": "admin", "admin_layer": {}}]},
     }  # fmt: skip
 
 
@@ -74,6 +72,15 @@ def _node(node: Node) -> Json:
         region, zone, subzone = node.locality
         shown["locality"] = {"region": region, "zone": zone, "sub_zone": subzone}
     return shown
+
+
+def _connection_limit(connections: int) -> Json:
+    """Envoy complains at every start when there is none."""
+    limit = {
+        "@type": _TYPES + "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        "max_active_downstream_connections": connections,
+    }  # fmt: skip
+    return {"name": "envoy.resource_monitors.global_downstream_max_connections", "typed_config": limit}
 
 
 def _dynamic() -> Json:

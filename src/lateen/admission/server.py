@@ -6,8 +6,9 @@ https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-con
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,9 @@ import structlog
 from aiohttp import web
 from prometheus_client import Counter
 
+from lateen.injection.annotations import InjectionError
 from lateen.injection.decide import decide
-from lateen.injection.inject import inject
+from lateen.injection.inject import advice, inject
 from lateen.injection.patch import diff
 from lateen.injection.settings import InjectionSettings, SettingsError
 from lateen.names.problems import Problem, Severity
@@ -25,13 +27,15 @@ _log = structlog.get_logger("lateen.admission")
 
 Object = dict[str, Any]
 
+ASKED = Counter("sidecar_injection_requests_total", "Pods that we were asked about.")
 INJECTED = Counter("sidecar_injection_success_total", "Pods that got their sidecar.")
 SKIPPED = Counter("sidecar_injection_skip_total", "Pods that were asked about and got none.")
 FAILED = Counter("sidecar_injection_failure_total", "Pods that could not be injected.")
-PASSED = Counter("galley_validation_passed", "Objects found valid.", ["group", "resource"])
-REFUSED = Counter("galley_validation_failed", "Objects refused.", ["group", "resource"])
+PASSED = Counter("galley_validation_passed", "Objects found valid.", ["group", "version", "resource"])
+REFUSED = Counter("galley_validation_failed", "Objects refused.", ["group", "version", "resource", "reason"])
 
 _LARGEST = 8 * 1024 * 1024
+_VERSION = "admission.k8s.io/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,6 @@ class Webhooks:
     """Whom the pages ask."""
 
     settings: Callable[[], InjectionSettings]
-    namespace_labels: Callable[[str], Mapping[str, str]]
     validate: Callable[[Object], Sequence[Problem]]
 
 
@@ -47,17 +50,30 @@ _HOOKS = web.AppKey("hooks", Webhooks)
 
 
 def webhook_application(
-    settings: Callable[[], InjectionSettings], namespace_labels: Callable[[str], Mapping[str, str]],
-    validate: Callable[[Object], Sequence[Problem]],
-) -> web.Application:  # fmt: skip
-    """``/inject``, ``/inject/...`` (Istio's paths for remote clusters) and ``/validate``."""
-    app = web.Application(client_max_size=_LARGEST)
-    app[_HOOKS] = Webhooks(settings, namespace_labels, validate)
+    settings: Callable[[], InjectionSettings], validate: Callable[[Object], Sequence[Problem]]
+) -> web.Application:
+    """``/inject``, ``/inject/...`` (with settings of a remote cluster in the path) and ``/validate``."""
+    app = web.Application(client_max_size=_LARGEST, middlewares=[_last_resort])
+    app[_HOOKS] = Webhooks(settings, validate)
     app.router.add_post("/inject", _inject)
     app.router.add_post("/inject/{rest:.*}", _inject)
     app.router.add_post("/validate", _validate)
     app.router.add_get("/ready", _ready)
     return app
+
+
+@web.middleware
+async def _last_resort(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """A bug is told once in the log; the API server does what the webhook's failurePolicy says."""
+    try:
+        return await handler(request)
+    except web.HTTPException:
+        raise
+    except Exception as bug:  # noqa: BLE001  # the boundary of this server
+        _log.exception("a webhook failed: this is a bug", path=request.path)
+        return web.Response(status=500, text=f"the webhook failed: {bug!r}\n")
 
 
 async def _ready(_: web.Request) -> web.Response:
@@ -67,60 +83,87 @@ async def _ready(_: web.Request) -> web.Response:
 async def _asked(request: web.Request) -> Object:
     try:
         review = await request.json()
-        found = review["request"]
-        if not isinstance(found, dict) or "uid" not in found:
-            raise TypeError("the review holds no request")
-    except (ValueError, KeyError, TypeError) as wrong:
-        raise web.HTTPBadRequest(text=f"this is no AdmissionReview: {wrong}\n") from wrong
+    except (ValueError, RecursionError) as wrong:
+        raise web.HTTPBadRequest(text=f"the body is no JSON: {wrong}\n") from wrong
+    found = review.get("request") if isinstance(review, dict) else None
+    if not isinstance(found, dict) or not isinstance(found.get("uid"), str):
+        raise web.HTTPBadRequest(text="the body is no AdmissionReview with a request and its uid\n")
+    if review.get("apiVersion") != _VERSION or review.get("kind") != "AdmissionReview":
+        said = f"{review.get('apiVersion')} {review.get('kind')}"
+        raise web.HTTPBadRequest(text=f"{said} is not understood: send {_VERSION} AdmissionReview\n")
     return found
 
 
-def _answer(asked: Object, **response: Any) -> web.Response:
-    body = {
-        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": {"uid": asked["uid"], **response},
+def _answer(asked: Object, warnings: Sequence[str] = (), **response: Any) -> web.Response:
+    said = {"uid": asked["uid"], **response, **({"warnings": list(warnings)} if warnings else {})}
+    return web.json_response({"apiVersion": _VERSION, "kind": "AdmissionReview", "response": said})
+
+
+def _refusal(
+    asked: Object, message: str, warnings: Sequence[str] = (), *, code: int = 400, reason: str = "BadRequest"
+) -> web.Response:
+    status = {
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason,
+        "code": code,
     }  # fmt: skip
-    return web.json_response(body)
-
-
-def _refusal(asked: Object, message: str, *, code: int = 400, reason: str = "BadRequest") -> web.Response:
-    status = {"code": code, "reason": reason, "message": message}
-    return _answer(asked, allowed=False, status=status)
+    return _answer(asked, warnings, allowed=False, status=status)
 
 
 async def _inject(request: web.Request) -> web.Response:
     hooks, asked = request.app[_HOOKS], await _asked(request)
-    pod = asked.get("object") or {}
-    namespace = asked.get("namespace") or (pod.get("metadata") or {}).get("namespace") or "default"
+    pod = asked.get("object")
+    if not isinstance(pod, dict):
+        return _answer(asked, allowed=True)  # a deletion
+    ASKED.inc()
+    namespace = str(asked.get("namespace") or "default")
     try:
-        settings = hooks.settings()
-        decision = decide(pod, namespace, hooks.namespace_labels(namespace), settings)
-        if not decision.inject:
+        settings = _of_path(request.match_info.get("rest", ""), hooks.settings())
+        if not (decision := decide(pod, namespace, settings)).inject:
             SKIPPED.inc()
+            _log.debug("a pod gets no sidecar", namespace=namespace, reason=decision.reason)
             return _answer(asked, allowed=True)
         made = inject(pod, settings, namespace=namespace)
-    except (SettingsError, KeyError, TypeError, AttributeError) as wrong:
+    except InjectionError as wrong:
         FAILED.inc()
-        _log.warning("a pod could not be injected", namespace=namespace, reason=repr(wrong))
-        return _refusal(asked, f"the sidecar could not be added: {wrong!r}")
+        return _refusal(asked, f"the sidecar cannot be added: {wrong}")
+    except SettingsError as wrong:
+        FAILED.inc()
+        _log.warning("no pod can be injected", reason=str(wrong))
+        return _refusal(asked, f"the sidecar cannot be added: {wrong}", code=500, reason="InternalError")
     INJECTED.inc()
     patch = base64.b64encode(json.dumps(diff(pod, made)).encode()).decode()
-    return _answer(asked, allowed=True, patchType="JSONPatch", patch=patch)
+    return _answer(asked, list(advice(pod)), allowed=True, patchType="JSONPatch", patch=patch)
+
+
+def _of_path(rest: str, settings: InjectionSettings) -> InjectionSettings:
+    """``cluster/east/net/n1/KEY/value``: what the webhook of a remote cluster says of it; other words are variables."""
+    words = [it.replace("--slash--", "/") for it in rest.split("/") if it]
+    pairs = dict(zip(words[::2], words[1::2], strict=False))
+    cluster, network = pairs.pop("cluster", settings.cluster), pairs.pop("net", settings.network)
+    variables = {name.upper(): value for name, value in pairs.items()}
+    return dataclasses.replace(settings, cluster=cluster, network=network, added_environment=variables)
 
 
 async def _validate(request: web.Request) -> web.Response:
     hooks, asked = request.app[_HOOKS], await _asked(request)
-    resource = asked.get("resource") or {}
-    labels = (str(resource.get("group", "")), str(resource.get("resource", "")))
     obj = asked.get("object")
     if not isinstance(obj, dict):
         return _answer(asked, allowed=True)  # a deletion
+    resource = asked.get("resource")
+    named = resource if isinstance(resource, dict) else {}
+    labels = tuple(str(named.get(it) or "") for it in ("group", "version", "resource"))
+    metadata = obj.get("metadata")
+    if isinstance(metadata, dict) and not metadata.get("namespace") and asked.get("namespace"):
+        obj = {**obj, "metadata": {**metadata, "namespace": asked["namespace"]}}
     problems = hooks.validate(obj)
-    errors = [it for it in problems if it.severity is Severity.ERROR]
-    warnings = [f"{it.path}: {it.message}" for it in problems if it.severity is Severity.WARNING]
+    errors = [_said(it) for it in problems if it.severity is Severity.ERROR]
+    warnings = [_said(it) for it in problems if it.severity is Severity.WARNING]
     if errors:
-        REFUSED.labels(*labels).inc()
-        return _refusal(
-            asked, "configuration is invalid: " + "; ".join(f"{it.path}: {it.message}" for it in errors)
-        )
+        REFUSED.labels(*labels, "invalid_resource").inc()
+        return _refusal(asked, f"configuration is invalid: {'; '.join(errors)}", warnings)
     PASSED.labels(*labels).inc()
-    return _answer(asked, allowed=True, **({"warnings": warnings} if warnings else {}))
+    return _answer(asked, warnings, allowed=True)
+
+
+def _said(it: Problem) -> str:
+    return f"{it.path}: {it.message}" if it.path else it.message

@@ -150,9 +150,7 @@ class ControlPlane:
                 _log.info("in sync with Kubernetes", ca=self.authority.source)
 
     def _hooks(self) -> web.Application:
-        return webhook_application(
-            self.injection, lambda name: self.source.namespace_labels.get(name, {}), validate.validate
-        )
+        return webhook_application(self.injection, validate.validate)
 
     async def _renew(self, contexts: Sequence[ssl.SSLContext], hosts: Sequence[str]) -> None:
         """New connections get a fresh certificate at half of the life of the last; established ones go on."""

@@ -1,5 +1,6 @@
-"""How can a kubelet without a certificate still ask the application? By the agent: probes are pointed at port 15020.
+"""Who answers the kubelet's probes and hooks? The agent, outside of mutual TLS, by asking the application inside the pod.
 
+The original is kept for the agent under the path by which the kubelet asks instead (``ISTIO_KUBE_APP_PROBERS``).
 https://istio.io/latest/docs/ops/configuration/mesh/app-health-check/
 """
 
@@ -13,41 +14,56 @@ _PROBES = {"readinessProbe": "readyz", "livenessProbe": "livez", "startupProbe":
 _HOOKS = {"preStop": "prestopz", "postStart": "poststartz"}
 
 
-def rewritten(container: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(the container asking the agent, the originals by path). Probes that run a command stay as they are."""
+def rewritten(container: Mapping[str, Any], port: int = AGENT_PORT) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(the container asking the agent, the originals by path).
+
+    What runs a command stays as it is, and so does what names a port the container does not have: the kubelet says so.
+    """
     made, originals = dict(container), dict[str, Any]()
     name = container.get("name", "")
     for field, word in _PROBES.items():
         probe = container.get(field)
-        if not isinstance(probe, dict) or not (original := _original(probe, container)):
-            continue
-        path = f"/app-health/{name}/{word}"
-        originals[path] = original
-        kept = {key: value for key, value in probe.items() if key not in ("httpGet", "tcpSocket", "grpc")}
-        made[field] = {**kept, "httpGet": {"path": path, "port": AGENT_PORT, "scheme": "HTTP"}}
+        if isinstance(probe, dict) and (original := _original(probe, container)):
+            path = f"/app-health/{name}/{word}"
+            originals[path] = original
+            kept = {key: value for key, value in probe.items() if key not in ("httpGet", "tcpSocket", "grpc")}
+            made[field] = {**kept, **_asking(path, port)}
     lifecycle = container.get("lifecycle")
-    for field, word in _HOOKS.items() if isinstance(lifecycle, dict) else ():
-        hook = lifecycle.get(field)
-        if isinstance(hook, dict) and isinstance(get := hook.get("httpGet"), dict):
+    hooks = lifecycle if isinstance(lifecycle, dict) else {}
+    for field, word in _HOOKS.items():
+        hook = hooks.get(field)
+        if (
+            isinstance(hook, dict)
+            and isinstance(hook.get("httpGet"), dict)
+            and (how := _original(hook, container))
+        ):
             path = f"/app-lifecycle/{name}/{word}"
-            originals[path] = {"httpGet": {**get, "port": _number(get.get("port"), container)}}
-            asked = {"httpGet": {"path": path, "port": AGENT_PORT, "scheme": "HTTP"}}
-            made["lifecycle"] = {**made["lifecycle"], field: asked}
+            originals[path] = how
+            made["lifecycle"] = {**made["lifecycle"], field: _asking(path, port)}
     return made, originals
+
+
+def _asking(path: str, port: int) -> dict[str, Any]:
+    return {"httpGet": {"path": path, "port": port, "scheme": "HTTP"}}
 
 
 def _original(probe: Mapping[str, Any], container: Mapping[str, Any]) -> dict[str, Any]:
     timeout = {"timeoutSeconds": probe["timeoutSeconds"]} if probe.get("timeoutSeconds") else {}
     for form in ("httpGet", "tcpSocket", "grpc"):
         if isinstance(how := probe.get(form), dict):
-            return {form: {**how, "port": _number(how.get("port"), container)}, **timeout}
+            number = _number(how.get("port"), container)
+            return {form: {**how, "port": number}, **timeout} if number else {}
     return {}
 
 
-def _number(port: Any, container: Mapping[str, Any]) -> Any:
+def _number(port: Any, container: Mapping[str, Any]) -> int | None:
     """Named ports become numbers: the agent does not know the names."""
-    if isinstance(port, str) and not port.isdigit():
-        for it in container.get("ports") or ():
-            if it.get("name") == port:
-                return it.get("containerPort")
-    return int(port) if isinstance(port, str) and port.isdigit() else port
+    if isinstance(port, int):
+        return port
+    if isinstance(port, str) and port.isascii() and port.isdigit():
+        return int(port)
+    declared = container.get("ports") or ()
+    found = next(
+        (it.get("containerPort") for it in declared if isinstance(it, dict) and it.get("name") == port), None
+    )
+    return found if isinstance(found, int) else None

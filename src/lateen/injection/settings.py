@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,9 @@ class InjectionSettings:
     """By default what ``lateen install`` gives."""
 
     image: str = "lateen/proxy:latest"
+    init_image: str = ""  # of istio-init; empty means the same
+    pull_policy: str = "IfNotPresent"
+    pull_secrets: Sequence[str] = ()
     namespace: str = "istio-system"
     revision: str = "default"
     cluster: str = "Kubernetes"
@@ -28,13 +31,18 @@ class InjectionSettings:
     native_sidecars: bool = True
     rewrite_probes: bool = True
     prometheus_merge: bool = True
-    inject_by_default: bool = False
+    inject_unasked: bool = True  # whether pods which say nothing themselves are injected (``autoInject``)
+    never_selectors: Sequence[Mapping[str, Any]] = ()
+    always_selectors: Sequence[Mapping[str, Any]] = ()
+    added_annotations: Mapping[str, str] = field(default_factory=dict)
+    added_environment: Mapping[str, str] = field(default_factory=dict)
     log_level: str = "warning"
     agent_log_level: str = "info"
     resources: Mapping[str, Any] = field(default_factory=dict)
     proxy_config: Mapping[str, Any] = field(default_factory=dict)
     include_ranges: str = "*"
     exclude_ranges: str = ""
+    include_inbound_ports: str = "*"
     exclude_inbound_ports: str = ""
     exclude_outbound_ports: str = ""
 
@@ -45,48 +53,68 @@ class InjectionSettings:
 
 
 def settings_from_config_maps(injector: Mapping[str, str], mesh: Mapping[str, str]) -> InjectionSettings:
-    """From the data of ``istio-sidecar-injector`` (key ``values``) and ``istio`` (key ``mesh``)."""
-    values, config = _json(injector.get("values", "")), _yaml(mesh.get("mesh", ""))
-    shared = _part(values, "global")
-    proxy, webhook = _part(shared, "proxy"), _part(values, "sidecarInjectorWebhook")
-    default = InjectionSettings()
+    """From the data of ``istio-sidecar-injector`` (keys ``values`` and ``config``) and ``istio`` (key ``mesh``)."""
+    values = _mapping(injector.get("values", ""), "istio-sidecar-injector: data.values")
+    config = _mapping(injector.get("config", ""), "istio-sidecar-injector: data.config")
+    return settings(values, _mapping(mesh.get("mesh", ""), "istio: data.mesh"), config)
+
+
+def settings(
+    values: Mapping[str, Any], mesh: Mapping[str, Any], config: Mapping[str, Any] | None = None
+) -> InjectionSettings:
+    """From Helm's values, MeshConfig, and the injector's own config, which wins over the values."""
+    shared, default = _part(values, "global"), InjectionSettings()
+    proxy, webhook = _part(shared, "proxy"), {**_part(values, "sidecarInjectorWebhook"), **(config or {})}
+    proxy_config = _part(mesh, "defaultConfig")
+    if _truth(proxy.get("holdApplicationUntilProxyStarts"), default=False):
+        proxy_config.setdefault("holdApplicationUntilProxyStarts", True)
     return InjectionSettings(
-        image=str(proxy.get("image") or default.image), namespace=str(shared.get("istioNamespace") or default.namespace),
-        revision=str(values.get("revision") or "default"), cluster=str(shared.get("clusterName") or default.cluster),
-        mesh_id=str(shared.get("meshID") or config.get("trustDomain") or default.mesh_id),
-        network=str(shared.get("network") or ""), trust_domain=str(config.get("trustDomain") or default.trust_domain),
+        image=str(proxy.get("image") or default.image), init_image=str(_part(shared, "proxy_init").get("image") or ""),
+        pull_policy=str(shared.get("imagePullPolicy") or default.pull_policy),
+        pull_secrets=tuple(map(str, _list(shared, "imagePullSecrets"))),
+        namespace=str(shared.get("istioNamespace") or default.namespace),
+        revision=str(values.get("revision") or default.revision),
+        cluster=str(_part(shared, "multiCluster").get("clusterName") or shared.get("clusterName") or default.cluster),
+        mesh_id=str(shared.get("meshID") or mesh.get("trustDomain") or default.mesh_id),
+        network=str(shared.get("network") or ""), trust_domain=str(mesh.get("trustDomain") or default.trust_domain),
         native_sidecars=_truth(_part(values, "pilot").get("nativeSidecars"), default=True),
         rewrite_probes=_truth(webhook.get("rewriteAppHTTPProbe"), default=True),
-        prometheus_merge=_truth(config.get("enablePrometheusMerge"), default=True),
-        inject_by_default=_truth(webhook.get("enableNamespacesByDefault"), default=False),
+        prometheus_merge=_truth(mesh.get("enablePrometheusMerge"), default=True),
+        inject_unasked=str(webhook.get("policy") or proxy.get("autoInject") or "enabled") == "enabled",
+        never_selectors=tuple(it for it in _list(webhook, "neverInjectSelector") if isinstance(it, dict)),
+        always_selectors=tuple(it for it in _list(webhook, "alwaysInjectSelector") if isinstance(it, dict)),
+        added_annotations={str(k): str(v) for k, v in _part(webhook, "injectedAnnotations").items()},
         log_level=str(proxy.get("logLevel") or default.log_level),
         agent_log_level=str(_part(shared, "logging").get("level") or default.agent_log_level),
-        resources=_part(proxy, "resources"), proxy_config=_part(config, "defaultConfig"),
+        resources=_part(proxy, "resources"), proxy_config=proxy_config,
         include_ranges=str(proxy.get("includeIPRanges") or "*"), exclude_ranges=str(proxy.get("excludeIPRanges") or ""),
+        include_inbound_ports=str(proxy.get("includeInboundPorts") or "*"),
         exclude_inbound_ports=str(proxy.get("excludeInboundPorts") or ""),
         exclude_outbound_ports=str(proxy.get("excludeOutboundPorts") or ""),
     )  # fmt: skip
 
 
-def _json(text: str) -> dict[str, Any]:
+def _mapping(text: str, place: str) -> dict[str, Any]:
+    """JSON is YAML, and quicker to read."""
+    if not text.strip():
+        return {}
     try:
-        found = json.loads(text or "{}")
-    except ValueError as wrong:
-        raise SettingsError(f"ConfigMap istio-sidecar-injector: data.values is no JSON: {wrong}") from wrong
-    return found if isinstance(found, dict) else {}
-
-
-def _yaml(text: str) -> dict[str, Any]:
-    try:
-        found = yaml.safe_load(text or "{}")
-    except yaml.YAMLError as wrong:
-        raise SettingsError(f"ConfigMap istio: data.mesh is no YAML: {wrong}") from wrong
-    return found if isinstance(found, dict) else {}
+        found = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as wrong:
+        raise SettingsError(f"ConfigMap {place} cannot be read: {wrong}") from wrong
+    if not isinstance(found, dict):
+        raise SettingsError(f"ConfigMap {place} is no mapping of settings")
+    return found
 
 
 def _part(tree: Mapping[str, Any], name: str) -> dict[str, Any]:
     found = tree.get(name)
-    return found if isinstance(found, dict) else {}
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def _list(tree: Mapping[str, Any], name: str) -> list[Any]:
+    found = tree.get(name)
+    return found if isinstance(found, list) else []
 
 
 def _truth(value: Any, *, default: bool) -> bool:

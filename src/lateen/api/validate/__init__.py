@@ -26,7 +26,7 @@ from lateen.api.validate.unknown import unknown
 from lateen.api.validate.virtual_service import virtual_service
 from lateen.api.validate.wasm_plugin import wasm_plugin
 from lateen.api.validate.workloads import workload_entry, workload_group
-from lateen.names.problems import Problem, Severity
+from lateen.names.problems import Problem
 
 _DRY_RUN = "istio.io/dry-run"
 
@@ -57,22 +57,6 @@ def validate(document: Mapping[str, Any]) -> list[Problem]:
     found = decode(document)
     decoding = [found] if isinstance(found, Problem) else _told(_rules(found), document)
     return [*decoding, *_told(unknown(document, table), document)]
-
-
-def checked(document: Mapping[str, Any]) -> Fact | Problem:
-    """The fact in a document if it can be honoured; otherwise what is wrong with it, all in one problem.
-
-    For objects that did not pass admission: unknown fields are passed over, as the API server would drop them.
-    Raises KeyError for a kind that has no decoder.
-    """
-    found = decode(document)
-    if isinstance(found, Problem) or type(found).__name__ not in RULES:
-        return found
-    errors = [it for it in _told(_rules(found), document) if it.severity is Severity.ERROR]
-    if not errors:
-        return found
-    rest = "".join(f"; {it.path}: {it.message}" for it in errors[1:])
-    return errors[0]._replace(message=errors[0].message + rest)
 
 
 def _rules(fact: Fact) -> Findings:

@@ -10,13 +10,14 @@ from lateen.compile.endpoints import load_assignment
 from lateen.compile.horizons import Caller, Horizon, Upstream, caller, horizon, upstreams
 from lateen.compile.listeners import gateway, inbound, outbound
 from lateen.compile.listeners.gateway import Entrance
+from lateen.compile.proxyless import GENERATOR, proxyless_view
 from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource, View
 from lateen.incremental import Database, mapped, query
 from lateen.names.keys import ObjectKey, ProxyKey
 from lateen.names.labels import Labels
 from lateen.registry.facts import Proxy
 
-ROUTER = "router"
+ROUTER, PROXYLESS = "router", "proxyless"
 
 
 class Scope(NamedTuple):
@@ -35,6 +36,8 @@ def view(db: Database, proxy: ProxyKey) -> View:
         return {CLUSTER: {}, ENDPOINT: {}, LISTENER: {}, ROUTE: {}}
     if it.kind == ROUTER:
         return gateway_view(db, Entrance(it.pod, it.labels))
+    if it.kind == PROXYLESS:
+        return proxyless_view(db, it.pod, caller(db, it.pod.namespace, it.labels))
     return sidecar_view(db, it.pod, caller(db, it.pod.namespace, it.labels))
 
 
@@ -42,7 +45,10 @@ def view(db: Database, proxy: ProxyKey) -> View:
 def scope(db: Database, proxy: ProxyKey) -> Scope | None:
     """What matters of a proxy."""
     found = db.get(Proxy, proxy)
-    return Scope(found.kind, ObjectKey(found.namespace, found.pod), found.labels) if found else None
+    if found is None:
+        return None
+    kind = PROXYLESS if found.metadata.get("GENERATOR") == GENERATOR else found.kind
+    return Scope(kind, ObjectKey(found.namespace, found.pod), found.labels)
 
 
 def _given(world: Horizon) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from lateen.cli import install, proxy_config, proxy_status, shop, version
+from lateen.cli import install, kube_inject, proxy_config, proxy_status, shop, version
 
 app = typer.Typer(
     name="lateen",
@@ -24,6 +24,7 @@ app.command("install", rich_help_panel="Install")(install.install)
 app.command("uninstall", rich_help_panel="Install")(install.uninstall)
 manifest.command("generate")(install.generate)
 app.add_typer(manifest, name="manifest", rich_help_panel="Install")
+app.command("kube-inject", rich_help_panel="Install")(kube_inject.kube_inject)
 app.command("proxy-status", rich_help_panel="Inspect")(proxy_status.proxy_status)
 app.command("ps", hidden=True)(proxy_status.proxy_status)
 app.add_typer(proxy_config.app, name="proxy-config", rich_help_panel="Inspect")

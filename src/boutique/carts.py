@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from typing import Any, Protocol
 
@@ -9,6 +10,8 @@ from typing import Any, Protocol
 _KEEP_S = 24 * 3600
 _CARTS_IN_MEMORY = 10_000
 _TIMEOUT_S = 2.0
+#: Within this a redis that is being replaced is waited for; callers wait a little longer.
+_PATIENCE_S = 4.0
 _CONNECTIONS = 16
 
 
@@ -60,7 +63,7 @@ class RedisCarts:
         from redis import asyncio as redis
         from redis import exceptions
         from redis.asyncio.retry import Retry
-        from redis.backoff import ConstantBackoff
+        from redis.backoff import ExponentialBackoff
 
         host, _, port = address.rpartition(":")
         if not host or not port.isdigit():
@@ -68,8 +71,8 @@ class RedisCarts:
         pool = redis.BlockingConnectionPool(
             host=host, port=int(port), protocol=2, decode_responses=True, max_connections=_CONNECTIONS,
             timeout=_TIMEOUT_S, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S,
-            # Once more: a pooled connection may have died with the redis before this one.
-            retry=Retry(ConstantBackoff(0.05), 1),
+            # A pooled connection may have died with the redis before this one, whose successor is still starting.
+            retry=Retry(ExponentialBackoff(cap=0.25, base=0.05), 20),
         )  # fmt: skip
         self._redis: Any = redis.Redis(connection_pool=pool)
         self._trouble = (exceptions.RedisError, OSError, TimeoutError)
@@ -92,9 +95,10 @@ class RedisCarts:
 
     async def _answer(self, call: Any) -> Any:
         try:
-            return await call
+            async with asyncio.timeout(_PATIENCE_S):
+                return await call
         except self._trouble as trouble:
-            raise UnreachableError(f"redis: {type(trouble).__name__}: {trouble}") from None
+            raise UnreachableError(f"redis: {str(trouble) or 'no answer in time'}") from None
 
 
 def _key(user: str) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
+
+_log = logging.getLogger("http")
 
 _LARGEST_HEAD = 32 * 1024
 _LARGEST_BODY = 32 * 1024 * 1024
@@ -45,21 +48,32 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 async def serve(handler: Handler, port: int, host: str = "0.0.0.0") -> asyncio.Server:
-    """Answer until closed. What the handler raises is its bug; the asker sees 500."""
+    """Answer until closed. The handler bounds its own time; what it raises is a bug, and its asker sees 500."""
     turns = asyncio.Semaphore(_AT_ONCE)
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            async with turns, asyncio.timeout(_PATIENCE_S):
-                request = await _request(reader, str(writer.get_extra_info("peername")[0]))
-                writer.write(_written(request, await handler(request)))
-                await writer.drain()
-        except (OSError, ValueError, TimeoutError, EOFError):
+            async with turns:
+                await _exchange(reader, writer, handler)
+        except (OSError, ValueError, EOFError):
             pass  # the asker left, or was not one
         finally:
             writer.close()
 
     return await asyncio.start_server(connected, host, port, limit=_LARGEST_HEAD, backlog=256)
+
+
+async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handler: Handler) -> None:
+    async with asyncio.timeout(_PATIENCE_S):
+        request = await _request(reader, str(writer.get_extra_info("peername")[0]))
+    try:
+        response = await handler(request)
+    except Exception:  # one broken page must not end the agent
+        _log.exception("a bug while answering %s", request.path)
+        response = Response(500, b"a bug in the agent; its log says more")
+    async with asyncio.timeout(_PATIENCE_S):
+        writer.write(_written(request, response))
+        await writer.drain()
 
 
 async def _request(reader: asyncio.StreamReader, peer: str) -> Request:

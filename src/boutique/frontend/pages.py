@@ -72,8 +72,8 @@ def cart(
 def order(page: Order, style: str) -> str:
     """The confirmation."""
     body = (
-        "<h1>Your order is complete</h1><p>Thank you. The letter to "
-        f"<strong>{escape(page.email)}</strong> says the same as this page.</p>"
+        "<h1>Your order is complete</h1><p>Thank you. A letter goes to "
+        f"<strong>{escape(page.email)}</strong>: read it in the log of emailservice.</p>"
         f'<dl class="facts"><dt>Order</dt><dd id="order-id">{escape(page.id)}</dd>'
         f'<dt>Parcel</dt><dd id="tracking-id">{escape(page.tracking_id)}</dd></dl>'
         f'{_bill(page.lines, page.shipping, page.total)}<p><a class="main" href="/">Keep looking around</a></p>'

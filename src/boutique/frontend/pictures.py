@@ -79,8 +79,9 @@ _PARCEL = _draw(
 
 
 def inline(product: str, name: str) -> str:
-    """A picture to stand in a page; an unknown product is a parcel."""
-    return _picture(product, f'role="img" aria-label="{escape(name)}" class="picture"')
+    """A picture to stand in a page; an unknown product is a parcel. Without a name the words beside it say enough."""
+    said = f'role="img" aria-label="{escape(name)}"' if name else 'aria-hidden="true"'
+    return _picture(product, f'{said} class="picture"')
 
 
 def file(product: str) -> str:

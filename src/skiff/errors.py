@@ -18,7 +18,12 @@ class ApiError(Exception):
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
         }  # fmt: skip
-        return {**body, "details": self.details} if self.details else body
+        return body if self.details is None else {**body, "details": self.details}
+
+
+def unknown_path() -> ApiError:
+    """404 where nothing is served. The empty details tell clients that no object is meant: kubectl reads them."""
+    return ApiError(404, "NotFound", "the server could not find the requested resource", {})
 
 
 def not_found(plural: str, group: str, name: str) -> ApiError:

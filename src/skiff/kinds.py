@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Column(NamedTuple):
+    """One of ``additionalPrinterColumns``: what kubectl shows of a custom object."""
+
+    name: str
+    type: str
+    path: str
+    format: str = ""
+    description: str = ""
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +31,7 @@ class Kind:
     subresources: frozenset[str] = field(default_factory=frozenset)
     singular: str = ""
     custom: bool = False  # made by a CustomResourceDefinition
+    columns: tuple[Column, ...] = ()  # of a custom one
 
     @property
     def api_version(self) -> str:

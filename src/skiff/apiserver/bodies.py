@@ -81,7 +81,7 @@ def checked(request: web.Request, obj: dict[str, Any], schema: SchemaNode) -> di
         said = ", ".join(f'unknown field "{it}"' for it in unknown)
         kind = obj.get("kind", "object")
         raise ApiError(
-            400, "BadRequest", f"{kind} in version {str(obj.get('apiVersion', '')).rpartition('/')[2]!r} cannot be handled as a "
+            400, "BadRequest", f'{kind} in version "{str(obj.get("apiVersion", "")).rpartition("/")[2]}" cannot be handled as a '
             f"{kind}: strict decoding error: {said}",
         )  # fmt: skip
     request.setdefault(WARNINGS, []).extend(f'unknown field "{it}"' for it in unknown)

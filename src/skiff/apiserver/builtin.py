@@ -123,8 +123,8 @@ def _volume(it: dict[str, Any]) -> None:
     for source in ("configMap", "secret", "projected", "downwardAPI"):
         if isinstance(it.get(source), dict):
             _set(it[source], defaultMode=0o644)
-    for source in _dicts((it.get("projected") or {}).get("sources")):
-        if isinstance(token := source.get("serviceAccountToken"), dict):
+    for part in _dicts((it.get("projected") or {}).get("sources")):
+        if isinstance(token := part.get("serviceAccountToken"), dict):
             _set(token, expirationSeconds=3600)
     if isinstance(it.get("hostPath"), dict):
         _set(it["hostPath"], type="")

@@ -7,7 +7,7 @@ from typing import Any
 from skiff.api import Object
 from skiff.apiserver.registry import Registry
 from skiff.errors import invalid
-from skiff.kinds import CUSTOM_RESOURCE_DEFINITIONS, Kind
+from skiff.kinds import CUSTOM_RESOURCE_DEFINITIONS, Column, Kind
 from skiff.schema.node import SchemaNode
 
 _MAP_OR_LIST = {
@@ -26,15 +26,25 @@ def kinds_of(definition: Object) -> list[Kind]:
             spec["group"], version["name"], names["kind"], names["plural"], spec.get("scope") == "Namespaced",
             tuple(names.get("shortNames") or ()), tuple(names.get("categories") or ()),
             frozenset(version.get("subresources") or {}), names.get("singular") or names["kind"].lower(), custom=True,
+            columns=_columns(version),
         )
         for version in spec["versions"]
         if version.get("served")
     ]  # fmt: skip
 
 
+def _columns(version: dict[str, Any]) -> tuple[Column, ...]:
+    return tuple(
+        Column(
+            it["name"], it["type"], it["jsonPath"], it.get("format", ""), it.get("description", ""), it.get("priority", 0)
+        )
+        for it in version.get("additionalPrinterColumns") or ()
+    )  # fmt: skip
+
+
 def schema_of(definition: Object, version: str) -> dict[str, Any]:
     """The OpenAPI schema of a version; one that allows everything when there is none."""
-    found = next((it for it in definition["spec"]["versions"] if it["name"] == version), {})
+    found: dict[str, Any] = next((it for it in definition["spec"]["versions"] if it["name"] == version), {})
     schema: dict[str, Any] = (found.get("schema") or {}).get("openAPIV3Schema") or {}
     return schema or {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 

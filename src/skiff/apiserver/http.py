@@ -16,7 +16,7 @@ from skiff.apiserver import context, discovery, objects, openapi, subresources
 from skiff.apiserver.access import Access, User
 from skiff.apiserver.bodies import WARNINGS
 from skiff.apiserver.registry import Registry
-from skiff.errors import ApiError
+from skiff.errors import ApiError, unknown_path
 from skiff.kinds import REVIEWS, Kind
 
 _log = structlog.get_logger("skiff.apiserver")
@@ -50,6 +50,7 @@ def application(
         app.router.add_get(path + "/{check:.*}", _ok)
     app.router.add_get("/version", _version)
     app.router.add_get("/version/", _version)
+    app.router.add_get("/openapi/v2", _openapi_v2)
     app.router.add_get("/openapi/v3", _openapi_index)
     app.router.add_get("/openapi/v3/{place:.+}", _openapi)
     for root in ("/api", "/apis"):
@@ -93,7 +94,7 @@ def _status(refused: ApiError) -> web.Response:
 def _refusal(refused: web.HTTPException) -> ApiError:
     match refused.status:
         case 404:
-            return ApiError(404, "NotFound", "the server could not find the requested resource")
+            return unknown_path()
         case 405:
             said = "the server does not allow this method on the requested resource"
             return ApiError(405, "MethodNotAllowed", said)
@@ -126,6 +127,13 @@ async def _version(_: web.Request) -> web.Response:
     return web.json_response(discovery.VERSION)
 
 
+async def _openapi_v2(request: web.Request) -> web.Response:
+    """kubectl looks here for kinds that v3 does not know, and must find that there are none."""
+    if "proto-openapi" in request.headers.get("Accept", ""):
+        return web.Response(body=openapi.V2_PROTOBUF, headers={"Content-Type": openapi.V2_PROTOBUF_TYPE})
+    return web.json_response(openapi.V2)
+
+
 async def _openapi_index(request: web.Request) -> web.Response:
     return web.json_response(openapi.index(request.app[SERVER].registry.kinds.values()))
 
@@ -137,7 +145,7 @@ async def _openapi(request: web.Request) -> web.Response:
         if place == (f"apis/{it.group}/{it.version}" if it.group else f"api/{it.version}")
     ]  # fmt: skip
     if not served or server.registry.schemas is None:
-        raise ApiError(404, "NotFound", "the server could not find the requested resource")
+        raise unknown_path()
     if any(it.custom for it in served):  # may change with its definition
         return _json(openapi.document(server.registry.schemas, served))
     if place not in server.documents:
@@ -173,7 +181,7 @@ async def _resource(request: web.Request) -> web.StreamResponse:
     registry = request.app[SERVER].registry
     served = [it for it in registry.kinds.values() if it.group == group and version in (it.version, "")]
     if not served:
-        raise ApiError(404, "NotFound", "the server could not find the requested resource")
+        raise unknown_path()
     if not version:
         return web.json_response(discovery.group(group, {it.version for it in served}))
     if not rest:
@@ -187,10 +195,10 @@ async def _resource(request: web.Request) -> web.StreamResponse:
         namespace, rest = rest[1], rest[2:]
     kind = registry.kinds.get((group, version, rest[0]))
     if kind is None:
-        raise ApiError(404, "NotFound", "the server could not find the requested resource")
+        raise unknown_path()
     name, sub = (rest[1] if len(rest) > 1 else ""), (rest[2] if len(rest) > 2 else "")
     if sub and sub not in kind.subresources:
-        raise ApiError(404, "NotFound", "the server could not find the requested resource")
+        raise unknown_path()
     return await _served(request, kind, namespace, name, sub)
 
 

@@ -12,6 +12,20 @@ from skiff.kinds import Kind
 from skiff.schema.pack import Definitions, Schemas, definition_name
 
 _REFERENCE = "#/components/schemas/"
+_PLAIN = "io.k8s.api.core.v1.ConfigMap"
+_TITLE, _VERSION = "Kubernetes", "v1.37.0"
+
+#: The older form, of which only the frame is served: everything stands in v3.
+V2 = {"swagger": "2.0", "info": {"title": _TITLE, "version": _VERSION}, "paths": {}, "definitions": {}}
+V2_PROTOBUF_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
+#: The same as ``openapi.v2.Document``: swagger = 1, info = 2 with title = 1 and version = 2.
+V2_PROTOBUF = _field(1, b"2.0") + _field(2, _field(1, _TITLE.encode()) + _field(2, _VERSION.encode()))
 
 
 def index(kinds: Iterable[Kind]) -> dict[str, Any]:
@@ -37,15 +51,39 @@ def document(schemas: Schemas, kinds: list[Kind]) -> bytes:
         name = definition_name(schemas.definitions, it)
         if custom is not None:
             name = f"{'.'.join(reversed(it.group.split('.')))}.{it.version}.{it.kind}"
-            needed[name] = {**custom, "x-kubernetes-group-version-kind": [_gvk(it)]}
-            _gather(schemas.definitions, custom, needed)
+            needed[name] = _whole(it, custom, schemas.definitions)
+            _gather(schemas.definitions, needed[name], needed)
         elif name:
             _gather(schemas.definitions, {"$ref": _REFERENCE + name}, needed)
         paths.update(_paths(it, name))
-    info = {"title": "Kubernetes", "version": "v1.37.0"}
+    info = {"title": _TITLE, "version": _VERSION}
+    needed = {name: _unfixed(it) for name, it in needed.items()}
     return msgspec.json.encode(
         {"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": needed}}
     )
+
+
+def _whole(it: Kind, custom: dict[str, Any], definitions: Definitions) -> dict[str, Any]:
+    """A custom kind's schema with what every object has, in the words that stand at a built-in one."""
+    plain = definitions.get(_PLAIN, {}).get("properties") or {}
+    fixed = {name: plain[name] for name in ("apiVersion", "kind", "metadata") if name in plain}
+    properties = {**(custom.get("properties") or {}), **fixed}
+    return {
+        **custom,
+        "type": "object",
+        "properties": properties,
+        "x-kubernetes-group-version-kind": [_gvk(it)],
+    }
+
+
+def _unfixed(definition: dict[str, Any]) -> dict[str, Any]:
+    """Without the lists of possible values which the package puts on ``kind`` and ``apiVersion``, and Kubernetes does not."""
+    properties = definition.get("properties") or {}
+    given = [name for name in ("apiVersion", "kind") if "enum" in properties.get(name, {})]
+    if "x-kubernetes-group-version-kind" not in definition or not given:
+        return definition
+    freed = {name: {key: value for key, value in properties[name].items() if key != "enum"} for name in given}
+    return {**definition, "properties": {**properties, **freed}}
 
 
 def _gvk(it: Kind) -> dict[str, str]:

@@ -74,7 +74,12 @@ async def _claimed(cluster: Cluster, deployment: Object) -> list[Object]:
         fits = pod_questions.matches(deployment["spec"].get("selector"), it["metadata"].get("labels"))
         if holder is not None and holder.get("uid") == deployment["metadata"]["uid"]:
             mine.append(it)
-        elif holder is None and fits and not it["metadata"].get("deletionTimestamp"):
+        elif (
+            holder is None
+            and fits
+            and not it["metadata"].get("deletionTimestamp")
+            and await pod_questions.may_adopt(cluster, DEPLOYMENTS, deployment)
+        ):
             others = it["metadata"].get("ownerReferences") or []
             reference = pod_questions.owner_reference(DEPLOYMENTS, deployment)
             mine.append(

@@ -9,7 +9,8 @@ from typing import Any
 
 from skiff.api import Object
 from skiff.controllers.cluster import Cluster, parsed
-from skiff.controllers.informer import controller_of, copied
+from skiff.controllers.informer import controller_of, copied, key_of
+from skiff.errors import ApiError
 from skiff.kinds import PODS, Kind
 
 #: At most so many pods are created or deleted in one look; the next look goes on.
@@ -129,13 +130,27 @@ async def claimed(cluster: Cluster, kind: Kind, owner: Object) -> list[Object]:
             elif not pod["metadata"].get("deletionTimestamp"):
                 others = [it for it in pod["metadata"]["ownerReferences"] if it.get("uid") != uid]
                 await cluster.patch(PODS, pod, {"metadata": {"ownerReferences": others or None}})
-        elif holder is None and fits and active(pod) and not owner["metadata"].get("deletionTimestamp"):
+        elif holder is None and fits and active(pod) and await may_adopt(cluster, kind, owner):
             others = pod["metadata"].get("ownerReferences") or []
             reference = owner_reference(kind, owner)
             mine.append(
                 await cluster.patch(PODS, pod, {"metadata": {"ownerReferences": [*others, reference]}})
             )
     return mine
+
+
+async def may_adopt(cluster: Cluster, kind: Kind, owner: Object) -> bool:
+    """Whether it is there to stay. The cache may not have heard yet that it lets go what it owns."""
+    if owner["metadata"].get("deletionTimestamp"):
+        return False
+    try:
+        fresh = await cluster.api.get(kind, *key_of(owner))
+    except ApiError as gone:
+        if gone.code == 404:
+            return False
+        raise
+    same = fresh["metadata"].get("uid") == owner["metadata"]["uid"]
+    return same and not fresh["metadata"].get("deletionTimestamp")
 
 
 async def create_pods(cluster: Cluster, owner: Object, pods: Sequence[Object], source: str) -> None:

@@ -140,4 +140,6 @@ def main(settings: Settings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(20),
     )  # fmt: skip
+    if sys.version_info < (3, 12):  # later it is the default: no thread for each process of the cluster
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
     asyncio.run(Daemon(settings).run())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
+import signal
 import socket
 import threading
 from pathlib import Path
@@ -28,12 +30,19 @@ async def run(*command: str, feed: str = "", check: bool = True) -> str:
     try:
         out, err = await asyncio.wait_for(process.communicate(feed.encode()), _PATIENCE)
     except TimeoutError:
-        process.kill()
+        kill(process)
         await process.wait()
         raise KernelRefusedError(f"{command[0]} took longer than {_PATIENCE:.0f} s") from None
     if check and process.returncode:
         raise KernelRefusedError(f"{' '.join(command)}: {err.decode(errors='replace').strip()}")
     return out.decode(errors="replace")
+
+
+def kill(process: asyncio.subprocess.Process) -> None:
+    """SIGKILL. Not ``process.kill()``: that may take the exit code away from the loop, which then makes one up."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
 
 
 def socket_inside(

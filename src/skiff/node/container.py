@@ -160,6 +160,7 @@ def setup_script(plan: Plan) -> str:
     mounts = sorted(plan.mounts, key=lambda it: _inside(it.target).count("/"))
     lines = [f"echo 0 > {q(str(it / 'cgroup.procs'))}" for it in plan.groups]
     lines += [
+        f"exec 9> {q(str(_fifo(plan)))}",
         f"set -e; P=$PATH; PATH={_PATH}; umask 022; trap 'exit 143' TERM",  # until the program decides itself
         f"hostname {q(plan.hostname)}",
         f"mount -t tmpfs -o mode=755 tmpfs {q(str(plan.scratch))}; cd {q(str(plan.scratch))}; mkdir -p up{_OLD} work root",
@@ -189,7 +190,7 @@ def setup_script(plan: Plan) -> str:
         q(word)
         for word in [*identity(plan.security), "/usr/bin/env", "-C", plan.directory or "/", *plan.argv]
     )
-    lines.append(f"PATH=$P; exec {program}")
+    lines.append(f"PATH=$P; echo >&9; exec {program} 9>&-")
     return "\n".join(lines)
 
 
@@ -256,7 +257,10 @@ def identity(security: dict[str, Any]) -> list[str]:
 async def start(
     plan: Plan, *, stdin: bool = False, terminal: Terminal | None = None
 ) -> asyncio.subprocess.Process:
-    """The container's guardian: it ends when the program ends, with its code, and takes it along when killed."""
+    """The container's guardian: it ends when the program ends, with its code, and takes it along when killed.
+
+    Returns when the program has begun, or never will: who enters the container before that enters a building site.
+    """
     plan.scratch.mkdir(parents=True, exist_ok=True)
     output: int = asyncio.subprocess.PIPE
     given: int = asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL
@@ -272,13 +276,41 @@ async def start(
 
 
 async def _guardian(plan: Plan, given: int, output: int, errors: int) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        "/usr/bin/setpriv", "--pdeathsig=KILL", "/usr/bin/nsenter", f"--net=/run/netns/{plan.namespace}",
-        "/usr/bin/unshare", "--mount", "--propagation=private", "--uts", "--ipc", "--pid", "--fork", "--kill-child",
-        "/bin/sh", "-c", setup_script(plan),
-        stdin=given, stdout=output, stderr=errors,
-        env={"PATH": _PATH, **plan.env}, start_new_session=True,
-    )  # fmt: skip
+    fifo = _fifo(plan)
+    fifo.unlink(missing_ok=True)
+    os.mkfifo(fifo, 0o600)
+    listening = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        guardian = await asyncio.create_subprocess_exec(
+            "/usr/bin/setpriv", "--pdeathsig=KILL", "/usr/bin/nsenter", f"--net=/run/netns/{plan.namespace}",
+            "/usr/bin/unshare", "--mount", "--propagation=private", "--uts", "--ipc", "--pid", "--fork", "--kill-child",
+            "/bin/sh", "-c", setup_script(plan),
+            stdin=given, stdout=output, stderr=errors,
+            env={"PATH": _PATH, **plan.env}, start_new_session=True,
+        )  # fmt: skip
+        await _begun(listening, guardian)
+    finally:
+        os.close(listening)
+        fifo.unlink(missing_ok=True)
+    return guardian
+
+
+def _fifo(plan: Plan) -> Path:
+    """How the setup tells that it is done."""
+    return plan.scratch.with_name(f"{plan.scratch.name}.begun")
+
+
+async def _begun(listening: int, guardian: asyncio.subprocess.Process) -> None:
+    """Until the setup says so, or ends, or ended before it could speak."""
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(listening, told.set)
+    waits = [loop.create_task(told.wait()), loop.create_task(guardian.wait())]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        loop.remove_reader(listening)
+        for it in waits:
+            it.cancel()
 
 
 def first_process(guardian: int) -> int | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from skiff.api import Object
+from skiff.net.kernel import kill
 from skiff.node import container as processes
 from skiff.node import probes
 from skiff.node.container import Plan
@@ -129,7 +130,7 @@ class Container:
         log_path(self.house.folder, self.name, self.restarts - 2).unlink(missing_ok=True)
         self._set({"running": {"startedAt": begun}})
         if self._stopping.is_set():  # told to end while it was being started
-            guardian.kill()
+            kill(guardian)
         prober = asyncio.ensure_future(self._watch_over())
         try:
             await self._say_started()
@@ -290,8 +291,7 @@ class Container:
         try:
             said, _ = await asyncio.wait_for(process.communicate(), seconds)
         except (TimeoutError, asyncio.CancelledError):
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            kill(process)
             await process.wait()
             raise
         return process.returncode or 0, said.decode(errors="replace")
@@ -344,8 +344,7 @@ class Container:
                 await asyncio.wait_for(guardian.wait(), max(end - time.monotonic(), 2.0 if hook else 0.05))
                 return
         self._signal(signal.SIGKILL)
-        with contextlib.suppress(ProcessLookupError):
-            guardian.kill()
+        kill(guardian)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(guardian.wait(), 10.0)
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skiff.net.kernel import kill
 from skiff.node.log_files import LogFile
 
 _READ = 32 * 1024
@@ -132,8 +133,7 @@ class PipeSession:
 
     async def kill(self) -> None:
         """The client left."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        kill(self._process)
 
 
 class TerminalSession:
@@ -163,8 +163,7 @@ class TerminalSession:
     async def kill(self) -> None:
         """The client left: the terminal hangs up."""
         self._terminal.close()
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        kill(self._process)
 
 
 async def start(

@@ -42,8 +42,10 @@ def test_old_headers_leave_a_small_table() -> None:
     blocks = [
         "488264025885aec3771a4b6196d07abe941054d444a8200595040b8166e082a62d1bff6e919d29ad171863c78f0b97c8e9ae82ae43d3",
         "4883640effc1c0bf",
-        "88c16196d07abe941054d444a8200595040b8166e084a62d1bffc05a839bd9ab77ad94e7821dd7f2e6c7b335dfdfcd5b3960d5af27087f"
-        "3672c1ab270fb5291f9587316065c003ed4ee5b1063d5007",
+        (
+            "88c16196d07abe941054d444a8200595040b8166e084a62d1bffc05a839bd9ab77ad94e7821dd7f2e6c7b335dfdfcd5b3960d5af27087f"
+            "3672c1ab270fb5291f9587316065c003ed4ee5b1063d5007"
+        ),
     ]
     first, second, third = (decoder.decode(bytes.fromhex(it)) for it in blocks)
     assert first == RESPONSE

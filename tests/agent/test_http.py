@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 from aiohttp import web
@@ -14,7 +15,9 @@ from lateen.agent.http import Endpoint, ProtocolError, Request, Response
 async def _echo(request: Request) -> Response:
     if request.path == "/bug":
         raise RuntimeError("a bug")
-    return Response(203, f"{request.method} {request.path} {request.local} {request.headers.get('x-a')}".encode())
+    return Response(
+        203, f"{request.method} {request.path} {request.local} {request.headers.get('x-a')}".encode()
+    )
 
 
 @pytest.fixture
@@ -49,10 +52,8 @@ async def test_a_body_is_read_before_the_answer(port: int) -> None:
     b"POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n", b"GET / HTTP/1.1\r\na: " + b"x" * 100_000 + b"\r\n\r\n",
 ])  # fmt: skip
 async def test_who_speaks_no_http_is_not_answered(port: int, sent: bytes) -> None:
-    try:
+    with contextlib.suppress(ConnectionResetError):
         assert await raw(port, sent) == b""
-    except ConnectionResetError:
-        pass
     assert (await http.fetch(Endpoint("127.0.0.1", port), "/")).status == 203
 
 

@@ -34,7 +34,7 @@ async def test_a_real_server_answers(health_server: int) -> None:
 
 
 async def test_a_refusal_has_its_code_and_words(health_server: int) -> None:
-    with pytest.raises(CallError, match='unknown service "shop.None" — 100 %') as refused:
+    with pytest.raises(CallError, match=r'unknown service "shop\.None" — 100 %') as refused:
         await call(health_server, named("shop.None"))
     assert refused.value.code == 5
 
@@ -54,7 +54,7 @@ GOOD = b"\x00\x00\x00\x00\x02\x08\x01"
 TRAILERS = encode([(b"grpc-status", b"0")])
 SETTINGS = frame(4, 0, 0)
 #: In Huffman's code and into the table: ``grpc-status: 0``, and then the same again by its index.
-CODED = bytes.fromhex("4088" "9acac8b21234da8f" "8107")
+CODED = bytes.fromhex("40889acac8b21234da8f8107")
 
 
 def spoken(*frames: bytes) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]:

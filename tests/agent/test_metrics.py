@@ -47,7 +47,11 @@ def families(text: str) -> dict[str, object]:
 
 def test_istios_names_and_labels() -> None:
     page = expanded(ENVOY)
-    line = next(it for it in page.splitlines() if it.startswith("istio_requests_total{") and 'response_code="200"' in it)
+    line = next(
+        it
+        for it in page.splitlines()
+        if it.startswith("istio_requests_total{") and 'response_code="200"' in it
+    )
     for label in (
         'reporter="destination"', 'source_workload="web-v1"', 'source_workload_namespace="shop"',
         'source_principal="spiffe://cluster.local/ns/shop/sa/web"', 'destination_workload="cart-v1"',
@@ -81,7 +85,10 @@ def test_series_that_labels_do_not_tell_apart_are_one() -> None:
 
 
 def test_quotes_survive() -> None:
-    page = expanded("# TYPE envoy_istio_requests_total counter\n" + f"envoy_istio_requests_total{{{tags(f=chr(92) + chr(34) + chr(92) * 2)}}} 1\n")
+    page = expanded(
+        "# TYPE envoy_istio_requests_total counter\n"
+        f"envoy_istio_requests_total{{{tags(f=chr(92) + chr(34) + chr(92) * 2)}}} 1\n"
+    )
     found = families(page)["istio_requests"].samples[0]  # type: ignore[attr-defined]
     assert found.labels["response_flags"] == '"\\'
 

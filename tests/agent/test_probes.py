@@ -18,12 +18,16 @@ from lateen.agent.http import Request
 from lateen.injection.probes import rewritten
 from lateen.pki.certificates import key_pem, pem, self_signed
 
-ASKED = Request("GET", "/app-health/x/readyz", {"user-agent": "kube-probe/1.37", "host": "10.0.0.1:15020"}, "10.0.0.9")
+ASKED = Request(
+    "GET", "/app-health/x/readyz", {"user-agent": "kube-probe/1.37", "host": "10.0.0.1:15020"}, "10.0.0.9"
+)
 
 
 def original(probe: dict[str, Any]) -> dict[str, Any]:
     """What the injector leaves for the agent."""
-    _, found = rewritten({"name": "x", "ports": [{"name": "web", "containerPort": 80}], "readinessProbe": probe})
+    _, found = rewritten(
+        {"name": "x", "ports": [{"name": "web", "containerPort": 80}], "readinessProbe": probe}
+    )
     made: dict[str, Any] = found["/app-health/x/readyz"]
     return made
 
@@ -68,7 +72,8 @@ async def server(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/well", 200), ("well", 200), ("/sick", 503), ("/moved", 200), ("/away", 200), ("/loop", 200)]
+    ("path", "status"),
+    [("/well", 200), ("well", 200), ("/sick", 503), ("/moved", 200), ("/away", 200), ("/loop", 200)],
 )
 async def test_http(server: tuple[int, str], path: str, status: int) -> None:
     port, scheme = server
@@ -111,7 +116,10 @@ async def test_tcp(health_server: int) -> None:
     ],
 )  # fmt: skip
 async def test_grpc(health_server: int, service: str, status: int, said: str) -> None:
-    probe = {"grpc": {"port": health_server, "service": service}, "timeoutSeconds": 0.2 if "Slow" in service else 20}
+    probe = {
+        "grpc": {"port": health_server, "service": service},
+        "timeoutSeconds": 0.2 if "Slow" in service else 20,
+    }
     assert await ask(probe) == (status, said)
 
 

@@ -68,7 +68,7 @@ async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
         request = await _request(reader, str(writer.get_extra_info("peername")[0]))
     try:
         response = await handler(request)
-    except Exception:  # one broken page must not end the agent
+    except Exception:  # noqa: BLE001 - one broken page must not end the agent
         _log.exception("a bug while answering %s", request.path)
         response = Response(500, b"a bug in the agent; its log says more")
     async with asyncio.timeout(_PATIENCE_S):

@@ -44,9 +44,12 @@ def _unwell(reason: str) -> Response:
 
 def _endpoint(how: Mapping[str, Any], address: str, *, tls: bool = False) -> Endpoint:
     to = str(how.get("host") or address)
+    port = str(how.get("port"))
+    if not port.isdigit():
+        raise ValueError(f"the probe's port is {port}, and no port of the container has that name")
     own = to == address and to != "127.0.0.1" and ":" not in to
     source = _SOURCE if own else ""
-    return Endpoint(to, int(how["port"]), source, tls)
+    return Endpoint(to, int(port), source, tls)
 
 
 async def _http(get: Mapping[str, Any], address: str, request: Request, timeout_s: float) -> Response:

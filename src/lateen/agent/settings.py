@@ -15,7 +15,7 @@ from lateen import __version__
 from lateen.envoy import wellknown
 from lateen.names import durations
 from lateen.names.identity import Identity
-from lateen.names.metrics import UNKNOWN, Workload
+from lateen.names.metrics import Workload
 
 TOKEN = "/var/run/secrets/tokens/istio-token"  # noqa: S105 - a path
 ROOTS = "/var/run/secrets/istio/root-cert.pem"
@@ -101,7 +101,7 @@ class Settings:
         name = str(self.metadata.get("WORKLOAD_NAME") or self.pod)
         canonical = self._label("service.istio.io/canonical-name", "app.kubernetes.io/name", "app") or name
         revision = self._label("service.istio.io/canonical-revision", "app.kubernetes.io/version", "version")
-        return Workload(name, self.namespace, canonical, revision or UNKNOWN, self.cluster)
+        return Workload(name, self.namespace, canonical, revision or "latest", self.cluster)
 
     def _label(self, *names: str) -> str:
         return next((self.labels[it] for it in names if self.labels.get(it)), "")

@@ -1,0 +1,288 @@
+"""The whole agent, as in a pod: a real Envoy, a real control plane beside a real API server, real tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from lateen.app.control_plane import ControlPlane, Ports, Settings, authority_of
+from lateen.names.identity import Identity
+from lateen.pki.certificates import pem, self_signed
+from lateen.testing.ads import until
+from lateen.testing.agents import AgentProcess, bridge
+from lateen.testing.namespaces import Namespace
+from skiff.apiserver.local import LocalApi
+from skiff.kinds import PODS
+
+pytestmark = pytest.mark.root
+
+IDENTITY = Identity("cluster.local", "default", "cart")
+ADDRESS = "10.244.9.1"
+OBJECTS: list[dict[str, Any]] = [
+    {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "cart", "namespace": "default"}},
+    {
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "cart-1", "namespace": "default", "labels": {"app": "cart", "version": "v7"}},
+        "spec": {"serviceAccountName": "cart", "containers": [{"name": "app", "image": "x", "ports": [{"containerPort": 8080}]}]},
+        "status": {"phase": "Running", "podIP": ADDRESS},
+    },
+]  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def control_plane(api_server: Any) -> AsyncIterator[ControlPlane]:
+    async with api_server.client() as client:
+        it = ControlPlane(
+            client, await authority_of(client, Settings()), Settings(ports=Ports(0, 0, 0, 0, 0))
+        )
+        task = asyncio.ensure_future(it.run())
+        try:
+            await until(lambda: it.loop.synced.is_set() or task.done())
+            yield it
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+class Pod:
+    """An agent, and what it may ask."""
+
+    def __init__(self, agent: AgentProcess, plane: ControlPlane) -> None:
+        self.agent, self.plane = agent, plane
+
+    async def ask(self, path: str, **how: Any) -> Any:
+        return await asyncio.to_thread(self.agent.ask, path, **how)
+
+    async def ready(self, **how: Any) -> bool:
+        with contextlib.suppress(OSError):
+            return (await self.ask("/healthz/ready", **how)).status == 200
+        return False
+
+    def leaf(self) -> x509.Certificate:
+        chain = self.agent.secret("default")["tls_certificate"]["certificate_chain"]["inline_string"]
+        return x509.load_pem_x509_certificate(chain.encode())
+
+    async def serials_shown(self) -> set[str]:
+        """Of the certificates Envoy has in use."""
+        page = json.loads((await self.ask("/certs", port=15000)).body)
+        return {it["serial_number"] for one in page["certificates"] for it in one.get("cert_chain", ())}
+
+    async def shows(self, serial: int) -> bool:
+        return f"{serial:x}" in {it.lstrip("0") for it in await self.serials_shown()}
+
+
+@pytest.fixture
+async def pod(api_server: Any, tmp_path: Path) -> AsyncIterator[Pod]:
+    namespace = Namespace()
+    namespace.ip("link add eth0 type veth peer name other", "link set other up", "link set eth0 up",
+                 f"addr add {ADDRESS}/16 dev eth0", "route add default dev eth0")  # fmt: skip
+    async with api_server.client() as admin:
+        for it in OBJECTS:
+            made = await admin.create(it)
+        await LocalApi(api_server.registry).update(
+            PODS, {**made, "status": it["status"]}, subresource="status"
+        )
+    agent = AgentProcess(tmp_path / "pod", namespace, IDENTITY, pod="cart-1", address=ADDRESS)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    async with control_plane(api_server) as plane, bridge(namespace, 15012, plane.ports.secure):
+        agent.trust(plane.authority.root_pem)
+        agent.give_token(api_server.token("default/cart", audience="istio-ca", pod="cart-1"))
+        try:
+            yield Pod(agent, plane)
+        finally:
+            agent.stop()
+            namespace.close()
+
+
+async def test_it_becomes_ready_with_a_certificate_of_its_own(pod: Pod) -> None:
+    pod.agent.start()
+    await until(pod.ready)
+    leaf = pod.leaf()
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.UniformResourceIdentifier) == [str(IDENTITY)]
+    # Who the pod is in its peers' metrics: the control plane knew it by the token.
+    assert "cart-1|default|cart|v7|Kubernetes" in leaf.subject.rfc4514_string()
+    assert await pod.shows(leaf.serial_number)
+    # Nobody else may read the key, and the pod's listeners answer from outside.
+    assert (pod.agent.folder / "proxy" / "sds" / "default.json").stat().st_mode & 0o777 == 0o600
+    assert await pod.ready(port=15021, address=ADDRESS)
+    assert (await pod.ask("/stats/prometheus", port=15090, address=ADDRESS)).status == 200
+    # Small: the cryptographic library is gone.
+    assert "_rust" not in Path(f"/proc/{pod.agent.pid}/maps").read_text()
+    assert (await pod.ask("/nothing")).status == 404
+
+
+async def test_it_waits_for_a_control_plane_that_is_late(pod: Pod, tmp_path: Path) -> None:
+    pod.agent.environment["CA_ADDR"] = "istiod.istio-system.svc:15112"
+    pod.agent.configure(discoveryAddress="istiod.istio-system.svc:15112")
+    pod.agent.start()
+    await until(lambda: _answers(pod))
+    answer = await pod.ask("/healthz/ready")
+    assert (answer.status, answer.body) == (503, b"the proxy has no certificate yet, so it is not started")
+    async with bridge(pod.agent.namespace, 15112, pod.plane.ports.secure):
+        await until(pod.ready)
+
+
+async def _answers(pod: Pod) -> bool:
+    with contextlib.suppress(OSError):
+        return bool((await pod.ask("/healthz/ready")).status)
+    return False
+
+
+@pytest.mark.parametrize("how", ["request", "signal"])
+async def test_a_new_certificate_by_order(pod: Pod, how: str) -> None:
+    pod.agent.start()
+    await until(pod.ready)
+    before, envoy = pod.leaf(), pod.agent.envoy
+    if how == "request":
+        answer = await pod.ask("/rotate", method="POST")
+        assert answer.status == 200
+        assert json.loads(answer.body)["not_after"] == pod.leaf().not_valid_after_utc.timestamp()
+    else:
+        pod.agent.signal(signal.SIGUSR1)
+        await until(lambda: pod.leaf().serial_number != before.serial_number)
+    after = pod.leaf()
+    assert after.public_key() != before.public_key()
+    await until(lambda: pod.shows(after.serial_number))
+    assert not await pod.shows(before.serial_number)
+    assert pod.agent.envoy == envoy
+    # By nobody from outside, and not by chance.
+    assert (await pod.ask("/rotate", method="POST", address=ADDRESS)).status == 403
+    assert (await pod.ask("/rotate")).status == 405
+
+
+async def test_a_token_that_proves_nothing_gets_no_certificate_and_says_why(pod: Pod) -> None:
+    good = (pod.agent.folder / "tokens" / "istio-token").read_text()
+    pod.agent.give_token("nonsense")
+    pod.agent.start()
+    await until(lambda: "no certificate from istiod.istio-system.svc:15012" in pod.agent.log)
+    assert "gRPC status 16" in pod.agent.log
+    assert not await pod.ready()
+    pod.agent.give_token(good)
+    await until(pod.ready)
+
+
+async def test_a_stranger_is_not_taken_for_the_ca(pod: Pod) -> None:
+    other = self_signed(
+        ec.generate_private_key(ec.SECP256R1()), "other", serial=1, now=datetime.now(UTC), ttl=timedelta(1)
+    )
+    pod.agent.trust(pem(other.certificate))
+    pod.agent.start()
+    await until(lambda: "CERTIFICATE_VERIFY_FAILED" in pod.agent.log)
+    assert not (pod.agent.folder / "proxy" / "sds").exists()
+
+
+async def test_changed_roots_reach_envoy(pod: Pod) -> None:
+    pod.agent.start()
+    await until(pod.ready)
+    other = self_signed(
+        ec.generate_private_key(ec.SECP256R1()), "other", serial=77, now=datetime.now(UTC), ttl=timedelta(1)
+    )
+    pod.agent.trust(pod.plane.authority.root_pem + pem(other.certificate))
+    await until(lambda: "BEGIN" in pod.agent.secret("ROOTCA")["validation_context"]["trusted_ca"]["inline_string"]
+                and pod.agent.secret("ROOTCA")["validation_context"]["trusted_ca"]["inline_string"].count("BEGIN") == 2)  # fmt: skip
+    # A bundle that is none takes nothing away.
+    pod.agent.trust(b"")
+    await until(lambda: "the trusted roots have changed" in pod.agent.log)
+    assert pod.agent.secret("ROOTCA")["validation_context"]["trusted_ca"]["inline_string"].count("BEGIN") == 2
+
+
+async def test_when_envoy_dies_the_agent_ends_and_the_next_one_uses_the_certificate_that_is_there(
+    pod: Pod,
+) -> None:
+    pod.agent.start()
+    await until(pod.ready)
+    serial = pod.leaf().serial_number
+    os.kill(pod.agent.envoy, signal.SIGKILL)
+    await until(lambda: pod.agent.ended() is not None)
+    assert pod.agent.ended() == 137
+    # The container is started again, while nobody gives out certificates.
+    pod.agent.environment["CA_ADDR"] = "127.0.0.1:1"
+    pod.agent.start()
+    await until(pod.ready)
+    assert pod.leaf().serial_number == serial
+
+
+async def test_it_drains_and_ends_when_told(pod: Pod) -> None:
+    pod.agent.configure(terminationDrainDuration="1s")
+    pod.agent.start()
+    await until(pod.ready)
+    pod.agent.signal(signal.SIGTERM)
+    await until(lambda: _says(pod, b"the proxy is draining"))
+    assert (await pod.ask("/ready", port=15000)).body == b"DRAINING\n"
+    await until(lambda: pod.agent.ended() is not None)
+    assert pod.agent.ended() == 0
+
+
+async def _says(pod: Pod, words: bytes) -> bool:
+    answer = await pod.ask("/healthz/ready")
+    return answer.status == 503 and words in answer.body
+
+
+async def test_told_to_end_before_it_has_begun(pod: Pod) -> None:
+    pod.agent.environment["CA_ADDR"] = "127.0.0.1:1"
+    pod.agent.start()
+    await until(lambda: _answers(pod))
+    assert (await pod.ask("/quitquitquit", method="POST")).status == 200
+    await until(lambda: pod.agent.ended() is not None)
+    assert pod.agent.ended() == 0
+
+
+async def test_the_commands_of_people_and_hooks(pod: Pod) -> None:
+    program = (sys.executable, "-m", "lateen.app.node_agent")
+
+    async def run(*words: str) -> str:
+        return await asyncio.to_thread(pod.agent.namespace.run, *program, *words)
+
+    with pytest.raises(RuntimeError, match=r"not ready after 0\.1 s"):
+        await run("wait", "--timeoutSeconds", "0.1")
+    pod.agent.start()
+    await run("wait", "--timeoutSeconds", "20")
+    assert await pod.ready()
+    assert "server.state: 0" in await run("request", "GET", "stats")
+    assert "istio_build" in await run("request", "--debug-port", "15020", "GET", "metrics")
+
+
+async def test_metrics_of_the_application_are_merged_and_a_broken_one_does_no_harm(pod: Pod) -> None:
+    pages = {"body": "# TYPE shop_carts gauge\nshop_carts 3\n"}
+
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(text=pages["body"])
+
+    app = web.Application()
+    app.router.add_get("/figures", page)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    listener = pod.agent.namespace.call(lambda: socket.create_server(("127.0.0.1", 9102)))
+    await web.SockSite(runner, listener).start()
+    pod.agent.environment["ISTIO_PROMETHEUS_ANNOTATIONS"] = json.dumps(
+        {"scrape": "true", "port": "9102", "path": "/figures"}
+    )
+    pod.agent.start()
+    await until(pod.ready)
+    text = (await pod.ask("/stats/prometheus")).body.decode()
+    assert "\nshop_carts 3\n" in text
+    assert "envoy_server_live" in text
+    assert 'istio_agent_scrape_failures_total{type="application"} 0' in text
+    pages["body"] = "<html>"
+    await pod.ask("/stats/prometheus")
+    text = (await pod.ask("/metrics")).body.decode()
+    assert "html" not in text
+    assert "envoy_server_live" in text
+    assert 'istio_agent_scrape_failures_total{type="application"} 2' in text
+    await runner.cleanup()

@@ -20,7 +20,7 @@ HEADER = """\
 # The fields of Kubernetes' messages in protobuf. Made by tools/protobuf_fields.py from kubectl {version}; do not edit.
 # [package], then one message a line: NAME number=field[:type][!] ...
 # Types: none string, i integer, b boolean, y bytes, f float; []T list, {{}}T map, else a message (of the package, or a/b.NAME).
-# A field without a name is inlined: its message's fields are those of the message around it. "!" keeps zero values.
+# A field without a name is inlined: its message's fields are those of the message around it. "!" keeps zero and empty values.
 """
 _BOOL, _INTS, _FLOAT, _MAP, _POINTER, _SLICE, _STRING, _STRUCT = 1, range(2, 12), 14, 21, 22, 23, 24, 25
 _PACKAGE = re.compile(
@@ -171,10 +171,10 @@ def _field(binary: GoBinary, tag: str, address: int) -> tuple[int, str, list[str
     kind = binary.type(address)
     shown = _shown(binary, address, used)
     keeps = kind.kind == _POINTER or not ({"omitempty", "omitzero"} & set(options))
-    plain = shown in ("", "i", "b", "y", "f")
+    single = name and shown[:2] not in ("[]", "{}")
     return (
         int(number[1]),
-        f"{number[1]}={name}{':' if shown else ''}{shown}{'!' if keeps and plain else ''}",
+        f"{number[1]}={name}{':' if shown else ''}{shown}{'!' if keeps and single else ''}",
         used,
     )
 

@@ -126,6 +126,33 @@ def test_every_image_of_google_stands_for_the_same_program(googles: Objects, tmp
     assert sorted(map(tuple, ours.values())) == sorted(map(tuple, theirs.values()))
 
 
+@pytest.mark.parametrize(
+    ("image", "program"),
+    [
+        ("gcr.io/google-samples/microservices-demo/cartservice:v0.8.0", "boutique.cartservice"),
+        ("mirror.example:5000/shop/microservices-demo/frontend", "boutique.frontend"),
+        (
+            "us-central1-docker.pkg.dev/online-boutique-ci/microservices-demo/adservice@sha256:00",
+            "boutique.adservice",
+        ),
+        ("docker.io/library/redis:alpine@sha256:00", "redis-server"),
+        ("redis@sha256:00", "redis-server"),
+        ("redis", "redis-server"),
+        ("busybox:latest@sha256:00", "sh"),
+        ("busybox", "sh"),
+    ],
+)
+def test_images_of_older_releases_and_mirrors_are_known_too(image: str, program: str, tmp_path: Path) -> None:
+    assert program in commands({image}, tmp_path)[image]
+
+
+@pytest.mark.parametrize(
+    "image", ["boutique/nothing:v1", "x/microservices-demo/shoppingassistantservice:v1", "nginx"]
+)
+def test_an_image_without_a_program_is_unknown(image: str, tmp_path: Path) -> None:
+    assert find_image(image, tmp_path) is None
+
+
 def test_the_canary_is_one_more_version_of_the_same_service() -> None:
     found = objects(EXAMPLES / "istio" / "canary.yaml")
     first, second = (

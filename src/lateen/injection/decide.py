@@ -49,9 +49,14 @@ def decide(pod: Mapping[str, Any], namespace: str, settings: InjectionSettings) 
 
 def injected(pod: Mapping[str, Any]) -> bool:
     """Whether a proxy was put into it: the mark alone may have been copied from another pod."""
-    spec = _part(pod, "spec")
-    containers = [it for name in ("containers", "initContainers") for it in spec.get(name) or ()]
-    names = {it.get("name") for it in containers if isinstance(it, Mapping)}
+    lists = [_part(pod, "spec").get(name) for name in ("containers", "initContainers")]
+    names = [
+        it.get("name")
+        for found in lists
+        if isinstance(found, list)
+        for it in found
+        if isinstance(it, Mapping)
+    ]
     return STATUS in _part(_part(pod, "metadata"), "annotations") and PROXY in names
 
 

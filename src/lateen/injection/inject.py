@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lateen.injection import annotations as asked
-from lateen.injection import template
-from lateen.injection.annotations import InjectionError
+from lateen.injection import shape, template
 from lateen.injection.decide import PROXY, REVISION, STATUS, injected
 from lateen.injection.owner import Owner, owner_of
 from lateen.injection.probes import AGENT_PORT, rewritten
@@ -32,10 +31,11 @@ def inject(
     made: Object = copy.deepcopy(dict(pod))
     if injected(made):
         return made
-    metadata, spec = _mapping(made, "metadata"), _mapping(made, "spec")
+    shape.check(made)
+    metadata, spec = _mapping(made, "metadata"), made["spec"]
     labels, annotations = _mapping(metadata, "labels"), _mapping(metadata, "annotations")
     asked.check(annotations)
-    containers, inits = _containers(spec, "containers"), _containers(spec, "initContainers")
+    containers, inits = spec["containers"], spec.get("initContainers") or []
     written = next((it for it in [*containers, *inits] if it["name"] == PROXY), None)
     about = _about(labels, annotations, settings, namespace, owner or owner_of(metadata))
     about, containers, inits = _rewritten(about, containers, inits, settings)
@@ -61,20 +61,7 @@ def _mapping(tree: Object, name: str) -> Object:
     """A part that is there from now on: users leave it out, or write null."""
     if tree.get(name) is None:
         tree[name] = {}
-    if not isinstance(tree[name], dict):
-        raise InjectionError(f"the pod's {name} is no mapping")
     found: Object = tree[name]
-    return found
-
-
-def _containers(spec: Mapping[str, Any], name: str) -> list[Object]:
-    found = spec.get(name) or []
-    if not isinstance(found, list) or not all(
-        isinstance(it, dict) and isinstance(it.get("name"), str) for it in found
-    ):
-        raise InjectionError(f"spec.{name} is no list of containers with names")
-    if name == "containers" and not found:
-        raise InjectionError("spec.containers is required")
     return found
 
 

@@ -67,7 +67,7 @@ def settings(
     proxy, webhook = _part(shared, "proxy"), {**_part(values, "sidecarInjectorWebhook"), **(config or {})}
     proxy_config = _part(mesh, "defaultConfig")
     if _truth(proxy.get("holdApplicationUntilProxyStarts"), default=False):
-        proxy_config.setdefault("holdApplicationUntilProxyStarts", True)
+        proxy_config["holdApplicationUntilProxyStarts"] = True  # either of the two places says it
     return InjectionSettings(
         image=str(proxy.get("image") or default.image), init_image=str(_part(shared, "proxy_init").get("image") or ""),
         pull_policy=str(shared.get("imagePullPolicy") or default.pull_policy),

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from lateen.agent import admin
 from lateen.agent.envoy_process import inbound_only
-from lateen.agent.settings import Settings
+from lateen.agent.settings import SIDECAR, Settings
 from lateen.envoy import wellknown
 
 _log = logging.getLogger("drain")
 
-_ESTABLISHED = "01"
+_ESTABLISHED, _LISTENING = "01", "0A"
 _LOOK_EVERY_S = 0.2
 #: A native sidecar is told to end after its application: only what is still in Envoy's buffers has to get out.
 _AFTER_APPLICATION_S = 0.5
-#: Gateways listen where their Gateway objects say: there every connection counts that came from outside.
+#: Gateways listen where their Gateway objects say; these are for those who watch over them.
 _OWN_PORTS = frozenset(
     {wellknown.ADMIN_PORT, wellknown.AGENT_PORT, wellknown.READY_PORT, wellknown.STATS_PORT}
 )
@@ -38,27 +38,33 @@ async def patiently(it: Settings) -> None:
     if it.native:
         await asyncio.sleep(min(_AFTER_APPLICATION_S, it.proxy.termination_drain_s))
         return
+    ports = _entrances(it)  # now: a listener that has drained is gone, while its connections may go on
     await asyncio.sleep(it.proxy.termination_drain_s)
-    while it.exit_on_zero_connections and (count := connections()):
+    while it.exit_on_zero_connections and (count := connections(ports)):
         _log.info("%d connections are open", count)
         await asyncio.sleep(_LOOK_EVERY_S)
 
 
-def connections() -> int:
-    """How many connections were captured and are open; for a gateway, how many were accepted."""
-    captured = {wellknown.INBOUND_PORT, wellknown.OUTBOUND_PORT}
-    rows = [row for name in ("tcp", "tcp6") for row in _rows(Path("/proc/net") / name)]
-    listening = {port for port, state in rows if state == "0A"} - _OWN_PORTS
-    mine = captured if captured & listening else listening
-    return sum(state == _ESTABLISHED and port in mine for port, state in rows)
+def _entrances(it: Settings) -> frozenset[int]:
+    """The local ports by which connections come to the proxy that it should not break."""
+    if it.kind == SIDECAR:
+        return frozenset({wellknown.INBOUND_PORT, wellknown.OUTBOUND_PORT})
+    ports = {*_OWN_PORTS, it.proxy.admin_port, it.proxy.status_port}
+    return frozenset(port for port, state in _sockets() if state == _LISTENING) - ports
 
 
-def _rows(path: Path) -> Iterator[tuple[int, str]]:
-    """(local port, state) of each socket of this network namespace."""
-    try:
-        lines = path.read_text().splitlines()[1:]
-    except OSError:
-        return
-    for line in lines:
-        words = line.split()
-        yield int(words[1].rpartition(":")[2], 16), words[3]
+def connections(ports: frozenset[int]) -> int:
+    """How many connections to these ports of the pod are open."""
+    return sum(state == _ESTABLISHED and port in ports for port, state in _sockets())
+
+
+def _sockets() -> Iterator[tuple[int, str]]:
+    """(local port, state) of each TCP socket of the pod."""
+    for name in ("tcp", "tcp6"):
+        try:
+            lines = (Path("/proc/net") / name).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            words = line.split()
+            yield int(words[1].rpartition(":")[2], 16), words[3]

@@ -28,8 +28,8 @@ class Request(NamedTuple):
 
     @property
     def local(self) -> bool:
-        """Whether it was asked from within the pod."""
-        return self.peer.startswith("127.")
+        """Whether it was asked from within the pod. 127.0.0.6 is Envoy, who may be speaking for someone outside."""
+        return self.peer == "127.0.0.1"
 
 
 class Response(NamedTuple):

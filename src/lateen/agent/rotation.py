@@ -24,7 +24,7 @@ _STEP = (sys.executable, "-m", "lateen.agent.certificate_step")
 _STEP_S = 45.0
 #: Clocks may jump and machines sleep: look again at least so often.
 _LONGEST_SLEEP_S = 300.0
-_ROOTS_EVERY_S = 5.0
+_ROOTS_EVERY_S = 2.0
 #: What an earlier run of this container left is used when this much of its life is ahead.
 _STILL_GOOD = 1 / 3
 
@@ -119,23 +119,30 @@ def _note() -> Path:
 
 
 async def step() -> Life:
-    """The short-lived process; see ``certificate_step``."""
+    """The short-lived process; see ``certificate_step``. StepError whatever goes wrong: the agent must outlive it."""
+    try:
+        async with asyncio.timeout(_STEP_S):
+            life = Life(**json.loads(await _stepped()))
+        secrets.replace(_note(), json.dumps(life._asdict()))
+    except TimeoutError:
+        raise StepError(f"the certificate step did not end within {_STEP_S:.0f} s") from None
+    except (OSError, ValueError, TypeError) as wrong:
+        raise StepError(f"the certificate step failed: {wrong}") from wrong
+    return life
+
+
+async def _stepped() -> bytes:
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*_STEP, stdout=pipe, stderr=pipe)
     try:
-        async with asyncio.timeout(_STEP_S):
-            said, complaint = await process.communicate()
-    except TimeoutError:
-        raise StepError(f"the certificate step did not end within {_STEP_S:.0f} s") from None
+        said, complaint = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
     if process.returncode:
         lines = complaint.decode(errors="replace").strip().splitlines()
         raise StepError(lines[-1] if lines else f"the certificate step ended with {process.returncode}")
-    life = Life(**json.loads(said))
-    secrets.replace(_note(), json.dumps(life._asdict()))
-    return life
+    return said
 
 
 def kept() -> Life | None:
@@ -156,7 +163,9 @@ async def follow_roots(path: str = settings.ROOTS) -> None:
     """Hand a changed bundle to Envoy, until cancelled. Kubernetes renews the file without a sign."""
     seen: tuple[int, int] | None = None
     while True:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # it is gone for a moment, or no text: nothing is taken away
             found = Path(path).stat()
             mark = (found.st_ino, found.st_mtime_ns)
             if mark != seen and secrets.write_roots(Path(path).read_text()):

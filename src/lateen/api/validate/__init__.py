@@ -14,7 +14,7 @@ from lateen.api.meta import Fact
 from lateen.api.validate.authorization_policy import authorization_policy
 from lateen.api.validate.destination_rule import destination_rule
 from lateen.api.validate.envoy_filter import envoy_filter
-from lateen.api.validate.finding import Finding, Findings
+from lateen.api.validate.finding import Finding, Findings, entry
 from lateen.api.validate.gateway import gateway
 from lateen.api.validate.peer_authentication import peer_authentication
 from lateen.api.validate.proxy_config import proxy_config
@@ -62,7 +62,7 @@ def validate(document: Mapping[str, Any]) -> list[Problem]:
 def _rules(fact: Fact) -> Findings:
     yield from RULES[type(fact).__name__](fact)
     if _DRY_RUN in fact.metadata.annotations and type(fact).__name__ != "AuthorizationPolicy":
-        yield Finding(f"metadata.annotations.{_DRY_RUN}", "is for AuthorizationPolicy only: remove it")
+        yield Finding(entry("metadata.annotations", _DRY_RUN), "is for AuthorizationPolicy only: remove it")
 
 
 def _told(findings: Iterator[Finding], document: Mapping[str, Any]) -> list[Problem]:

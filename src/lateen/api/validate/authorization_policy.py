@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from lateen.api.authorization import Action, AuthorizationPolicy, Condition, Operation, Rule, Source
 from lateen.api.validate import shared, texts
-from lateen.api.validate.finding import Finding, Findings, check, warning
+from lateen.api.validate.finding import Finding, Findings, check, entry, warning
 
 _DRY_RUN = "istio.io/dry-run"
 _TEMPLATE = re.compile(r"\{\*\*?\}")
@@ -37,7 +37,10 @@ def authorization_policy(it: AuthorizationPolicy) -> Findings:
             f"{spec.action} without rules never matches: add an empty rule {{}} to match all requests",
         )
     if spec.action is Action.CUSTOM and not (spec.provider and spec.provider.name):
-        yield Finding("spec.provider.name", "is required for CUSTOM: name an extension provider of the mesh")
+        yield Finding(
+            "spec.provider.name" if spec.provider else "spec.provider",
+            "is required for CUSTOM: name an extension provider of the mesh",
+        )
     if spec.provider is not None and spec.action is not Action.CUSTOM:
         yield Finding("spec.provider", f"is for CUSTOM only, not for {spec.action}")
     for index, rule in enumerate(spec.rules):
@@ -54,7 +57,7 @@ def _dry_run(it: AuthorizationPolicy) -> Findings:
     said = it.metadata.annotations.get(_DRY_RUN)
     if said is None:
         return
-    at = f"metadata.annotations.{_DRY_RUN}"
+    at = entry("metadata.annotations", _DRY_RUN)
     if it.spec.action not in (Action.ALLOW, Action.DENY):
         yield Finding(at, f"is for ALLOW and DENY only, not for {it.spec.action}")
     elif said.lower() not in ("true", "false", "t", "f", "1", "0"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
@@ -16,12 +17,19 @@ class Finding(NamedTuple):
     severity: Severity = Severity.ERROR
 
 
+_PLAIN = re.compile(r"[-\w]+")
+
 Findings: TypeAlias = Iterator[Finding]
 
 
 def warning(path: str, message: str) -> Finding:
     """What is accepted, and told."""
     return Finding(path, message, Severity.WARNING)
+
+
+def entry(at: str, key: str) -> str:
+    """The path of an entry of a map: ``labels.app``, or ``labels[example.com/app]`` where a dot would mislead."""
+    return f"{at}.{key}" if _PLAIN.fullmatch(key) else f"{at}[{key}]"
 
 
 def check(path: str, message: str) -> Findings:

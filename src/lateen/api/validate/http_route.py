@@ -24,7 +24,7 @@ from lateen.api.networking import (
     StringMatch,
 )
 from lateen.api.validate import shared, texts
-from lateen.api.validate.finding import Finding, Findings, check, warning
+from lateen.api.validate.finding import Finding, Findings, check, entry, warning
 
 _SECOND = 10**9
 _LARGE_BODY, _LARGEST_BODY = 100 * 1024, 1024 * 1024
@@ -110,7 +110,7 @@ def _match(it: HTTPMatchRequest, at: str, *, delegates: bool, at_gateway: bool) 
         ("queryParams", it.query_params),
     ):
         for name, match in matches.items():
-            place = f"{at}.{field}.{name}"
+            place = entry(f"{at}.{field}", name)
             yield from _text(match, place, delegates=delegates)
             if field == "queryParams":
                 continue
@@ -171,8 +171,8 @@ def _operations(it: HeaderOperations, at: str, *, authority: bool) -> Findings:
     for word, pairs in (("set", it.set), ("add", it.add)):
         for name, value in pairs.items():
             if not (authority and name.lower() in ("host", ":authority")):
-                yield from check(f"{at}.{word}.{name}", _changed(name))
-            yield from check(f"{at}.{word}.{name}", texts.header_value(value))
+                yield from check(entry(f"{at}.{word}", name), _changed(name))
+            yield from check(entry(f"{at}.{word}", name), texts.header_value(value))
     for index, name in enumerate(it.remove):
         yield from check(f"{at}.remove[{index}]", _changed(name))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lateen.api.security import PeerAuthentication
 from lateen.api.validate import shared
-from lateen.api.validate.finding import Finding, Findings
+from lateen.api.validate.finding import Finding, Findings, entry
 
 
 def peer_authentication(it: PeerAuthentication) -> Findings:
@@ -18,4 +18,4 @@ def peer_authentication(it: PeerAuthentication) -> Findings:
         )
     for port in spec.port_level_mtls:
         if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-            yield Finding(f"spec.portLevelMtls.{port}", "port must be between 1-65535")
+            yield Finding(entry("spec.portLevelMtls", port), "port must be between 1-65535")

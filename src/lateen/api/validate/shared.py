@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from lateen.api.meta import LabelSelector, PolicyTarget, WorkloadSelector
 from lateen.api.validate import texts
-from lateen.api.validate.finding import Finding, Findings, check, warning
+from lateen.api.validate.finding import Finding, Findings, check, entry, warning
 
 #: (group, kind) that policies may be attached to.
 _TARGETS = (
@@ -38,11 +38,11 @@ def _match(labels: Mapping[str, str], at: str, place: str) -> Findings:
             yield Finding(place, "key must not be empty")
         elif "*" in key:
             yield Finding(
-                f"{place}.{key}", "wildcard is not supported in selector: write the label's key in full"
+                entry(place, key), "wildcard is not supported in selector: write the label's key in full"
             )
         if "*" in value:
             yield Finding(
-                f"{place}.{key}", "wildcard is not supported in selector: write the label's value in full"
+                entry(place, key), "wildcard is not supported in selector: write the label's value in full"
             )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lateen.api.telemetry import MetricsOverride, TagOperation, Telemetry, Tracing
 from lateen.api.validate import shared
-from lateen.api.validate.finding import Finding, Findings, warning
+from lateen.api.validate.finding import Finding, Findings, entry, warning
 
 
 def telemetry(it: Telemetry) -> Findings:
@@ -32,12 +32,14 @@ def _tracing(it: Tracing, at: str) -> Findings:
         if not name:
             yield Finding(f"{at}.customTags", "the name of a tag cannot be empty")
         if not (tag.literal or tag.environment or tag.header or tag.formatter):
-            yield Finding(f"{at}.customTags.{name}", "needs one of literal, environment, header, formatter")
+            yield Finding(
+                entry(f"{at}.customTags", name), "needs one of literal, environment, header, formatter"
+            )
 
 
 def _override(it: MetricsOverride, at: str) -> Findings:
     for name, tag in it.tag_overrides.items():
-        place = f"{at}.tagOverrides.{name}"
+        place = entry(f"{at}.tagOverrides", name)
         if not name:
             yield warning(f"{at}.tagOverrides", "the name of a tag should not be empty")
         if tag.operation is TagOperation.UPSERT and not tag.value:

@@ -10,7 +10,7 @@ import msgspec
 
 from lateen.api.decode import present
 from lateen.api.meta import Fact
-from lateen.api.validate.finding import Finding, Findings
+from lateen.api.validate.finding import Finding, Findings, entry
 
 _TOP = ("apiVersion", "kind", "metadata", "spec", "status")
 
@@ -35,7 +35,7 @@ def _walk(value: Any, kind: msgspec.inspect.Type, at: str) -> Findings:
                 yield from _walk(one, item, f"{at}[{index}]")
         case msgspec.inspect.DictType(value_type=inner) if isinstance(value, Mapping):
             for name, one in value.items():
-                yield from _walk(one, inner, f"{at}.{name}")
+                yield from _walk(one, inner, entry(at, str(name)))
 
 
 def _object(value: Mapping[str, Any], struct: msgspec.inspect.StructType, at: str) -> Findings:
@@ -44,7 +44,7 @@ def _object(value: Mapping[str, Any], struct: msgspec.inspect.StructType, at: st
         if name in known:
             yield from _walk(one, known[name], f"{at}.{name}")
         else:
-            yield Finding(f"{at}.{name}", _advice(str(name), known))
+            yield Finding(entry(at, str(name)), _advice(str(name), known))
     for group in getattr(struct.cls, "ONE_OF", ()):
         chosen = [name for name in group if value.get(name) is not None]
         if len(chosen) > 1:

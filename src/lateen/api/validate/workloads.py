@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from lateen.api.validate import shared, texts
-from lateen.api.validate.finding import Finding, Findings, check, warning
+from lateen.api.validate.finding import Finding, Findings, check, entry, warning
 from lateen.api.workloads import ReadinessProbe, WorkloadEntry, WorkloadEntrySpec, WorkloadGroup
 
 
@@ -36,9 +36,9 @@ def endpoint(
         )
     for name, number in it.ports.items():
         if ports is not None and name not in ports:
-            yield Finding(f"{at}.ports.{name}", "is not the name of a port of the service")
+            yield Finding(entry(f"{at}.ports", name), "is not the name of a port of the service")
         yield from check(f"{at}.ports", texts.dns_label(name))
-        yield from check(f"{at}.ports.{name}", texts.port(number))
+        yield from check(entry(f"{at}.ports", name), texts.port(number))
     yield from check(f"{at}.labels", texts.labels(it.labels))
 
 
@@ -56,7 +56,7 @@ def workload_group(it: WorkloadGroup) -> Findings:
     yield from check("spec.template.labels", texts.labels(it.spec.template.labels))
     for name, number in it.spec.template.ports.items():
         yield from check("spec.template.ports", texts.dns_label(name))
-        yield from check(f"spec.template.ports.{name}", texts.port(number))
+        yield from check(entry("spec.template.ports", name), texts.port(number))
     if it.spec.probe is not None:
         yield from _probe(it.spec.probe, "spec.probe")
 

@@ -1,0 +1,365 @@
+"""Each rule: what is wrong, where, and what to do; and what is only warned of."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from lateen.api.validate import RULES, validate
+from lateen.names.problems import Severity
+
+Object = dict[str, Any]
+
+GROUPS = {
+    "networking.istio.io/v1": ("VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "Sidecar", "WorkloadEntry", "WorkloadGroup"),
+    "networking.istio.io/v1alpha3": ("EnvoyFilter",), "networking.istio.io/v1beta1": ("ProxyConfig",),
+    "security.istio.io/v1": ("PeerAuthentication", "AuthorizationPolicy", "RequestAuthentication"),
+    "telemetry.istio.io/v1": ("Telemetry",), "extensions.istio.io/v1alpha1": ("WasmPlugin",),
+}  # fmt: skip
+VERSIONS = {kind: version for version, kinds in GROUPS.items() for kind in kinds}
+
+#: Kind -> a spec in order, as YAML. Every case below changes one thing in it.
+GOOD = {
+    "VirtualService": """
+        hosts: [reviews]
+        http:
+        - name: first
+          match: [{uri: {prefix: /api}, headers: {end-user: {exact: jason}}}]
+          route:
+          - {destination: {host: reviews, subset: v2, port: {number: 80}}, weight: 90}
+          - {destination: {host: reviews, subset: v1}, weight: 10}
+          timeout: 0s
+          retries: {attempts: 3, perTryTimeout: 2s, retryOn: "5xx,reset,503"}
+        - route: [{destination: {host: reviews}}]
+    """,
+    "DestinationRule": """
+        host: reviews
+        trafficPolicy:
+          loadBalancer: {consistentHash: {httpCookie: {name: u, ttl: 0s}}}
+          connectionPool: {tcp: {maxConnections: 1}, http: {http2MaxRequests: 2}}
+          outlierDetection: {consecutive5xxErrors: 7, interval: 5m, baseEjectionTime: 15m}
+          tls: {mode: ISTIO_MUTUAL}
+          portLevelSettings: [{port: {number: 80}, loadBalancer: {simple: RANDOM}}]
+        subsets: [{name: v1, labels: {version: v1}}]
+    """,
+    "Gateway": """
+        selector: {istio: ingressgateway}
+        servers:
+        - {port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"], tls: {httpsRedirect: true}}
+        - {port: {number: 443, name: https, protocol: HTTPS}, hosts: ["shop/*.example.com"], tls: {mode: SIMPLE, credentialName: c}}
+    """,
+    "PeerAuthentication": "{selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}, portLevelMtls: {'80': {mode: DISABLE}}}",
+    "AuthorizationPolicy": """
+        action: DENY
+        rules:
+        - from: [{source: {ipBlocks: [10.0.0.0/8]}}]
+          to: [{operation: {ports: ["80"], paths: ["/a/{*}"]}}]
+          when: [{key: "request.headers[x]", values: [y]}]
+    """,
+    "RequestAuthentication": "{jwtRules: [{issuer: i, jwksUri: 'https://a.b/keys'}]}",
+    "ServiceEntry": """
+        hosts: [api.example.com]
+        ports: [{number: 443, name: tls, protocol: TLS}]
+        resolution: STATIC
+        endpoints: [{address: 10.0.0.1, ports: {tls: 8443}}]
+    """,
+    "Sidecar": """
+        ingress: [{port: {number: 80, protocol: HTTP, name: http}, defaultEndpoint: "127.0.0.1:8080"}]
+        egress: [{hosts: ["./*", "istio-system/*"]}]
+    """,
+    "WorkloadEntry": "{address: 10.0.0.1, ports: {http: 80}, labels: {app: web}}",
+    "WorkloadGroup": "{template: {serviceAccount: web}, probe: {httpGet: {port: 80}}}",
+    "Telemetry": "{tracing: [{customTags: {a: {literal: {value: b}}}}], accessLogging: [{providers: [{name: x}]}]}",
+    "WasmPlugin": "{url: 'oci://registry.example/filter', vmConfig: {env: [{name: A, value: b}]}}",
+    "EnvoyFilter": """
+        configPatches:
+        - applyTo: HTTP_FILTER
+          match: {listener: {filterChain: {filter: {name: envoy.filters.network.http_connection_manager}}}}
+          patch: {operation: INSERT_BEFORE, value: {name: x}}
+    """,
+    "ProxyConfig": "{concurrency: 2}",
+}
+
+#: kind, where something is put, what (DELETE removes it), the path of the problem, words of its reason.
+DELETE = object()
+CASES: list[tuple[str, str, Any, str, str]] = [
+    # VirtualService
+    ("VirtualService", "hosts.0", "*", "spec.hosts[0]", "gateway"),
+    ("VirtualService", "hosts", ["*.com", "a.com"], "spec.hosts[1]", "duplicates"),
+    ("VirtualService", "hosts.0", "a b", "spec.hosts[0]", "host name"),
+    ("VirtualService", "hosts", [], "spec.http[0].delegate", ""),
+    ("VirtualService", "gateways", ["a/b/c"], "spec.gateways[0]", "DNS label"),
+    ("VirtualService", "http", [], "spec", "no routes"),
+    ("VirtualService", "exportTo", [".", "shop"], "spec.exportTo[1]", "twice"),
+    ("VirtualService", "exportTo", ["*", "a"], "spec.exportTo", "alone"),
+    ("VirtualService", "http.0.route.0.weight", -1, "spec.http[0].route[0].weight", "negative"),
+    ("VirtualService", "http.0.route.0.weight", "a", "spec.http[0].route[0].weight", "int"),
+    ("VirtualService", "http.0.route.0.destination.host", DELETE, "spec.http[0].route[0].destination.host", "required"),
+    ("VirtualService", "http.0.route.0.destination.host", "*", "spec.http[0].route[0].destination.host", "one host"),
+    ("VirtualService", "http.0.route.0.destination.subset", "v_1", "spec.http[0].route[0].destination.subset", "DNS label"),
+    ("VirtualService", "http.0.route.0.destination.port.number", 0, "spec.http[0].route[0].destination.port.number", "1-65535"),
+    ("VirtualService", "http.0.route.0.headers", {"request": {"remove": ["Host"]}}, "spec.http[0].route[0].headers.request.remove[0]", ""),
+    ("VirtualService", "http.0.headers", {"response": {"set": {"x": "50%"}}}, "spec.http[0].headers.response.set.x", "%%"),
+    ("VirtualService", "http.0.route", DELETE, "spec.http[0]", "required"),
+    ("VirtualService", "http.0.redirect", {"uri": "/"}, "spec.http[0]", "both route and redirect"),
+    ("VirtualService", "http.1", {"redirect": {}}, "spec.http[1]", ""),
+    ("VirtualService", "http.1", {"redirect": {"uri": "/", "redirectCode": 200}}, "spec.http[1].redirect.redirectCode", "3xx"),
+    ("VirtualService", "http.1", {"redirect": {"scheme": "ftp"}}, "spec.http[1].redirect.scheme", "https"),
+    ("VirtualService", "http.1", {"directResponse": {"status": 99}}, "spec.http[1].directResponse.status", "200-599"),
+    ("VirtualService", "http.1", {"delegate": {}}, "spec.http[1].delegate.name", "required"),
+    ("VirtualService", "http.0.timeout", "1us", "spec.http[0].timeout", "1ms"),
+    ("VirtualService", "http.0.timeout", "soon", "spec.http[0].timeout", "duration"),
+    ("VirtualService", "http.0.retries.attempts", 0, "spec.http[0].retries.attempts", "never"),
+    ("VirtualService", "http.0.retries.retryOn", "5xx,often", "spec.http[0].retries.retryOn", "often"),
+    ("VirtualService", "http.0.match.0.uri", {"regex": "(?=a)"}, "spec.http[0].match[0].uri.regex", "RE2"),
+    ("VirtualService", "http.0.match.0.uri", {"regex": "("}, "spec.http[0].match[0].uri.regex", "not a regular"),
+    ("VirtualService", "http.0.match.0.uri", {"prefix": ""}, "spec.http[0].match[0].uri.prefix", "everything"),
+    ("VirtualService", "http.0.match.0.uri", {"prefix": "/", "exact": "/"}, "spec.http[0].match[0].uri", "only one of"),
+    ("VirtualService", "http.0.match.0.headers", {"a b": {}}, "spec.http[0].match[0].headers[a b]", "header name"),
+    ("VirtualService", "http.0.match.0.headers", {"@request.auth.claims.x": {}}, "spec.http[0].match[0].headers[@request.auth.claims.x]", "gateways"),
+    ("VirtualService", "http.0.match.0.sourceLabels", {"a": "b c"}, "spec.http[0].match[0].sourceLabels", "label"),
+    ("VirtualService", "http.0.fault", {}, "spec.http[0].fault", "says nothing"),
+    ("VirtualService", "http.0.fault", {"abort": {"grpcStatus": "BAD"}}, "spec.http[0].fault.abort.grpcStatus", "NOT_FOUND"),
+    ("VirtualService", "http.0.fault", {"abort": {"httpStatus": 700}}, "spec.http[0].fault.abort.httpStatus", "200-599"),
+    ("VirtualService", "http.0.fault", {"delay": {"percentage": {"value": 200}, "fixedDelay": "1s"}}, "spec.http[0].fault.delay.percentage.value", "0-100"),
+    ("VirtualService", "http.0.fault", {"delay": {"exponentialDelay": "1s"}}, "spec.http[0].fault.delay.exponentialDelay", "fixedDelay"),
+    ("VirtualService", "http.0.rewrite", {}, "spec.http[0].rewrite", "says nothing"),
+    ("VirtualService", "http.0.rewrite", {"uriRegexRewrite": {"match": "a"}}, "spec.http[0].rewrite.uriRegexRewrite.rewrite", "required"),
+    ("VirtualService", "http.0.corsPolicy", {"allowMethods": ["GRAB"]}, "spec.http[0].corsPolicy.allowMethods[0]", "method"),
+    ("VirtualService", "http.0.corsPolicy", {"maxAge": "1500ms"}, "spec.http[0].corsPolicy.maxAge", "whole seconds"),
+    ("VirtualService", "http.0.mirrors", [{"destination": {"host": "x"}, "percentage": {"value": 101}}], "spec.http[0].mirrors[0].percentage.value", "0-100"),
+    ("VirtualService", "tls", [{"route": [{"destination": {"host": "x"}}]}], "spec.tls[0].match", "SNI"),
+    ("VirtualService", "tls", [{"match": [{"sniHosts": ["b.c"]}], "route": [{"destination": {"host": "x"}}]}], "spec.tls[0].match[0].sniHosts[0]", "spec.hosts"),
+    ("VirtualService", "tcp", [{"match": [{"destinationSubnets": ["x"]}]}], "spec.tcp[0].match[0].destinationSubnets[0]", "10.0.0.0/8"),
+    ("VirtualService", "tcp", [{}], "spec.tcp[0].route", "required"),
+    ("VirtualService", "http.0.timeOut", "1s", "spec.http[0].timeOut", "did you mean timeout?"),
+    ("VirtualService", "htpp", [], "spec.htpp", "did you mean http?"),
+    # DestinationRule
+    ("DestinationRule", "host", DELETE, "spec.host", "required"),
+    ("DestinationRule", "host", "", "spec.host", "empty"),
+    ("DestinationRule", "trafficPolicy", {}, "spec.trafficPolicy", "empty"),
+    ("DestinationRule", "subsets.1", {"name": "v1"}, "spec.subsets[1].name", "twice"),
+    ("DestinationRule", "subsets.0.name", "v_1", "spec.subsets[0].name", "DNS label"),
+    ("DestinationRule", "subsets.0.labels", {"a b": "c"}, "spec.subsets[0].labels", "key of a label"),
+    ("DestinationRule", "trafficPolicy.loadBalancer", {"simple": "BEST"}, "spec.trafficPolicy.loadBalancer.simple", "RANDOM"),
+    ("DestinationRule", "trafficPolicy.loadBalancer.simple", "RANDOM", "spec.trafficPolicy.loadBalancer", "only one of"),
+    ("DestinationRule", "trafficPolicy.loadBalancer.consistentHash.maglev", {"tableSize": 10}, "spec.trafficPolicy.loadBalancer.consistentHash.maglev.tableSize", "prime"),
+    ("DestinationRule", "trafficPolicy.loadBalancer.consistentHash.httpCookie.name", "", "spec.trafficPolicy.loadBalancer.consistentHash.httpCookie.name", "required"),
+    ("DestinationRule", "trafficPolicy.loadBalancer.localityLbSetting", {"distribute": [{"from": "a", "to": {"b": 50}}]}, "spec.trafficPolicy.loadBalancer.localityLbSetting.distribute[0].to", "100"),
+    ("DestinationRule", "trafficPolicy.loadBalancer.localityLbSetting", {"failover": [{"from": "a", "to": "a"}]}, "spec.trafficPolicy.loadBalancer.localityLbSetting.failover[0]", "different"),
+    ("DestinationRule", "trafficPolicy.loadBalancer.localityLbSetting", {"distribute": [{"from": "a/*", "to": {"b/*": 100}}, {"from": "a/b", "to": {"c": 100}}]}, "spec.trafficPolicy.loadBalancer.localityLbSetting.distribute", "overlaps"),
+    ("DestinationRule", "trafficPolicy.connectionPool", {}, "spec.trafficPolicy.connectionPool", "empty"),
+    ("DestinationRule", "trafficPolicy.connectionPool.http.maxRetries", -1, "spec.trafficPolicy.connectionPool.http.maxRetries", "negative"),
+    ("DestinationRule", "trafficPolicy.connectionPool.tcp.connectTimeout", "0s", "spec.trafficPolicy.connectionPool.tcp.connectTimeout", "1ms"),
+    ("DestinationRule", "trafficPolicy.outlierDetection.maxEjectionPercent", 101, "spec.trafficPolicy.outlierDetection.maxEjectionPercent", "0-100"),
+    ("DestinationRule", "trafficPolicy.outlierDetection.consecutiveLocalOriginFailures", 1, "spec.trafficPolicy.outlierDetection.consecutiveLocalOriginFailures", "split"),
+    ("DestinationRule", "trafficPolicy.tls", {"mode": "MUTUAL"}, "spec.trafficPolicy.tls.privateKey", "requires"),
+    ("DestinationRule", "trafficPolicy.portLevelSettings.0.port", DELETE, "spec.trafficPolicy.portLevelSettings[0].port", "required"),
+    ("DestinationRule", "trafficPolicy.tunnel", {"targetHost": "a", "targetPort": 0}, "spec.trafficPolicy.tunnel.targetPort", "1-65535"),
+    ("DestinationRule", "workloadSelector", {"matchLabels": {"a": "*"}}, "spec.workloadSelector.matchLabels.a", "wildcard"),
+    # Gateway
+    ("Gateway", "servers", [], "spec.servers", "required"),
+    ("Gateway", "servers.0.hosts", [], "spec.servers[0].hosts", "required"),
+    ("Gateway", "servers.0.hosts.0", "short", "spec.servers[0].hosts[0]", "in full"),
+    ("Gateway", "servers.0.hosts.0", "*foo.com", "spec.servers[0].hosts[0]", "wildcard"),
+    ("Gateway", "servers.0.port.protocol", "HTPP", "spec.servers[0].port.protocol", "unknown protocol"),
+    ("Gateway", "servers.0.port.number", 70000, "spec.servers[0].port.number", "1-65535"),
+    ("Gateway", "servers.0.port.name", DELETE, "spec.servers[0].port.name", "required"),
+    ("Gateway", "servers.1.port.name", "http", "spec.servers[1].port.name", "unique"),
+    ("Gateway", "servers.1.tls", DELETE, "spec.servers[1].tls", "required"),
+    ("Gateway", "servers.1.tls", {"mode": "SIMPLE"}, "spec.servers[1].tls.serverCertificate", "credentialName"),
+    ("Gateway", "servers.1.tls.mode", "ISTIO_MUTUAL", "spec.servers[1].tls.credentialName", "leave it out"),
+    ("Gateway", "servers.0.tls", {"mode": "SIMPLE", "credentialName": "c"}, "spec.servers[0].tls", "not encrypted"),
+    ("Gateway", "servers.0.bind", "nowhere", "spec.servers[0].bind", "IP address"),
+    # Security
+    ("PeerAuthentication", "selector", DELETE, "spec.portLevelMtls", "selector"),
+    ("PeerAuthentication", "portLevelMtls", {"http": {}}, "spec.portLevelMtls.http", "1-65535"),
+    ("PeerAuthentication", "mtls.mode", "SOMETIMES", "spec.mtls.mode", "PERMISSIVE"),
+    ("AuthorizationPolicy", "rules", DELETE, "spec.rules", "never matches"),
+    ("AuthorizationPolicy", "action", "CUSTOM", "spec.provider", "required"),
+    ("AuthorizationPolicy", "provider", {"name": "x"}, "spec.provider", "CUSTOM only"),
+    ("AuthorizationPolicy", "rules.0.from.0.source", {}, "spec.rules[0].from[0].source", "empty"),
+    ("AuthorizationPolicy", "rules.0.from.0.source.ipBlocks", ["10.0.0.0/99"], "spec.rules[0].from[0].source.ipBlocks[0]", "range"),
+    ("AuthorizationPolicy", "rules.0.from.0.source.principals", [""], "spec.rules[0].from[0].source.principals", "remove it"),
+    ("AuthorizationPolicy", "rules.0.to.0.operation.ports", ["http"], "spec.rules[0].to[0].operation.ports[0]", "0-65535"),
+    ("AuthorizationPolicy", "rules.0.to.0.operation.paths", ["/{*}/{name}"], "spec.rules[0].to[0].operation.paths[0]", "template"),
+    ("AuthorizationPolicy", "rules.0.when.0.key", "source.colour", "spec.rules[0].when[0].key", "unknown attribute"),
+    ("AuthorizationPolicy", "rules.0.when.0.key", "request.headers", "spec.rules[0].when[0].key", "[name]"),
+    ("AuthorizationPolicy", "rules.0.when.0.values", DELETE, "spec.rules[0].when[0]", "required"),
+    ("AuthorizationPolicy", "targetRefs", [{"kind": "Pod", "name": "x"}], "spec.targetRefs[0]", "Service"),
+    ("RequestAuthentication", "jwtRules.0.issuer", DELETE, "spec.jwtRules[0].issuer", "required"),
+    ("RequestAuthentication", "jwtRules.0.jwksUri", "ftp://a", "spec.jwtRules[0].jwksUri", "scheme"),
+    ("RequestAuthentication", "jwtRules.0", {"issuer": "i", "jwks": "{}"}, "spec.jwtRules[0].jwks", "Key Set"),
+    # workloads outside
+    ("ServiceEntry", "hosts", [], "spec.hosts", "required"),
+    ("ServiceEntry", "hosts", ["a.b", "c.d"], "", ""),
+    ("ServiceEntry", "ports.0.protocol", "CARRIER-PIGEON", "spec.ports[0].protocol", "unknown protocol"),
+    ("ServiceEntry", "ports.0.name", DELETE, "spec.ports[0].name", "required"),
+    ("ServiceEntry", "endpoints.0.address", "api.example.com", "spec.endpoints[0].address", "IP address"),
+    ("ServiceEntry", "endpoints.0.ports", {"other": 1}, "spec.endpoints[0].ports.other", "port of the service"),
+    ("ServiceEntry", "resolution", "NONE", "spec.endpoints", "NONE"),
+    ("WorkloadEntry", "labels", {"a": "*"}, "spec.labels", "value of a label"),
+    ("WorkloadGroup", "probe", {}, "spec.probe", "needs one of"),
+    ("WorkloadGroup", "template", DELETE, "spec.template", "required"),
+    # Sidecar
+    ("Sidecar", "egress.0.hosts", ["reviews"], "spec.egress[0].hosts[0]", "namespace/host"),
+    ("Sidecar", "egress.0.hosts", DELETE, "spec.egress[0].hosts", "required"),
+    ("Sidecar", "egress.1", {"hosts": ["./*"]}, "spec.egress[0].port", "last listener"),
+    ("Sidecar", "ingress.0.defaultEndpoint", "8080", "spec.ingress[0].defaultEndpoint", "127.0.0.1:PORT"),
+    ("Sidecar", "ingress.0.port", DELETE, "spec.ingress[0].port", "required"),
+    ("Sidecar", "outboundTrafficPolicy", {"egressProxy": {"host": "a.b", "port": {"number": 1}}}, "spec.outboundTrafficPolicy.egressProxy", "ALLOW_ANY"),
+    # the rest
+    ("Telemetry", "tracing.0.customTags.a", {}, "spec.tracing[0].customTags.a", "needs one of"),
+    ("Telemetry", "tracing.0.randomSamplingPercentage", 101, "spec.tracing[0].randomSamplingPercentage", "<= 100"),
+    ("WasmPlugin", "url", DELETE, "spec.url", "required"),
+    ("EnvoyFilter", "configPatches.0.patch.value", DELETE, "spec.configPatches[0].patch.value", "required"),
+    ("EnvoyFilter", "configPatches.0.applyTo", "CLUSTER", "spec.configPatches[0].match", "cluster only"),
+    ("ProxyConfig", "concurrency", "two", "spec.concurrency", "int"),
+]  # fmt: skip
+
+
+def document(kind: str) -> Object:
+    spec = yaml.safe_load(GOOD[kind])
+    return {
+        "apiVersion": VERSIONS[kind],
+        "kind": kind,
+        "metadata": {"name": "it", "namespace": "shop"},
+        "spec": spec,
+    }
+
+
+def changed(kind: str, path: str, value: Any) -> Object:
+    made = document(kind)
+    *parents, last = (int(it) if it.isdigit() else it for it in path.split("."))
+    place: Any = made["spec"]
+    for it in parents:
+        place = place[it]
+    if value is DELETE:
+        del place[last]
+    elif isinstance(place, list) and last == len(place):
+        place.append(value)
+    else:
+        place[last] = value
+    return made
+
+
+def errors(it: Object) -> list[tuple[str, str]]:
+    return [(one.path, one.message) for one in validate(it) if one.severity is Severity.ERROR]
+
+
+def warnings(it: Object) -> list[tuple[str, str]]:
+    return [(one.path, one.message) for one in validate(it) if one.severity is Severity.WARNING]
+
+
+@pytest.mark.parametrize("kind", sorted(RULES))
+def test_what_is_in_order_passes(kind: str) -> None:
+    assert errors(document(kind)) == []
+    assert kind == "EnvoyFilter" or warnings(document(kind)) == []
+
+
+@pytest.mark.parametrize(("kind", "where", "value", "path", "said"), [it for it in CASES if it[3] and it[4]])
+def test_what_is_wrong_is_told_with_its_path(kind: str, where: str, value: Any, path: str, said: str) -> None:
+    found = errors(changed(kind, where, value))
+    assert any(at == path and said in message for at, message in found), found
+
+
+@pytest.mark.parametrize(("kind", "where", "value", "path", "said"), CASES)
+def test_every_path_leads_into_the_document(kind: str, where: str, value: Any, path: str, said: str) -> None:
+    """All parts but the last exist, so that a reader finds the place."""
+    it = changed(kind, where, value)
+    for at, _ in errors(it):
+        place: Any = it
+        for part in list(parts(at))[:-1]:
+            try:
+                place = place[part]
+            except (KeyError, IndexError, TypeError):
+                raise AssertionError(f"{at}: there is no {part}") from None
+
+
+def parts(path: str) -> Iterator[str | int]:
+    for name, key in re.findall(r"([^.\[\]]+)(?=[.\[]|$)|\[([^\]]+)\]", path):
+        yield int(key) if key.isdigit() else key or name
+
+
+@pytest.mark.parametrize(
+    ("kind", "where", "value", "path"),
+    [
+        ("VirtualService", "http.1.match", [{"uri": {"prefix": "/api/v1"}, "headers": {"end-user": {"exact": "jason"}}}], "spec.http[1]"),
+        ("VirtualService", "http.0.match", DELETE, "spec.http[1]"),
+        ("VirtualService", "gateways", ["gw.shop.svc.cluster.local", "mesh"], "spec.gateways[0]"),
+        ("VirtualService", "http.0.fault", {"abort": {}}, "spec.http[0].fault.abort"),
+        ("VirtualService", "http.0.mirrorPercent", 5, "spec.http[0].mirrorPercent"),
+        ("DestinationRule", "trafficPolicy.outlierDetection.consecutiveErrors", 5, "spec.trafficPolicy.outlierDetection.consecutiveErrors"),
+        ("DestinationRule", "workloadSelector", {}, "spec.workloadSelector"),
+        ("Gateway", "servers.1.tls.cipherSuites", ["ROT13"], "spec.servers[1].tls.cipherSuites[0]"),
+        ("Gateway", "servers.1.tls.minProtocolVersion", "TLSV1_0", "spec.servers[1].tls.minProtocolVersion"),
+        ("AuthorizationPolicy", "rules.0.to.0.operation", {"paths": ["/"]}, "spec.rules[0]"),
+        ("ServiceEntry", "workloadSelector", {}, "spec.workloadSelector"),
+        ("Sidecar", "egress.0.hosts", ["./*", "./a.b"], "spec.egress[0].hosts[1]"),
+        ("Telemetry", "tracing.1", {}, "spec.tracing"),
+    ],
+)  # fmt: skip
+def test_what_istio_warns_of_is_accepted(kind: str, where: str, value: Any, path: str) -> None:
+    it = changed(kind, where, value)
+    assert path in [at for at, _ in warnings(it)]
+    if (kind, where) != ("ServiceEntry", "workloadSelector"):
+        assert errors(it) == []
+
+
+def test_rules_that_are_reached_are_not_warned_of() -> None:
+    it = document("VirtualService")
+    route = it["spec"]["http"][1]
+    narrow = {
+        "uri": {"prefix": "/api"},
+        "headers": {"end-user": {"exact": "jason"}},
+        "method": {"exact": "GET"},
+    }
+    wide = {"uri": {"prefix": "/api"}}
+    for first, second in ((narrow, wide), (wide, {"uri": {"prefix": "/ap"}}), (wide, {"uri": {"regex": "/api.*"}}),
+                          ({**wide, "withoutHeaders": {"x": {}}}, wide), ({**wide, "port": 80}, wide)):  # fmt: skip
+        it["spec"]["http"] = [{**route, "match": [first]}, {**route, "match": [second]}]
+        assert warnings(it) == [], (first, second)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "kind", "wrong"),
+    [
+        ({"istio.io/dry-run": "true"}, "AuthorizationPolicy", False),
+        ({"istio.io/dry-run": "perhaps"}, "AuthorizationPolicy", True),
+        ({"istio.io/dry-run": "true"}, "Gateway", True),
+    ],
+)
+def test_trial_runs_are_for_authorization(annotations: dict[str, str], kind: str, wrong: bool) -> None:
+    it = document(kind)
+    it["metadata"]["annotations"] = annotations
+    assert [at for at, _ in errors(it)] == (["metadata.annotations[istio.io/dry-run]"] if wrong else [])
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    it = document("VirtualService")
+    it["spec"]["http"][0]["timeout"] = "1us"
+    it["spec"]["http"][1]["route"][0]["weight"] = -1
+    it["spec"]["hots"] = []
+    assert [at for at, _ in errors(it)] == [
+        "spec.http[0].timeout",
+        "spec.http[1].route[0].weight",
+        "spec.hots",
+    ]
+
+
+def test_other_kinds_are_not_our_business() -> None:
+    assert validate({"apiVersion": "v1", "kind": "Service", "spec": 7}) == []
+    assert validate({}) == []
+
+
+def test_validation_changes_nothing() -> None:
+    for kind in RULES:
+        it = document(kind)
+        kept = copy.deepcopy(it)
+        validate(it)
+        assert it == kept

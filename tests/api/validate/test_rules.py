@@ -8,82 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from lateen.api.validate import RULES, validate
 from lateen.names.problems import Severity
+from lateen.testing.objects import document
 
 Object = dict[str, Any]
-
-GROUPS = {
-    "networking.istio.io/v1": ("VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "Sidecar", "WorkloadEntry", "WorkloadGroup"),
-    "networking.istio.io/v1alpha3": ("EnvoyFilter",), "networking.istio.io/v1beta1": ("ProxyConfig",),
-    "security.istio.io/v1": ("PeerAuthentication", "AuthorizationPolicy", "RequestAuthentication"),
-    "telemetry.istio.io/v1": ("Telemetry",), "extensions.istio.io/v1alpha1": ("WasmPlugin",),
-}  # fmt: skip
-VERSIONS = {kind: version for version, kinds in GROUPS.items() for kind in kinds}
-
-#: Kind -> a spec in order, as YAML. Every case below changes one thing in it.
-GOOD = {
-    "VirtualService": """
-        hosts: [reviews]
-        http:
-        - name: first
-          match: [{uri: {prefix: /api}, headers: {end-user: {exact: jason}}}]
-          route:
-          - {destination: {host: reviews, subset: v2, port: {number: 80}}, weight: 90}
-          - {destination: {host: reviews, subset: v1}, weight: 10}
-          timeout: 0s
-          retries: {attempts: 3, perTryTimeout: 2s, retryOn: "5xx,reset,503"}
-        - route: [{destination: {host: reviews}}]
-    """,
-    "DestinationRule": """
-        host: reviews
-        trafficPolicy:
-          loadBalancer: {consistentHash: {httpCookie: {name: u, ttl: 0s}}}
-          connectionPool: {tcp: {maxConnections: 1}, http: {http2MaxRequests: 2}}
-          outlierDetection: {consecutive5xxErrors: 7, interval: 5m, baseEjectionTime: 15m}
-          tls: {mode: ISTIO_MUTUAL}
-          portLevelSettings: [{port: {number: 80}, loadBalancer: {simple: RANDOM}}]
-        subsets: [{name: v1, labels: {version: v1}}]
-    """,
-    "Gateway": """
-        selector: {istio: ingressgateway}
-        servers:
-        - {port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"], tls: {httpsRedirect: true}}
-        - {port: {number: 443, name: https, protocol: HTTPS}, hosts: ["shop/*.example.com"], tls: {mode: SIMPLE, credentialName: c}}
-    """,
-    "PeerAuthentication": "{selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}, portLevelMtls: {'80': {mode: DISABLE}}}",
-    "AuthorizationPolicy": """
-        action: DENY
-        rules:
-        - from: [{source: {ipBlocks: [10.0.0.0/8]}}]
-          to: [{operation: {ports: ["80"], paths: ["/a/{*}"]}}]
-          when: [{key: "request.headers[x]", values: [y]}]
-    """,
-    "RequestAuthentication": "{jwtRules: [{issuer: i, jwksUri: 'https://a.b/keys'}]}",
-    "ServiceEntry": """
-        hosts: [api.example.com]
-        ports: [{number: 443, name: tls, protocol: TLS}]
-        resolution: STATIC
-        endpoints: [{address: 10.0.0.1, ports: {tls: 8443}}]
-    """,
-    "Sidecar": """
-        ingress: [{port: {number: 80, protocol: HTTP, name: http}, defaultEndpoint: "127.0.0.1:8080"}]
-        egress: [{hosts: ["./*", "istio-system/*"]}]
-    """,
-    "WorkloadEntry": "{address: 10.0.0.1, ports: {http: 80}, labels: {app: web}}",
-    "WorkloadGroup": "{template: {serviceAccount: web}, probe: {httpGet: {port: 80}}}",
-    "Telemetry": "{tracing: [{customTags: {a: {literal: {value: b}}}}], accessLogging: [{providers: [{name: x}]}]}",
-    "WasmPlugin": "{url: 'oci://registry.example/filter', vmConfig: {env: [{name: A, value: b}]}}",
-    "EnvoyFilter": """
-        configPatches:
-        - applyTo: HTTP_FILTER
-          match: {listener: {filterChain: {filter: {name: envoy.filters.network.http_connection_manager}}}}
-          patch: {operation: INSERT_BEFORE, value: {name: x}}
-    """,
-    "ProxyConfig": "{concurrency: 2}",
-}
 
 #: kind, where something is put, what (DELETE removes it), the path of the problem, words of its reason.
 DELETE = object()
@@ -221,16 +151,6 @@ CASES: list[tuple[str, str, Any, str, str]] = [
     ("EnvoyFilter", "configPatches.0.applyTo", "CLUSTER", "spec.configPatches[0].match", "cluster only"),
     ("ProxyConfig", "concurrency", "two", "spec.concurrency", "int"),
 ]  # fmt: skip
-
-
-def document(kind: str) -> Object:
-    spec = yaml.safe_load(GOOD[kind])
-    return {
-        "apiVersion": VERSIONS[kind],
-        "kind": kind,
-        "metadata": {"name": "it", "namespace": "shop"},
-        "spec": spec,
-    }
 
 
 def changed(kind: str, path: str, value: Any) -> Object:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from skiff import lifecycle
+from skiff import kubeconfig, lifecycle
 from skiff.settings import PORT, Settings
 
 app = typer.Typer(
@@ -40,7 +40,10 @@ def start(
 @app.command()
 def stop() -> None:
     """End every process of the cluster. Objects stay; ``skiff start`` brings them and their pods back."""
-    typer.echo("stopped" if lifecycle.stop(Settings()) else "not running")
+    settings = Settings()
+    if lifecycle.running(settings):
+        typer.echo("ending all pods and the daemon")
+    typer.echo("stopped" if lifecycle.stop(settings) else "not running")
 
 
 @app.command()
@@ -59,8 +62,9 @@ def status(output: Json = "table") -> None:
 @app.command()
 def delete() -> None:
     """Stop, and remove every object, file, network namespace, link and rule."""
-    lifecycle.delete(Settings())
-    typer.echo("deleted")
+    settings = Settings()
+    lifecycle.delete(settings)
+    typer.echo(f"deleted {settings.home}, its namespaces, links and rules")
 
 
 @app.command()
@@ -105,7 +109,7 @@ def main() -> None:
         sys.exit(end.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
-    except lifecycle.LifecycleError as wrong:
+    except (lifecycle.LifecycleError, kubeconfig.ConfigError) as wrong:
         typer.echo(f"Error: {wrong}", err=True)
         sys.exit(1)
     except Exception as problem:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from skiff.settings import Settings
 
 CONTEXT = "skiff"
 START_S, STOP_S = 60.0, 60.0
+_LARGEST_LOG = 10 * 1024 * 1024
+_BEFORE = "context-before"
 
 
 class LifecycleError(Exception):
@@ -34,18 +37,55 @@ def start(settings: Settings) -> Iterator[str]:
     for tool in ("ip", "nft"):
         if not shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
             raise LifecycleError(f'the command "{tool}" is missing: apt-get install iproute2 nftables')
+    kubeconfig.check(kubeconfig.default_path())
+    begun = time.monotonic()
     if running(settings):
-        yield "already running"
+        yield f"already running (pid {running(settings)})"
+        if _differs(settings):
+            yield "  --cpus, --memory and --port hold from the next start on: run `skiff stop` first"
     else:
+        _require_free(settings)
         yield f"starting the cluster in {settings.home}"
         _spawn(settings)
+        yield f"  API server at https://127.0.0.1:{_port(settings)}"
     _admit(settings)
+    if limits := _limits(settings):
+        yield f"  limits: {limits}"
     _wait_ready(settings)
-    yield f'node {settings.node_name} is Ready; kubectl now uses the context "{CONTEXT}"'
+    waited = f" after {time.monotonic() - begun:.1f} s"
+    yield f'  node {settings.node_name} is Ready{waited}; kubectl now uses the context "{CONTEXT}"'
+
+
+def _differs(settings: Settings) -> bool:
+    asked = (settings.cpus, settings.memory_mib, settings.api_port)
+    usual = Settings(home=settings.home)
+    return (
+        asked != (usual.cpus, usual.memory_mib, usual.api_port)
+        and list(map(str, asked)) != _words(settings)[2:]
+    )
+
+
+def _require_free(settings: Settings) -> None:
+    """A port that somebody else listens at would be found out late, and by a traceback."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", settings.api_port))
+        except OSError as wrong:
+            raise LifecycleError(
+                f"port {settings.api_port} of 127.0.0.1 cannot be used ({wrong.strerror}): end what listens there "
+                "(`ss -ltnp`), or choose another one with --port"
+            ) from wrong
+
+
+def _limits(settings: Settings) -> str:
+    path = settings.home / "limits"
+    return path.read_text() if path.exists() else ""
 
 
 def _spawn(settings: Settings) -> None:
     settings.home.mkdir(parents=True, exist_ok=True)
+    settings.home.chmod(0o700)  # keys, tokens and secrets lie in here
     (settings.home / "ready").unlink(missing_ok=True)
     argv = [
         sys.executable, "-m", "skiff.cli", "daemon", f"--cpus={settings.cpus}", f"--memory={settings.memory_mib}",
@@ -56,17 +96,21 @@ def _spawn(settings: Settings) -> None:
         "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin",
         "SKIFF_HOME": str(settings.home),
     }
-    with (settings.home / "daemon.log").open("ab") as log:
+    log = settings.home / "daemon.log"
+    if log.exists() and log.stat().st_size > _LARGEST_LOG:
+        log.replace(log.with_suffix(".log.old"))
+    with log.open("ab") as output:
         child = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
             cwd="/",
             env=environment,
         )
-    (settings.home / "daemon.pid").write_text(f"{child.pid} {_born(child.pid)} {settings.api_port}")
+    words = (child.pid, _born(child.pid), settings.cpus, settings.memory_mib, settings.api_port)
+    (settings.home / "daemon.pid").write_text(" ".join(map(str, words)))
     deadline = time.monotonic() + START_S
     while not (settings.home / "ready").exists():
         if child.poll() is not None or time.monotonic() > deadline:
@@ -86,11 +130,19 @@ def _admit(settings: Settings) -> None:
     pki = ClusterPki.load_or_create(settings.home / "pki")
     certificate, key = pki.client_certificate("kubernetes-admin", ["system:masters"])
     server = f"https://127.0.0.1:{_port(settings)}"
-    kubeconfig.merge(kubeconfig.default_path(), CONTEXT, server, pki.ca_pem, certificate, key)
+    before = kubeconfig.merge(kubeconfig.default_path(), CONTEXT, server, pki.ca_pem, certificate, key)
+    if before != CONTEXT:
+        (settings.home / _BEFORE).write_text(before)
     for name, content in (("admin.crt", certificate), ("admin.key", key), ("ca.pem", pki.ca_pem)):
         path = settings.home / name
         path.touch(mode=0o600)
         path.write_bytes(content)
+
+
+def _before(settings: Settings) -> str:
+    """The context that kubectl used before ours."""
+    path = settings.home / _BEFORE
+    return path.read_text() if path.exists() else ""
 
 
 def _wait_ready(settings: Settings) -> None:
@@ -123,12 +175,18 @@ def _get(settings: Settings, path: str) -> bytes:
         return bytes(answer.read())
 
 
-def _recorded(settings: Settings) -> tuple[int, str, int]:
+def _words(settings: Settings) -> list[str]:
+    """What is known of the daemon: pid, start time, CPUs, MiB, port."""
     try:
-        pid, born, port = (settings.home / "daemon.pid").read_text().split()
-        return int(pid), born, int(port)
-    except (OSError, ValueError):
-        return 0, "", settings.api_port
+        found = (settings.home / "daemon.pid").read_text().split()
+    except OSError:
+        found = []
+    return found if len(found) == 5 and found[0].isdigit() else []
+
+
+def _recorded(settings: Settings) -> tuple[int, str, int]:
+    words = _words(settings)
+    return (int(words[0]), words[1], int(words[4])) if words else (0, "", settings.api_port)
 
 
 def _port(settings: Settings) -> int:
@@ -148,7 +206,10 @@ def running(settings: Settings) -> int:
     pid, born, _ = _recorded(settings)
     if not pid or _born(pid) != born:
         return 0
-    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return 0
     return 0 if state == "Z" else pid
 
 
@@ -157,13 +218,15 @@ def stop(settings: Settings) -> bool:
     pid = running(settings)
     if not pid:
         return False
-    os.kill(pid, signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_S
     while running(settings):
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
         if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
             break
         time.sleep(0.05)
     (settings.home / "daemon.pid").unlink(missing_ok=True)
@@ -172,12 +235,15 @@ def stop(settings: Settings) -> bool:
 
 def delete(settings: Settings) -> None:
     """Stop and remove everything, also what a killed daemon left."""
+    if os.geteuid() != 0 and settings.home.exists():
+        raise LifecycleError("what skiff made belongs to root: run `sudo skiff delete`")
     stop(settings)
     from skiff.node.leftovers import clear  # the node's code: only here
 
     asyncio.run(clear(settings))
+    before = _before(settings)
     shutil.rmtree(settings.home, ignore_errors=True)
-    kubeconfig.remove(kubeconfig.default_path(), CONTEXT)
+    kubeconfig.remove(kubeconfig.default_path(), CONTEXT, before)
 
 
 def status(settings: Settings) -> dict[str, Any]:
@@ -189,4 +255,5 @@ def status(settings: Settings) -> dict[str, Any]:
             "pid": pid, "server": f"https://127.0.0.1:{_port(settings)}",
             "node": "Ready" if _node_ready(settings) else "NotReady", "context": CONTEXT,
         }  # fmt: skip
+        found |= {"limits": told} if (told := _limits(settings)) else {}
     return found

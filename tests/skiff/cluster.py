@@ -58,6 +58,14 @@ class Cluster:
 
     def start(self, *options: str, images: Iterable[dict[str, Any]] = ()) -> None:
         """Make the private machine, once, and start skiff in it. ``images`` are entries of its images.yaml."""
+        self.machine()
+        if images:
+            self.home.mkdir(parents=True, exist_ok=True)
+            (self.home / "images.yaml").write_text(json.dumps(list(images)))
+        self.run("skiff", "start", *options)
+
+    def machine(self) -> None:
+        """Make the private machine, once, without a cluster."""
         if self._machine is None:
             self._machine = subprocess.Popen(
                 ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private",
@@ -67,10 +75,6 @@ class Cluster:
             assert self._machine.stdout
             if self._machine.stdout.readline() != "ready\n":
                 raise RuntimeError("no private machine: see stderr")
-        if images:
-            self.home.mkdir(parents=True, exist_ok=True)
-            (self.home / "images.yaml").write_text(json.dumps(list(images)))
-        self.run("skiff", "start", *options)
 
     def end(self) -> None:
         """Kill everything in the private machine and remove the folder."""
@@ -130,8 +134,7 @@ class Cluster:
 
     def apply(self, *objects: dict[str, Any], namespace: str = "default") -> None:
         """``kubectl apply`` of objects given as dicts."""
-        listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        self.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(listed))
+        self.kubectl("apply", "-n", namespace, "-f", "-", stdin="\n---\n".join(map(json.dumps, objects)))
 
     def objects(self, resource: str, *options: str) -> list[dict[str, Any]]:
         """What ``kubectl get RESOURCE OPTIONS`` finds; nothing when the one asked for by name is not there."""

@@ -1,0 +1,192 @@
+"""Does a cluster begin, rest, survive and end without leaving anything? In a private machine of its own."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    from cluster import Cluster
+
+pytestmark = pytest.mark.root
+
+DEPLOYMENT: dict[str, Any] = {
+    "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+    "spec": {
+        "replicas": 2, "selector": {"matchLabels": {"app": "web"}},
+        "template": {
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {
+                "terminationGracePeriodSeconds": 1,
+                "volumes": [{"name": "memory", "emptyDir": {"medium": "Memory"}}],
+                "containers": [{
+                    "name": "web", "image": "python:3", "args": ["-m", "http.server", "8080"],
+                    "volumeMounts": [{"name": "memory", "mountPath": "/memory"}],
+                    "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
+                }],
+            },
+        },
+    },
+}  # fmt: skip
+SERVICE: dict[str, Any] = {
+    "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+    "spec": {"type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
+}  # fmt: skip
+
+#: Whatever a cluster could leave on a machine.
+TRACES = (
+    ("ip", "netns", "list"), ("ip", "-o", "link"), ("ip", "-4", "route"), ("nft", "list", "ruleset"),
+    ("sh", "-c", "cut -d' ' -f4,5 /proc/self/mountinfo | sort"), ("ps", "-e", "-o", "args="),
+    ("sh", "-c", "find /dev /run /tmp -xdev -maxdepth 2 | grep -v skiff-test | sort; ls -d /sys/fs/cgroup/*/skiff* 2>/dev/null; true"),
+)  # fmt: skip
+
+
+def traces(it: Cluster) -> dict[str, list[str]]:
+    ignored = ("ps -e", "sh -c", "find ", "cut ", "ip ", "nft ", "grep ")
+    return {
+        argv[-1]: [
+            line.split(" qdisc")[0]
+            for line in it.run(*argv).stdout.splitlines()
+            if not line.startswith(ignored)
+        ]
+        for argv in TRACES
+    }
+
+
+def serves(it: Cluster) -> bool:
+    ingress = it.objects("service", "web")[0]["status"].get("loadBalancer", {}).get("ingress")
+    if not ingress:
+        return False
+    said = it.python(
+        "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=2).status)", f"http://{ingress[0]['ip']}/",
+        check=False,
+    )  # fmt: skip
+    return said.stdout == "200\n"
+
+
+def test_a_cluster_from_its_beginning_to_its_end(new_cluster: type[Cluster]) -> None:
+    it = new_cluster()
+    config = it.folder / "kubeconfig"
+    mine = {
+        "apiVersion": "v1", "kind": "Config", "current-context": "mine",
+        "clusters": [{"name": "mine", "cluster": {"server": "https://mine.example"}}],
+        "users": [{"name": "mine", "user": {"token": "x"}}],
+        "contexts": [{"name": "mine", "context": {"cluster": "mine", "user": "mine"}}],
+    }  # fmt: skip
+    config.write_text(yaml.safe_dump(mine))
+    try:
+        it.machine()
+        before = traces(it)
+        said = it.run("skiff", "start").stdout
+        assert "starting the cluster in" in said
+        assert "is Ready" in said
+        assert "already running" in it.run("skiff", "start").stdout
+        held = yaml.safe_load(config.read_text())
+        assert held["current-context"] == "skiff"
+        assert [c["name"] for c in held["contexts"]] == ["mine", "skiff"]
+        assert config.stat().st_mode & 0o777 == 0o600
+        assert it.home.stat().st_mode & 0o777 == 0o700
+        it.apply(DEPLOYMENT, SERVICE)
+        it.until(lambda: serves(it), "the service answers through its load balancer")
+        uids = {p["metadata"]["uid"] for p in it.objects("pods")}
+
+        it.run("skiff", "stop")
+        assert it.run("skiff", "status", check=False).returncode == 3
+        assert "Stopped" in it.run("skiff", "status", check=False).stdout
+        assert not [line for line in traces(it)["args="] if "http.server" in line]
+        it.run("skiff", "start")
+        it.until(lambda: serves(it), "the service answers again")
+        assert {p["metadata"]["uid"] for p in it.objects("pods")} == uids
+        assert "1 (" in it.kubectl("get", "pods").stdout  # restarted once, and it says so
+        last = it.objects("pods")[0]["status"]["containerStatuses"][0]["lastState"]["terminated"]
+        assert last["reason"] == "Unknown"
+
+        kill(it)
+        it.until(
+            lambda: not [a for a in traces(it)["args="] if "http.server" in a], "no pod outlives the daemon"
+        )
+        it.run("skiff", "start")
+        it.until(lambda: serves(it), "the service answers after kill -9")
+        assert (
+            len([a for a in traces(it)["args="] if a.endswith("http.server 8080") and "sh -c" not in a]) == 2
+        )
+        assert len([a for a in traces(it)["list"] if a.startswith("skiff-")]) == 3
+
+        kill(it)  # and delete clears up after it
+        it.run("skiff", "delete")
+        assert traces(it) == before
+        assert not it.home.exists()
+        assert yaml.safe_load(config.read_text()) | {"preferences": {}} == mine | {"preferences": {}}
+        it.run("skiff", "delete")  # once more does no harm
+    finally:
+        it.end()
+
+
+def kill(it: Cluster) -> None:
+    status = json.loads(it.run("skiff", "status", "-o", "json").stdout)
+    it.run("kill", f"-{int(signal.SIGKILL)}", str(status["pid"]))
+    it.until(lambda: it.run("skiff", "status", check=False).returncode == 3, "the daemon is dead")
+
+
+def test_what_cannot_work_is_said_in_one_line(new_cluster: type[Cluster]) -> None:
+    it = new_cluster()
+    try:
+        it.machine()
+        blocker = it.process("python3", "-c", "import socket, time\ns = socket.socket()\n"
+                             "s.bind(('127.0.0.1', 6443)); s.listen(); print('up', flush=True); time.sleep(1000)")  # fmt: skip
+        assert blocker.stdout
+        assert blocker.stdout.readline() == "up\n"
+        said = it.run("skiff", "start", check=False)
+        assert said.returncode == 1
+        assert said.stderr.startswith("Error: port 6443 of 127.0.0.1 cannot be used")
+        assert "--port" in said.stderr
+        blocker.kill()
+        said = it.run("setpriv", "--reuid=65534", "--clear-groups", "skiff", "start", check=False)
+        assert said.returncode == 1
+        assert said.stderr == "Error: network namespaces need root: run `sudo skiff start`\n"
+        (it.folder / "kubeconfig").write_text("{ not yaml")
+        said = it.run("skiff", "start", check=False)
+        assert said.returncode == 1
+        assert "is no kubeconfig" in said.stderr
+        assert (it.folder / "kubeconfig").read_text() == "{ not yaml"
+        said = it.run("skiff", "start", "--memory", "much", check=False)
+        assert said.returncode == 64
+    finally:
+        it.end()
+
+
+@pytest.mark.parametrize("permitted", [True, False])
+def test_limits_are_enforced_or_said_not_to_be(new_cluster: type[Cluster], permitted: bool) -> None:
+    it = new_cluster()
+    try:
+        it.machine()
+        if permitted:
+            it.run("sh", "-ec", "mount -t tmpfs cgroup /sys/fs/cgroup; for C in cpu memory; do mkdir /sys/fs/cgroup/$C;"
+                   " mount -t cgroup -o $C cgroup /sys/fs/cgroup/$C; done", check=False)  # fmt: skip
+            if it.run("test", "-e", "/sys/fs/cgroup/memory/cgroup.procs", check=False).returncode:
+                pytest.skip("this machine has no control groups of version 1 to mount")
+        said = it.run("skiff", "start", "--cpus", "1", "--memory", "512m").stdout
+        told = it.run("skiff", "status").stdout
+        node = it.objects("node", "skiff")[0]["status"]["capacity"]
+        assert (node["cpu"], node["memory"]) == ("1", "512Mi")
+        if not permitted:
+            assert "not enforced" in said
+            assert "not enforced" in told
+            return
+        assert "1 CPUs and 512 MiB of memory: enforced by control groups" in said
+        assert "enforced by control groups" in told
+        it.apply(DEPLOYMENT)
+        it.until(lambda: it.objects("deployment", "web")[0]["status"].get("readyReplicas") == 2, "it runs")
+        group = it.run("sh", "-c", "cat /sys/fs/cgroup/memory/skiff-*/cgroup.procs").stdout.split()
+        assert len(group) >= 2
+        limit = it.run("sh", "-c", "cat /sys/fs/cgroup/memory/skiff-*/memory.limit_in_bytes").stdout
+        assert int(limit) == 512 * 2**20
+        it.run("skiff", "delete")
+        assert not it.run("sh", "-c", "ls -d /sys/fs/cgroup/*/skiff-*", check=False).stdout
+    finally:
+        it.run("skiff", "delete", check=False)
+        it.end()

@@ -79,7 +79,7 @@ def split(said: str) -> tuple[str, str]:
     return message, place.rpartition("$")[2].removesuffix("`").removeprefix(".")
 
 
-def explained(said: str, table: type[Fact]) -> tuple[str, str]:
+def explained(said: str, table: type[msgspec.Struct]) -> tuple[str, str]:
     """(message, path) with the field that is missing, and the choices there are."""
     message, path = split(said)
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", message):
@@ -103,7 +103,7 @@ _ADVICE = (
 )
 
 
-def _choices(table: type[Fact], path: str) -> list[str]:
+def _choices(table: type[msgspec.Struct], path: str) -> list[str]:
     """What the field at a path may be, if it is a choice."""
     it: msgspec.inspect.Type | None = msgspec.inspect.type_info(table)
     for part in re.findall(r"\w+|\[[^\]]*\]", path):

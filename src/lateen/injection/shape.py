@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from lateen.api.decode import split
+from lateen.api.decode import explained
 from lateen.injection.annotations import InjectionError
 
 
@@ -66,5 +66,5 @@ def check(pod: Mapping[str, Any]) -> None:
     try:
         msgspec.convert(pod, _Pod)
     except msgspec.ValidationError as wrong:
-        message, path = split(str(wrong))
+        message, path = explained(str(wrong), _Pod)
         raise InjectionError(f"{path or 'the pod'}: {message}") from wrong

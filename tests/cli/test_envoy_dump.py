@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lateen.cli import envoy_dump as dump
+from lateen.cli import envoy_listeners
 
 CONFIG = {
     "configs": [
@@ -28,7 +29,7 @@ CONFIG = {
                             "filter_chains": [
                                 {
                                     "filter_chain_match": {"destination_port": 9080, "transport_protocol": "tls", "application_protocols": ["istio-http/1.1"]},
-                                    "filters": [{"typed_config": {"stat_prefix": "x", "cluster": "inbound|9080||"}}],
+                                    "filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": {"stat_prefix": "x", "cluster": "inbound|9080||"}}],
                                 }
                             ],
                         }
@@ -67,11 +68,13 @@ def test_a_cluster_is_shown_with_the_rule_that_shaped_it() -> None:
 
 
 def test_a_chain_is_shown_with_match_and_destination() -> None:
-    [it] = dump.listeners(CONFIG)
-    assert list(dump.listener_rows(it)) == [
-        ("0.0.0.0", "15006", "Trans: tls; App: HTTP TLS; Addr: *:9080", "Cluster: inbound|9080||")
+    [it] = envoy_listeners.listeners(CONFIG)
+    assert envoy_listeners.listener_rows(it) == [
+        ("0.0.0.0", "15006", "Trans: tls; App: istio-http/1.1; Addr: *:9080", "Cluster: inbound|9080||")
     ]
 
 
 def test_endpoints_are_listed_by_cluster() -> None:
-    assert dump.endpoint_rows(CONFIG) == [("10.0.0.1:9080", "HEALTHY", "", "outbound|9080||reviews")]
+    assert [row for row, _ in dump.endpoints(CONFIG)] == [
+        ("10.0.0.1:9080", "HEALTHY", "", "outbound|9080||reviews")
+    ]

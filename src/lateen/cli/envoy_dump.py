@@ -1,57 +1,27 @@
-"""What does an Envoy config dump say? Pure reading of ``/config_dump`` into istioctl's rows."""
+"""What does an Envoy config dump say of clusters, endpoints and bootstrap? Pure reading, as istioctl shows it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 Config = Mapping[str, Any]
+Row = tuple[str, ...]
 
 CLUSTER_COLUMNS = ("SERVICE FQDN", "PORT", "SUBSET", "DIRECTION", "TYPE", "DESTINATION RULE")
-LISTENER_COLUMNS = ("ADDRESSES", "PORT", "MATCH", "DESTINATION")
-ROUTE_COLUMNS = ("NAME", "VHOST NAME", "DOMAINS", "MATCH", "VIRTUAL SERVICE")
 ENDPOINT_COLUMNS = ("NAME", "STATUS", "LOCALITY", "CLUSTER")
+HOST_COLUMNS = ("ENDPOINT", "STATUS", "OUTLIER CHECK", "CLUSTER")
 
 
-def _section(config: Config, kind: str) -> Mapping[str, Any]:
+def section(config: Config, kind: str) -> Mapping[str, Any]:
+    """One part of the dump, such as ``ListenersConfigDump``; empty when it is not there."""
     return next((it for it in config.get("configs", ()) if it.get("@type", "").endswith(f".{kind}")), {})
 
 
 def bootstrap(config: Config) -> Mapping[str, Any]:
-    """The bootstrap section."""
-    found: Mapping[str, Any] = _section(config, "BootstrapConfigDump").get("bootstrap", {})
+    """The bootstrap."""
+    found: Mapping[str, Any] = section(config, "BootstrapConfigDump").get("bootstrap", {})
     return found
-
-
-def clusters(config: Config) -> list[Mapping[str, Any]]:
-    """All clusters, sorted by name."""
-    dump = _section(config, "ClustersConfigDump")
-    found = [
-        it["cluster"] for part in ("static_clusters", "dynamic_active_clusters") for it in dump.get(part, ())
-    ]
-    return sorted(found, key=lambda it: str(it.get("name", "")))
-
-
-def _named(cluster: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    """(direction, port, subset, hostname) of ``outbound|80|v1|host``; other names are hostnames of themselves."""
-    parts = str(cluster.get("name", "")).split("|")
-    return (parts[0], parts[1], parts[2], parts[3]) if len(parts) == 4 else ("", "", "", parts[0])
-
-
-def cluster_matches(cluster: Mapping[str, Any], *, fqdn: str, port: int, subset: str, direction: str) -> bool:
-    """Whether a cluster passes the filters; empty ones pass all."""
-    way, number, part, host = _named(cluster)
-    return (
-        (not fqdn or host == fqdn) and (not port or number == str(port))
-        and (not subset or part == subset) and (not direction or way == direction)
-    )  # fmt: skip
-
-
-def cluster_row(cluster: Mapping[str, Any]) -> tuple[str, ...]:
-    """``reviews.default.svc.cluster.local 9080 v1 outbound EDS reviews.default``."""
-    way, port, subset, host = _named(cluster)
-    kind = cluster.get("type") or cluster.get("cluster_type", {}).get("name", "STATIC")
-    return (host, port or "-", subset or "-", way or "-", str(kind), config_reference(cluster))
 
 
 def config_reference(message: Mapping[str, Any]) -> str:
@@ -61,155 +31,120 @@ def config_reference(message: Mapping[str, Any]) -> str:
     return f"{parts[-1]}.{parts[-3]}" if len(parts) >= 4 else ""
 
 
-def listeners(config: Config) -> list[Mapping[str, Any]]:
-    """All active listeners, by port."""
-    dump = _section(config, "ListenersConfigDump")
-    found = [it["listener"] for it in dump.get("static_listeners", ())]
-    found += [
-        it["active_state"]["listener"] for it in dump.get("dynamic_listeners", ()) if "active_state" in it
-    ]
-    return sorted(found, key=lambda it: (port_of(it), address_of(it)))
+# --- clusters ------------------------------------------------------------------------------
 
 
-def address_of(listener: Mapping[str, Any]) -> str:
-    """The address it is bound to, or stands for."""
-    return str(listener.get("address", {}).get("socket_address", {}).get("address", ""))
-
-
-def port_of(listener: Mapping[str, Any]) -> int:
-    """Its port."""
-    return int(listener.get("address", {}).get("socket_address", {}).get("port_value", 0))
-
-
-def listener_rows(listener: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """A line for each filter chain: what it matches and where it leads."""
-    chains = [*listener.get("filter_chains", ())]
-    if "default_filter_chain" in listener:
-        chains.append(listener["default_filter_chain"])
-    for chain in chains:
-        yield (address_of(listener), str(port_of(listener)), _match(chain), _destination(chain))
-
-
-def _match(chain: Mapping[str, Any]) -> str:
-    match = chain.get("filter_chain_match", {})
-    parts = []
-    if names := match.get("server_names"):
-        parts.append(f"SNI: {','.join(names)}")
-    if transport := match.get("transport_protocol"):
-        parts.append(f"Trans: {transport}")
-    if protocols := match.get("application_protocols"):
-        shown = ["HTTP TLS" if it.startswith("istio-http") else it for it in protocols]
-        parts.append(f"App: {','.join(dict.fromkeys(shown))}")
-    ranges = [f"{it['address_prefix']}/{it.get('prefix_len', 32)}" for it in match.get("prefix_ranges", ())]
-    port = match.get("destination_port")
-    if ranges or port:
-        parts.append(f"Addr: {','.join(ranges) or '*'}{f':{port}' if port else ''}")
-    return "; ".join(parts) or "ALL"
-
-
-def _destination(chain: Mapping[str, Any]) -> str:
-    for it in chain.get("filters", ()):
-        typed = it.get("typed_config", {})
-        if "stat_prefix" not in typed:
-            continue
-        if "rds" in typed:
-            return f"Route: {typed['rds']['route_config_name']}"
-        if "route_config" in typed:
-            found = {
-                route.get("route", {}).get("cluster", "")
-                for host in typed["route_config"].get("virtual_hosts", ()) for route in host.get("routes", ())
-            }  # fmt: skip
-            if len(found) == 1 and (only := found.pop()):
-                return f"Cluster: {only}"
-            return f"Inline Route: {typed['route_config'].get('name', '')}"
-        if "cluster" in typed:
-            return f"Cluster: {typed['cluster']}"
-        if "weighted_clusters" in typed:
-            return "Cluster: " + ", ".join(part["name"] for part in typed["weighted_clusters"]["clusters"])
-    return "Non-HTTP/Non-TCP"
-
-
-def routes(config: Config) -> list[Mapping[str, Any]]:
-    """All route configurations, by name."""
-    dump = _section(config, "RoutesConfigDump")
+def clusters(config: Config) -> list[Mapping[str, Any]]:
+    """All clusters, by hostname, subset, port and direction."""
+    dump = section(config, "ClustersConfigDump")
     found = [
-        it["route_config"]
-        for part in ("static_route_configs", "dynamic_route_configs")
+        it["cluster"]
+        for part in ("dynamic_active_clusters", "static_clusters")
         for it in dump.get(part, ())
+        if "cluster" in it
     ]
-    return sorted(found, key=lambda it: str(it.get("name", "")))
+    return sorted(found, key=_order)
 
 
-def route_rows(route_config: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """A line for each route of each virtual host."""
-    for host in route_config.get("virtual_hosts", ()):
-        domains = _domains(host.get("domains", ()))
-        for it in host.get("routes", ()):
-            name = str(route_config.get("name", ""))
-            yield (
-                name,
-                str(host.get("name", "")),
-                domains,
-                _route_match(it.get("match", {})),
-                config_reference(it),
-            )
+def _order(cluster: Mapping[str, Any]) -> tuple[str, str, int, str]:
+    way, port, subset, host = _named(str(cluster.get("name", "")))
+    return (host, subset, int(port) if port.isdigit() else 0, way)
 
 
-def _domains(domains: Sequence[str]) -> str:
-    bare = [it for it in domains if ":" not in it] or list(domains)
+def _named(name: str) -> tuple[str, str, str, str]:
+    """(direction, port, subset, hostname) of ``outbound|80|v1|host``; other names are hostnames of themselves."""
+    parts = name.split("|")
+    return (parts[0], parts[1], parts[2], parts[3]) if len(parts) == 4 else ("", "", "", name)
+
+
+def cluster_matches(cluster: Mapping[str, Any], *, fqdn: str, port: int, subset: str, direction: str) -> bool:
+    """Whether a cluster passes the filters; empty ones pass all, and part of a hostname is enough, as for istioctl."""
+    way, number, part, host = _named(str(cluster.get("name", "")))
     return (
-        bare[0]
-        + (f", {bare[1]}" if len(bare) > 1 else "")
-        + (f" + {len(bare) - 2} more..." if len(bare) > 2 else "")
-        if bare
-        else ""
-    )
+        fqdn in host and (not port or number == str(port)) and (not subset or part == subset)
+        and (not direction or way == direction)
+    )  # fmt: skip
 
 
-def _route_match(match: Mapping[str, Any]) -> str:
-    for key, shown in (("prefix", "{}*"), ("path_separated_prefix", "{}*"), ("path", "{}")):
-        if key in match:
-            return shown.format(match[key])
-    if "safe_regex" in match:
-        return f"regex {match['safe_regex'].get('regex', '')}"
-    return "*"
+def cluster_row(cluster: Mapping[str, Any]) -> Row:
+    """``reviews.default.svc.cluster.local 9080 v1 outbound EDS reviews.default``."""
+    way, port, subset, host = _named(str(cluster.get("name", "")))
+    kind = cluster.get("type") or cluster.get("cluster_type", {}).get("name", "STATIC")
+    return (host, port or "-", subset or "-", way or "-", str(kind), config_reference(cluster))
 
 
-def endpoint_rows(config: Config) -> list[tuple[str, ...]]:
-    """A line for each endpoint of each cluster."""
-    dump = _section(config, "EndpointsConfigDump")
-    assignments: Iterable[Mapping[str, Any]] = [
+# --- endpoints -----------------------------------------------------------------------------
+
+
+def endpoints(config: Config) -> Iterator[tuple[Row, Mapping[str, Any]]]:
+    """A row for each configured endpoint of each cluster, with its message, by cluster."""
+    dump = section(config, "EndpointsConfigDump")
+    found = [
         it["endpoint_config"]
         for part in ("static_endpoint_configs", "dynamic_endpoint_configs")
         for it in dump.get(part, ())
+        if "endpoint_config" in it
     ]
-    found = []
-    for assignment in assignments:
+    for assignment in sorted(found, key=lambda it: _order({"name": it.get("cluster_name", "")})):
         for group in assignment.get("endpoints", ()):
-            where = group.get("locality", {})
-            locality = "/".join(filter(None, (where.get("region"), where.get("zone"), where.get("sub_zone"))))
+            place = group.get("locality", {})
+            where = "/".join(filter(None, (place.get("region"), place.get("zone"), place.get("sub_zone"))))
             for it in group.get("lb_endpoints", ()):
-                address = it.get("endpoint", {}).get("address", {})
-                socket = address.get("socket_address", {})
-                name = (
-                    f"{socket['address']}:{socket.get('port_value', 0)}"
-                    if socket
-                    else address.get("pipe", {}).get("path", "")
-                )
-                found.append(
-                    (
-                        name,
-                        str(it.get("health_status", "HEALTHY")),
-                        locality,
-                        str(assignment.get("cluster_name", "")),
-                    )
-                )
-    return sorted(found, key=lambda row: (row[3], row[0]))
+                name = address(it.get("endpoint", {}).get("address", {}))
+                status = str(it.get("health_status", "HEALTHY"))
+                yield (name, status, where, str(assignment.get("cluster_name", ""))), it
+
+
+def hosts(statuses: Config) -> Iterator[tuple[Row, Mapping[str, Any]]]:
+    """A row for each host that Envoy really has (``/clusters?format=json``), with its message, by address."""
+    found = [
+        ((address(host.get("address", {})), *_health(host), str(cluster.get("name", ""))), host)
+        for cluster in statuses.get("cluster_statuses", ())
+        for host in cluster.get("host_statuses", ())
+    ]
+    yield from sorted(found, key=lambda it: it[0])
+
+
+def _health(host: Mapping[str, Any]) -> tuple[str, str]:
+    health = host.get("health_status", {})
+    ejected = health.get("failed_outlier_check")
+    return str(health.get("eds_health_status", "UNKNOWN")), "FAILED" if ejected else "OK"
+
+
+def endpoint_passes(cluster: str, wanted: str, port: int, status: str) -> Callable[[Row], bool]:
+    """A filter of endpoint rows: by cluster, address, port and status."""
+
+    def passes(row: Row) -> bool:
+        host, _, number = row[0].rpartition(":")
+        return (
+            (not cluster or row[-1].lower() == cluster.lower()) and (not wanted or wanted in (host, row[0]))
+            and (not port or number == str(port)) and (not status or row[1].lower() == status.lower())
+        )  # fmt: skip
+
+    return passes
+
+
+def address(it: Mapping[str, Any]) -> str:
+    """``10.0.0.1:9080``, the path of a socket, or the name of a listener inside Envoy."""
+    if "socket_address" in it:
+        socket = it["socket_address"]
+        return f"{socket.get('address', '')}:{socket.get('port_value', 0)}"
+    if "pipe" in it:
+        return str(it["pipe"].get("path", ""))
+    inside = it.get("envoy_internal_address", {})
+    return (
+        f"envoy://{inside.get('server_listener_name', '')}/{inside.get('endpoint_id', '')}"
+        if inside
+        else "unknown"
+    )
+
+
+# --- secrets -------------------------------------------------------------------------------
 
 
 def secrets(config: Config) -> list[Mapping[str, Any]]:
     """All secrets with their state: ``{"name", "state", "last_updated", "secret"}``."""
-    dump = _section(config, "SecretsConfigDump")
+    dump = section(config, "SecretsConfigDump")
     parts = (
         ("static_secrets", "ACTIVE"),
         ("dynamic_active_secrets", "ACTIVE"),

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lateen.cli import envoy_dump as dump
-from lateen.cli.connect import CommandError, Context, Kubeconfig, Namespace, pod_reference, with_cluster
+from lateen.cli import envoy_listeners, envoy_routes
+from lateen.cli.connect import (
+    CommandError,
+    Context,
+    Kubeconfig,
+    Namespace,
+    complete_pod,
+    sidecar_pod,
+    with_cluster,
+)
 from lateen.cli.output import Format, Output, show, table
 
 if TYPE_CHECKING:
@@ -20,9 +29,14 @@ app = typer.Typer(
     help="What one Envoy has: clusters, listeners, routes, endpoints, secrets.", no_args_is_help=True
 )
 
-Pod = Annotated[str, typer.Argument(help="[pod/]NAME[.NAMESPACE]; not needed with --file.")]
+Pod = Annotated[
+    str,
+    typer.Argument(help="[pod/]NAME[.NAMESPACE] or deployment/NAME; not needed with --file.", autocompletion=complete_pod),
+]  # fmt: skip
 File = Annotated[str, typer.Option("--file", "-f", help="Read an Envoy config dump from this file instead.")]
 AdminPort = Annotated[int, typer.Option("--proxy-admin-port", help="Envoy's admin port.")]
+
+_DUMP, _HOSTS = "/config_dump?include_eds", "/clusters?format=json"
 
 
 @app.command("cluster")
@@ -30,14 +44,16 @@ AdminPort = Annotated[int, typer.Option("--proxy-admin-port", help="Envoy's admi
 @app.command("c", hidden=True)
 def cluster(
     pod: Pod = "", namespace: Namespace = "", output: Output = Format.TABLE, file: File = "",
-    fqdn: Annotated[str, typer.Option(help="Only clusters of this hostname.")] = "",
+    fqdn: Annotated[str, typer.Option(help="Only clusters of this hostname, or a part of it.")] = "",
     port: Annotated[int, typer.Option(help="Only clusters of this port.")] = 0,
     subset: Annotated[str, typer.Option(help="Only clusters of this subset.")] = "",
     direction: Annotated[str, typer.Option(help="inbound or outbound.")] = "",
     admin_port: AdminPort = 15000, kubeconfig: Kubeconfig = "", context: Context = "",
 ) -> None:  # fmt: skip
     """Clusters: where this proxy can send."""
-    config = _dump(pod, namespace, file, admin_port, kubeconfig, context)
+    if direction not in ("", "inbound", "outbound"):
+        raise CommandError(f'--direction is "inbound" or "outbound", not "{direction}"')
+    config = _read(pod, namespace, file, admin_port, kubeconfig, context)
     found = [
         it for it in dump.clusters(config)
         if dump.cluster_matches(it, fqdn=fqdn, port=port, subset=subset, direction=direction)
@@ -52,15 +68,17 @@ def listener(
     pod: Pod = "", namespace: Namespace = "", output: Output = Format.TABLE, file: File = "",
     address: Annotated[str, typer.Option(help="Only listeners of this address.")] = "",
     port: Annotated[int, typer.Option(help="Only listeners of this port.")] = 0,
+    kind: Annotated[str, typer.Option("--type", help="Only HTTP, TCP, HTTP+TCP or UNKNOWN listeners.")] = "",
     admin_port: AdminPort = 15000, kubeconfig: Kubeconfig = "", context: Context = "",
 ) -> None:  # fmt: skip
     """Listeners: what this proxy captures, and where each match goes."""
-    config = _dump(pod, namespace, file, admin_port, kubeconfig, context)
+    config = _read(pod, namespace, file, admin_port, kubeconfig, context)
     found = [
-        it for it in dump.listeners(config)
-        if (not address or dump.address_of(it) == address) and (not port or dump.port_of(it) == port)
+        it for it in envoy_listeners.listeners(config)
+        if envoy_listeners.listener_matches(it, address=address, port=port, kind=kind)
     ]  # fmt: skip
-    show(dump.LISTENER_COLUMNS, [row for it in found for row in dump.listener_rows(it)], found, output)
+    rows = [row for it in found for row in envoy_listeners.listener_rows(it)]
+    show(envoy_listeners.LISTENER_COLUMNS, rows, found, output)
 
 
 @app.command("route")
@@ -72,9 +90,10 @@ def route(
     admin_port: AdminPort = 15000, kubeconfig: Kubeconfig = "", context: Context = "",
 ) -> None:  # fmt: skip
     """Routes: which request goes to which cluster, and which VirtualService said so."""
-    config = _dump(pod, namespace, file, admin_port, kubeconfig, context)
-    found = [it for it in dump.routes(config) if not name or it.get("name") == name]
-    show(dump.ROUTE_COLUMNS, [row for it in found for row in dump.route_rows(it)], found, output)
+    config = _read(pod, namespace, file, admin_port, kubeconfig, context)
+    found = [it for it in envoy_routes.routes(config) if not name or it.get("name") == name]
+    rows = [row for it in found for row in envoy_routes.route_rows(it)]
+    show(envoy_routes.ROUTE_COLUMNS, rows, found, output)
 
 
 @app.command("endpoint")
@@ -85,18 +104,17 @@ def endpoint(
     cluster: Annotated[str, typer.Option(help="Only endpoints of this cluster.")] = "",
     address: Annotated[str, typer.Option(help="Only endpoints of this address.")] = "",
     port: Annotated[int, typer.Option(help="Only endpoints of this port.")] = 0,
-    status: Annotated[str, typer.Option(help="healthy or unhealthy.")] = "",
+    status: Annotated[str, typer.Option(help="healthy, unhealthy, draining, timeout or degraded.")] = "",
     admin_port: AdminPort = 15000, kubeconfig: Kubeconfig = "", context: Context = "",
 ) -> None:  # fmt: skip
-    """Endpoints: the addresses behind each cluster."""
-    config = _dump(pod, namespace, file, admin_port, kubeconfig, context)
-    rows = [
-        it for it in dump.endpoint_rows(config)
-        if (not cluster or it[3] == cluster) and (not address or it[0].rpartition(":")[0] == address)
-        and (not port or it[0].rpartition(":")[2] == str(port)) and (not status or it[1].lower() == status.lower())
-    ]  # fmt: skip
-    document = [dict(zip(("endpoint", "status", "locality", "cluster"), it, strict=True)) for it in rows]
-    show(dump.ENDPOINT_COLUMNS, rows, document, output)
+    """Endpoints: the addresses behind each cluster, and whether Envoy has ejected them."""
+    # A running Envoy knows more than its dump: which hosts it found unhealthy. A file may hold either.
+    config = _read(pod, namespace, file, admin_port, kubeconfig, context, _HOSTS)
+    live = "cluster_statuses" in config
+    passes = dump.endpoint_passes(cluster, address, port, status)
+    found = [it for it in (dump.hosts(config) if live else dump.endpoints(config)) if passes(it[0])]
+    document = [{"cluster": row[-1], **message} for row, message in found]
+    show(dump.HOST_COLUMNS if live else dump.ENDPOINT_COLUMNS, [row for row, _ in found], document, output)
 
 
 @app.command("secret")
@@ -107,7 +125,7 @@ def secret(
     admin_port: AdminPort = 15000, kubeconfig: Kubeconfig = "", context: Context = "",
 ) -> None:  # fmt: skip
     """Secrets: the certificates in use and how long they last."""
-    config = _dump(pod, namespace, file, admin_port, kubeconfig, context)
+    config = _read(pod, namespace, file, admin_port, kubeconfig, context)
     from lateen.cli.envoy_secrets import SECRET_COLUMNS, secret_rows
 
     show(SECRET_COLUMNS, secret_rows(config), dump.secrets(config), output)
@@ -120,7 +138,7 @@ def bootstrap(
     admin_port: AdminPort = 15000, kubeconfig: Kubeconfig = "", context: Context = "",
 ) -> None:  # fmt: skip
     """Bootstrap: what Envoy was started with."""
-    config = _dump(pod, namespace, file, admin_port, kubeconfig, context)
+    config = _read(pod, namespace, file, admin_port, kubeconfig, context)
     found = dump.bootstrap(config)
     show(("FIELD", "VALUE"), [(key, json.dumps(value)) for key, value in found.items()], found, output)
 
@@ -132,38 +150,61 @@ def everything(
     admin_port: AdminPort = 15000, kubeconfig: Kubeconfig = "", context: Context = "",
 ) -> None:  # fmt: skip
     """All of the above, one table after the other."""
-    config = _dump(pod, namespace, file, admin_port, kubeconfig, context)
+    config = _read(pod, namespace, file, admin_port, kubeconfig, context)
     if output in (Format.JSON, Format.YAML):
         show((), (), config, output)
         return
+    typer.echo("\n\n".join(table(columns, rows) for columns, rows in _tables(config) if rows))
+
+
+def _tables(config: dump.Config) -> list[tuple[Sequence[str], Sequence[dump.Row]]]:
     from lateen.cli.envoy_secrets import SECRET_COLUMNS, secret_rows
 
-    parts: tuple[tuple[Sequence[str], Callable[[], Sequence[Sequence[str]]]], ...] = (
-        (dump.CLUSTER_COLUMNS, lambda: [dump.cluster_row(it) for it in dump.clusters(config)]),
+    listeners, routes = envoy_listeners.listeners(config), envoy_routes.routes(config)
+    return [
+        (dump.CLUSTER_COLUMNS, [dump.cluster_row(it) for it in dump.clusters(config)]),
         (
-            dump.LISTENER_COLUMNS,
-            lambda: [row for it in dump.listeners(config) for row in dump.listener_rows(it)],
+            envoy_listeners.LISTENER_COLUMNS,
+            [row for it in listeners for row in envoy_listeners.listener_rows(it)],
         ),
-        (dump.ROUTE_COLUMNS, lambda: [row for it in dump.routes(config) for row in dump.route_rows(it)]),
-        (dump.ENDPOINT_COLUMNS, lambda: dump.endpoint_rows(config)),
-        (SECRET_COLUMNS, lambda: secret_rows(config)),
-    )
-    typer.echo("\n\n".join(table(columns, rows()) for columns, rows in parts))
+        (envoy_routes.ROUTE_COLUMNS, [row for it in routes for row in envoy_routes.route_rows(it)]),
+        (dump.ENDPOINT_COLUMNS, [row for row, _ in dump.endpoints(config)]),
+        (SECRET_COLUMNS, secret_rows(config)),
+    ]
 
 
-def _dump(pod: str, namespace: str, file: str, port: int, kubeconfig: str, context: str) -> dump.Config:
-    """The config dump of a pod's Envoy, or of a file."""
+def _read(
+    pod: str, namespace: str, file: str, port: int, kubeconfig: str, context: str, page: str = _DUMP
+) -> dump.Config:
+    """A page of a pod's Envoy, or a file that holds one."""
     if file:
-        loaded: dump.Config = json.loads(Path(file).read_text())
-        return loaded
+        return parsed(Path(file).read_bytes(), file)
     if not pod:
         raise CommandError(
             "name a pod, as in: lateen proxy-config cluster NAME -n NAMESPACE (or give --file)"
         )
-    where, name = pod_reference(pod, namespace)
 
-    async def read(client: KubeClient) -> Any:
-        return json.loads(await client.pod_get(where, name, port, "/config_dump?include_eds"))
+    async def read(client: KubeClient) -> dump.Config:
+        where, name = await sidecar_pod(client, pod, namespace)
+        return await admin_page(client, where, name, port, page)
 
     found: dump.Config = with_cluster(kubeconfig, context, read)
+    return found
+
+
+async def admin_page(
+    client: KubeClient, namespace: str, pod: str, port: int, page: str = _DUMP
+) -> dump.Config:
+    """A page of Envoy's admin interface, through a port-forward."""
+    return parsed(await client.pod_get(namespace, pod, port, page), f"port {port} of pod {pod}")
+
+
+def parsed(raw: bytes, source: str) -> dump.Config:
+    """JSON of an Envoy; CommandError when it is none."""
+    try:
+        found: Any = json.loads(raw)
+    except ValueError as wrong:
+        raise CommandError(f"{source}: this is no JSON of an Envoy: {wrong}") from wrong
+    if not isinstance(found, Mapping) or not ({"configs", "cluster_statuses"} & set(found)):
+        raise CommandError(f"{source}: this is no config dump of an Envoy (as /config_dump shows it)")
     return found

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lateen.cli.connect import Context, IstioNamespace, Kubeconfig, with_cluster
+from lateen.cli.connect import (
+    CommandError,
+    Context,
+    IstioNamespace,
+    Kubeconfig,
+    Namespace,
+    complete_pod,
+    pod_reference,
+    with_cluster,
+)
 from lateen.cli.output import Format, Output, show
 
 if TYPE_CHECKING:
@@ -14,28 +23,57 @@ if TYPE_CHECKING:
 
 COLUMNS = ("NAME", "CLUSTER", "CDS", "LDS", "EDS", "RDS", "ECDS", "ISTIOD", "VERSION")
 TYPES = {"CDS": "cluster", "LDS": "listener", "EDS": "endpoint", "RDS": "route", "ECDS": "extensionconfig"}
+Entry = dict[str, Any]
 
 
 def proxy_status(
-    pod: Annotated[str, typer.Argument(help="Only this proxy: NAME[.NAMESPACE].")] = "",
+    pod: Annotated[
+        str,
+        typer.Argument(help="Only this proxy, and whether it has what it should: NAME[.NAMESPACE].", autocompletion=complete_pod),
+    ] = "",
     output: Output = Format.TABLE,
+    namespace: Namespace = "",
     istio_namespace: IstioNamespace = "istio-system",
+    admin_port: Annotated[int, typer.Option("--proxy-admin-port", help="Envoy's admin port.")] = 15000,
     kubeconfig: Kubeconfig = "",
     context: Context = "",
-) -> None:
+) -> None:  # fmt: skip
     """SYNCED: acknowledged. STALE: sent and not yet acknowledged. NOT SENT: not subscribed. ERROR: refused by Envoy."""
-    found = with_cluster(kubeconfig, context, lambda client: _syncz(client, istio_namespace))
-    if pod:
-        name = pod.removeprefix("pod/")
-        found = [it for it in found if it["proxy"] == name or it["proxy"].partition(".")[0] == name]
-        if not found:
-            from lateen.cli.connect import CommandError
 
-            raise CommandError(f'no proxy "{pod}" is connected; "lateen proxy-status" lists those that are')
-    show(COLUMNS, [row(it) for it in sorted(found, key=lambda it: str(it["proxy"]))], found, output)
+    async def read(client: KubeClient) -> tuple[list[Entry], list[str]]:
+        found = await _syncz(client, istio_namespace)
+        if not pod:
+            return [it for it in found if not namespace or it["proxy"].endswith(f".{namespace}")], []
+        it = chosen(found, pod, namespace)
+        return [it], [] if it.get("generator") else await _compared(client, it, istio_namespace, admin_port)
+
+    found, comparison = with_cluster(kubeconfig, context, read)
+    found.sort(key=lambda it: (str(it["proxy"]), str(it["istiod"])))
+    show(COLUMNS, [row(it) for it in found], found, output)
+    if comparison and output in (Format.TABLE, Format.SHORT):
+        typer.echo("\n" + "\n".join(comparison))
 
 
-async def _syncz(client: KubeClient, namespace: str) -> list[dict[str, Any]]:
+def chosen(found: list[Entry], pod: str, namespace: str) -> Entry:
+    """The proxy that is meant; CommandError when none is, or more than one."""
+    _, where, name = pod_reference(pod, namespace)
+    meant = [it for it in found if it["proxy"] == f"{name}.{where}" or (not where and _pod(it) == name)]
+    # Two control planes may know one proxy for a moment: it has moved from one to the other.
+    names = sorted({str(it["proxy"]) for it in meant})
+    if len(names) == 1:
+        return meant[0]
+    if names:
+        raise CommandError(f'"{pod}" may be {" or ".join(names)}: name one with its namespace')
+    near = sorted({str(it["proxy"]) for it in found if str(it["proxy"]).startswith(name)})
+    hint = f"did you mean {', '.join(near[:5])}?" if near else '"lateen proxy-status" lists those that are'
+    raise CommandError(f'no proxy "{pod}" is connected; {hint}')
+
+
+def _pod(it: Entry) -> str:
+    return str(it["proxy"]).rpartition(".")[0]
+
+
+async def _syncz(client: KubeClient, namespace: str) -> list[Entry]:
     from lateen.cli.control_planes import every
 
     found = []
@@ -44,7 +82,18 @@ async def _syncz(client: KubeClient, namespace: str) -> list[dict[str, Any]]:
     return found
 
 
-def row(it: dict[str, Any]) -> tuple[str, ...]:
+async def _compared(client: KubeClient, it: Entry, istio_namespace: str, port: int) -> list[str]:
+    from lateen.cli.comparison import compared
+    from lateen.cli.control_planes import ControlPlane
+    from lateen.cli.proxy_config import admin_page
+
+    plane = ControlPlane(client, istio_namespace, str(it["istiod"]))
+    meant = await plane.json(f"/debug/config_dump?proxyID={it['proxy']}")
+    namespace = str(it["proxy"]).rpartition(".")[2]
+    return compared(meant, await admin_page(client, namespace, _pod(it), port))
+
+
+def row(it: Entry) -> tuple[str, ...]:
     """One line of the table from one entry of ``/debug/syncz``."""
     return (
         str(it["proxy"]),
@@ -55,7 +104,7 @@ def row(it: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _state(it: dict[str, Any], kind: str) -> str:
+def _state(it: Entry, kind: str) -> str:
     status = str(it.get(f"{kind}_status") or "NOT SENT")
     age = it.get(f"{kind}_age_s")
     return f"{status} ({_age(float(age))})" if age is not None and status != "NOT SENT" else status

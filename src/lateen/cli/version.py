@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lateen import __version__
-from lateen.cli.connect import Context, IstioNamespace, Kubeconfig, user_facing, with_cluster
+from lateen.cli.connect import CommandError, Context, IstioNamespace, Kubeconfig, user_facing, with_cluster
 from lateen.cli.output import Format, Output, show
 
 if TYPE_CHECKING:
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def version(
-    remote: Annotated[bool, typer.Option("--remote/--no-remote", help="Ask the cluster too.")] = True,
+    remote: Annotated[
+        str, typer.Option("--remote", metavar="true|false", help="Ask the cluster too.")
+    ] = "true",
+    no_remote: Annotated[bool, typer.Option("--no-remote", help="The same as --remote=false.")] = False,
     short: Annotated[bool, typer.Option("--short", "-s", help="Only the client's number.")] = False,
     output: Output = Format.TABLE,
     istio_namespace: IstioNamespace = "istio-system",
@@ -23,11 +26,13 @@ def version(
     context: Context = "",
 ) -> None:
     """Versions of the command, the control plane and the data plane."""
+    if remote.lower() not in ("true", "false"):
+        raise CommandError(f'--remote is "true" or "false", not "{remote}"')
     if short:
         typer.echo(__version__)
         return
     document: dict[str, Any] = {"clientVersion": {"version": __version__}}
-    if remote:
+    if remote.lower() == "true" and not no_remote:
         try:
             document |= with_cluster(kubeconfig, context, lambda client: _remote(client, istio_namespace))
         except Exception as problem:
@@ -38,14 +43,16 @@ def version(
         show((), (), document, output)
         return
     typer.echo(f"client version: {__version__}")
-    for it in document.get("meshVersion", []):
-        typer.echo(f"control plane version: {it['version']}")
+    planes = document.get("meshVersion", [])
+    for it in sorted({it["version"] for it in planes}):
+        typer.echo(f"control plane version: {it}")
     counts: dict[str, int] = {}
     for it in document.get("dataPlaneVersion", []):
         counts[it["version"]] = counts.get(it["version"], 0) + 1
     if counts:
         said = ", ".join(
-            f"{number} ({count} {'proxy' if count == 1 else 'proxies'})" for number, count in counts.items()
+            f"{number} ({count} {'proxy' if count == 1 else 'proxies'})"
+            for number, count in sorted(counts.items())
         )
         typer.echo(f"data plane version: {said}")
 

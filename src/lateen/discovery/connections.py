@@ -130,6 +130,8 @@ class Connection:
             "proxy": self.name, "cluster_id": it.cluster, "proxy_version": it.version, "istio_version": it.version,
             "proxy_type": it.kind, "envoy_version": it.metadata.get("ENVOY_VERSION", ""),
         }  # fmt: skip
+        if generator := it.metadata.get("GENERATOR"):
+            found["generator"] = generator
         standings = self.machine.standings()
         for type_url, (named, _) in TYPES.items():
             if (stands := standings.get(type_url)) is None:

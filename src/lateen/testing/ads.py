@@ -90,14 +90,14 @@ def plain(_: str) -> tuple[None, bool]:
 
 @asynccontextmanager
 async def serving(
-    db: Database, peers: Peers = plain, *, port: int = 0
+    db: Database, peers: Peers = plain, *, address: str = "127.0.0.1:0"
 ) -> AsyncIterator[tuple[DiscoveryService, Loop, int]]:
-    """A control plane's ADS on a port of its own."""
+    """A control plane's ADS on an address of its own (``unix:/path`` too)."""
     loop = Loop(db)
     loop.synced.set()
     service = DiscoveryService(loop, peers)
     made = server([service.handler()])
-    number: int = made.add_insecure_port(f"127.0.0.1:{port}")
+    number: int = made.add_insecure_port(address)
     await made.start()
     running = asyncio.ensure_future(loop.run())
     try:

@@ -1,0 +1,119 @@
+"""Which pod does a command mean, and what does it say when there is none?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lateen.cli.connect import CommandError, pod_reference, sidecar_pod
+from lateen.cli.proxy_status import chosen, row
+
+
+@pytest.mark.parametrize(
+    ("text", "namespace", "meant"),
+    [
+        ("web", "", ("pod", "", "web")),
+        ("web", "shop", ("pod", "shop", "web")),
+        ("web.shop", "", ("pod", "shop", "web")),
+        ("pod/web.shop", "", ("pod", "shop", "web")),
+        ("deployment/web", "shop", ("deployment", "shop", "web")),
+        ("deploy/web.shop", "", ("deploy", "shop", "web")),
+        ("web.v1.shop", "", ("pod", "shop", "web.v1")),
+        ("web.v1", "shop", ("pod", "shop", "web.v1")),
+        ("web.shop", "shop", ("pod", "shop", "web")),
+    ],
+)
+def test_a_reference_is_read_as_istioctl_does(text: str, namespace: str, meant: tuple[str, str, str]) -> None:
+    assert pod_reference(text, namespace) == meant
+
+
+async def pod(api_server: Any, name: str, *containers: str, phase: str = "Running", app: str = "web") -> None:
+    from skiff.apiserver.local import LocalApi
+    from skiff.kinds import PODS
+
+    api = LocalApi(api_server.registry)
+    spec = {"containers": [{"name": it, "image": "x"} for it in containers if it != "istio-proxy"]}
+    if "istio-proxy" in containers:  # native sidecars are init containers
+        spec["initContainers"] = [{"name": "istio-proxy", "image": "x", "restartPolicy": "Always"}]
+    made = await api.create(PODS, {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default", "labels": {"app": app}}, "spec": spec,
+    })  # fmt: skip
+    await api.update(PODS, {**made, "status": {"phase": phase}}, subresource="status")
+
+
+DEPLOYMENT = {
+    "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+    "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": {
+        "metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "a", "image": "x"}]},
+    }},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "namespace", "said"),
+    [
+        (
+            "plain",
+            "",
+            'has no sidecar (its containers: app); label the namespace with "istio-injection=enabled"',
+        ),
+        ("web", "", 'no pod "web" in namespace "default"; did you mean web-1, web-2'),
+        ("ghost", "kube-system", "which has no pods"),
+        ("late", "", "is not running: it is Pending"),
+        ("deploy/ghost", "", 'no deployment "ghost"'),
+        ("service/web", "", "name a pod, or a deployment"),
+    ],
+)
+async def test_what_cannot_be_asked_is_said_with_advice(
+    api_server: Any, text: str, namespace: str, said: str
+) -> None:
+    await pod(api_server, "plain", "app", app="plain")
+    await pod(api_server, "web-1", "app", "istio-proxy")
+    await pod(api_server, "web-2", "app", "istio-proxy")
+    await pod(api_server, "late", "app", "istio-proxy", phase="Pending", app="late")
+    async with api_server.client() as client:
+        with pytest.raises(CommandError) as wrong:
+            await sidecar_pod(client, text, namespace)
+        assert said in str(wrong.value)
+
+
+async def test_pods_and_deployments_are_found(api_server: Any) -> None:
+    await pod(api_server, "web-1", "app", "istio-proxy")
+    await pod(api_server, "web-0", "app", "istio-proxy", phase="Pending")
+    async with api_server.client() as client:
+        await client.create(DEPLOYMENT)
+        assert await sidecar_pod(client, "web-1", "") == ("default", "web-1")
+        assert await sidecar_pod(client, "web-1.default", "") == ("default", "web-1")
+        assert await sidecar_pod(client, "deployment/web", "default") == ("default", "web-1")
+
+
+def entry(proxy: str, **more: Any) -> dict[str, Any]:
+    return {
+        "proxy": proxy,
+        "istiod": "istiod-1",
+        "cluster_id": "Kubernetes",
+        "proxy_version": "0.1.0",
+        **more,
+    }
+
+
+def test_a_proxy_is_chosen_by_name_and_namespace() -> None:
+    found = [entry("web-1.a"), entry("web-1.b"), entry("api-1.a")]
+    assert chosen(found, "api-1", "")["proxy"] == "api-1.a"
+    assert chosen(found, "web-1.b", "")["proxy"] == chosen(found, "web-1", "b")["proxy"] == "web-1.b"
+    with pytest.raises(CommandError, match=r"web-1.a or web-1.b"):
+        chosen(found, "web-1", "")
+    with pytest.raises(CommandError, match=r"did you mean web-1.a, web-1.b"):
+        chosen(found, "web", "")
+    with pytest.raises(CommandError, match="lateen proxy-status"):
+        chosen(found, "ghost", "")
+
+
+def test_a_row_says_state_and_age() -> None:
+    shown = row(entry("web-1.a", cluster_status="SYNCED", cluster_age_s=75.0, listener_status="ERROR", listener_age_s=3.2,
+                      endpoint_status="STALE (Never Acknowledged)", endpoint_age_s=7200.0))  # fmt: skip
+    assert shown == (
+        "web-1.a", "Kubernetes", "SYNCED (1m)", "ERROR (3s)", "STALE (Never Acknowledged) (2h)", "NOT SENT", "NOT SENT",
+        "istiod-1", "0.1.0",
+    )  # fmt: skip

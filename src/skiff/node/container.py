@@ -72,7 +72,7 @@ def needed_paths() -> tuple[Path, ...]:
     source = Path(__file__).resolve().parents[2]
     wanted = {Path(sys.prefix), Path(sys.base_prefix), source}
     wanted.add(Path(os.path.realpath(sys.executable)).parent.parent)
-    wanted |= {Path(it).resolve() for it in sys.path if it and Path(it).is_dir()}
+    wanted |= {Path(it).resolve() for it in sys.path if it and Path(it).is_dir()} - {Path("/")}
     shown = Path("/").stat().st_dev
     return tuple(
         path
@@ -276,7 +276,8 @@ async def start(
 
 
 async def _guardian(plan: Plan, given: int, output: int, errors: int) -> asyncio.subprocess.Process:
-    fifo = _fifo(plan)
+    script, fifo = plan.scratch.with_name(f"{plan.scratch.name}.setup"), _fifo(plan)
+    script.write_text(setup_script(plan))  # a file, because an argument would fill the list of processes
     fifo.unlink(missing_ok=True)
     os.mkfifo(fifo, 0o600)
     listening = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
@@ -284,7 +285,7 @@ async def _guardian(plan: Plan, given: int, output: int, errors: int) -> asyncio
         guardian = await asyncio.create_subprocess_exec(
             "/usr/bin/setpriv", "--pdeathsig=KILL", "/usr/bin/nsenter", f"--net=/run/netns/{plan.namespace}",
             "/usr/bin/unshare", "--mount", "--propagation=private", "--uts", "--ipc", "--pid", "--fork", "--kill-child",
-            "/bin/sh", "-c", setup_script(plan),
+            "/bin/sh", str(script),
             stdin=given, stdout=output, stderr=errors,
             env={"PATH": _PATH, **plan.env}, start_new_session=True,
         )  # fmt: skip

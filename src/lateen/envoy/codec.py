@@ -118,6 +118,6 @@ def _introduction(message: Any) -> Introduction | None:
 
 def _version(node: base_pb2.Node) -> str:
     if not node.HasField("user_agent_build_version"):
-        return node.user_agent_version
+        return str(node.user_agent_version)
     it = node.user_agent_build_version.version
     return f"{it.major_number}.{it.minor_number}.{it.patch}"

@@ -104,9 +104,7 @@ def _mebibytes(text: str) -> int:
 def main() -> None:
     """Run a command; a user's mistake ends with one line."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
+        code = app(standalone_mode=False)  # what a command raised as Exit is returned
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except (lifecycle.LifecycleError, kubeconfig.ConfigError) as wrong:
@@ -117,6 +115,7 @@ def main() -> None:
             problem.show()  # type: ignore[attr-defined]  # typer carries click inside and does not export its errors
             sys.exit(64)
         raise
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

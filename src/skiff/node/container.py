@@ -186,6 +186,9 @@ def setup_script(plan: Plan) -> str:
     lines.append(f"umount -l {_OLD}; rmdir {_OLD}")
     if plan.security.get("readOnlyRootFilesystem"):
         lines += [f"mount -o remount,bind,ro {it}" for it in ("/", *_OWN) if it == "/" or it in _hidden(plan)]
+    if user := int(plan.security.get("runAsUser") or 0):
+        # As container runtimes do: a program may open /dev/stdout, and these pipes are root's.
+        lines.append(f"chown {user} /proc/self/fd/1 /proc/self/fd/2 || :")
     program = " ".join(
         q(word)
         for word in [*identity(plan.security), "/usr/bin/env", "-C", plan.directory or "/", *plan.argv]

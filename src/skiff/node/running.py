@@ -73,10 +73,12 @@ class Container:
 
     def log_path(self, *, previous: bool) -> Path:
         """The file of this run, or of the one before; between two runs the last one is both."""
-        between = "running" not in self.state and "terminated" not in self.state
-        return log_path(
-            self.house.folder, self.name, self.restarts - 1 if previous and not between else self.restarts
+        here, before = (
+            log_path(self.house.folder, self.name, it) for it in (self.restarts, self.restarts - 1)
         )
+        if not here.exists():  # it is about to be started again
+            return before if before.exists() else here
+        return before if previous and "waiting" not in self.state else here
 
     # --- life --------------------------------------------------------------------------------
 

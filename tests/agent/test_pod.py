@@ -24,14 +24,14 @@ from lateen.names.identity import Identity
 from lateen.pki.certificates import pem, self_signed
 from lateen.testing.ads import until
 from lateen.testing.agents import AgentProcess, bridge
-from lateen.testing.namespaces import Namespace
+from lateen.testing.namespaces import Ground, Namespace
 from skiff.apiserver.local import LocalApi
 from skiff.kinds import PODS
 
 pytestmark = pytest.mark.root
 
 IDENTITY = Identity("cluster.local", "default", "cart")
-ADDRESS = "10.244.9.1"
+ADDRESS, CLIENT = "10.244.9.1", "10.244.9.2"
 OBJECTS: list[dict[str, Any]] = [
     {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "cart", "namespace": "default"}},
     {
@@ -61,8 +61,8 @@ async def control_plane(api_server: Any) -> AsyncIterator[ControlPlane]:
 class Pod:
     """An agent, and what it may ask."""
 
-    def __init__(self, agent: AgentProcess, plane: ControlPlane) -> None:
-        self.agent, self.plane = agent, plane
+    def __init__(self, agent: AgentProcess, plane: ControlPlane, client: Namespace) -> None:
+        self.agent, self.plane, self.client = agent, plane, client
 
     async def ask(self, path: str, **how: Any) -> Any:
         return await asyncio.to_thread(self.agent.ask, path, **how)
@@ -87,9 +87,8 @@ class Pod:
 
 @pytest.fixture
 async def pod(api_server: Any, tmp_path: Path) -> AsyncIterator[Pod]:
-    namespace = Namespace()
-    namespace.ip("link add eth0 type veth peer name other", "link set other up", "link set eth0 up",
-                 f"addr add {ADDRESS}/16 dev eth0", "route add default dev eth0")  # fmt: skip
+    ground = Ground()
+    namespace, client = ground.plugged(ADDRESS), ground.plugged(CLIENT)
     async with api_server.client() as admin:
         for it in OBJECTS:
             made = await admin.create(it)
@@ -103,10 +102,11 @@ async def pod(api_server: Any, tmp_path: Path) -> AsyncIterator[Pod]:
         agent.trust(plane.authority.root_pem)
         agent.give_token(api_server.token("default/cart", audience="istio-ca", pod="cart-1"))
         try:
-            yield Pod(agent, plane)
+            yield Pod(agent, plane, client)
         finally:
             agent.stop()
-            namespace.close()
+            for it in (namespace, client, ground.node):
+                it.close()
 
 
 async def test_it_becomes_ready_with_a_certificate_of_its_own(pod: Pod) -> None:
@@ -123,7 +123,9 @@ async def test_it_becomes_ready_with_a_certificate_of_its_own(pod: Pod) -> None:
     assert await pod.ready(port=15021, address=ADDRESS)
     assert (await pod.ask("/stats/prometheus", port=15090, address=ADDRESS)).status == 200
     # Small: the cryptographic library is gone.
-    assert "_rust" not in Path(f"/proc/{pod.agent.pid}/maps").read_text()
+    process = Path(f"/proc/{pod.agent.pid}")
+    assert "_rust" not in (process / "maps").read_text()
+    assert int((process / "smaps_rollup").read_text().partition("Rss:")[2].split()[0]) < 30_000  # kB
     assert (await pod.ask("/nothing")).status == 404
 
 
@@ -218,8 +220,11 @@ async def test_when_envoy_dies_the_agent_ends_and_the_next_one_uses_the_certific
     assert pod.leaf().serial_number == serial
 
 
-async def test_it_drains_and_ends_when_told(pod: Pod) -> None:
-    pod.agent.configure(terminationDrainDuration="1s")
+@pytest.mark.parametrize(("native", "patience"), [("", "1s"), ("true", "1h")])
+async def test_it_drains_and_ends_when_told(pod: Pod, native: str, patience: str) -> None:
+    # A native sidecar is told after its application has ended: it does not wait for long.
+    pod.agent.environment["LATEEN_NATIVE_SIDECAR"] = native
+    pod.agent.configure(terminationDrainDuration=patience)
     pod.agent.start()
     await until(pod.ready)
     pod.agent.signal(signal.SIGTERM)
@@ -285,4 +290,82 @@ async def test_metrics_of_the_application_are_merged_and_a_broken_one_does_no_ha
     assert "html" not in text
     assert "envoy_server_live" in text
     assert 'istio_agent_scrape_failures_total{type="application"} 2' in text
+    await runner.cleanup()
+
+
+async def _captured(pod: Pod, handler: Any) -> web.AppRunner:
+    """An application on port 8080, whose traffic goes through the proxy."""
+    await asyncio.to_thread(
+        pod.agent.namespace.run,
+        sys.executable,
+        "-m",
+        "lateen.app.node_agent",
+        "istio-iptables",
+        "-d",
+        "15090,15021,15020",
+    )
+    app = web.Application()
+    app.router.add_get("/", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    listener = pod.agent.namespace.call(lambda: socket.create_server(("0.0.0.0", 8080)))
+    await web.SockSite(runner, listener).start()
+    return runner
+
+
+async def _connected(pod: Pod) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    made = await asyncio.to_thread(pod.client.call, lambda: socket.create_connection((ADDRESS, 8080), 10))
+    made.setblocking(False)
+    return await asyncio.open_connection(sock=made)
+
+
+async def test_requests_on_their_way_are_answered_while_it_drains(pod: Pod) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(_: web.Request) -> web.Response:
+        begun.set()
+        await go_on.wait()
+        return web.Response(text="done")
+
+    runner = await _captured(pod, slowly)
+    pod.agent.configure(terminationDrainDuration="3s")
+    pod.agent.start()
+    await until(pod.ready)
+    reader, writer = await _connected(pod)
+    writer.write(b"GET / HTTP/1.1\r\nHost: cart\r\n\r\n")
+    await asyncio.wait_for(begun.wait(), 20)
+    pod.agent.signal(signal.SIGTERM)
+    await until(lambda: _says(pod, b"the proxy is draining"))
+    # Late ones are served too, and asked to go elsewhere next time.
+    late_reader, late_writer = await _connected(pod)
+    late_writer.write(b"GET / HTTP/1.1\r\nHost: cart\r\n\r\n")
+    go_on.set()
+    for it in (reader, late_reader):
+        answer = await asyncio.wait_for(it.read(), 20)
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert b"connection: close" in answer.lower()
+        assert answer.endswith(b"done")
+    writer.close()
+    late_writer.close()
+    await until(lambda: pod.agent.ended() is not None)
+    await runner.cleanup()
+
+
+async def test_it_may_wait_for_the_last_connection(pod: Pod) -> None:
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(text="done")
+
+    runner = await _captured(pod, page)
+    pod.agent.configure(terminationDrainDuration="0.1s")
+    pod.agent.environment["EXIT_ON_ZERO_ACTIVE_CONNECTIONS"] = "true"
+    pod.agent.start()
+    await until(pod.ready)
+    _, writer = await _connected(pod)
+    writer.write(b"GET / HTTP/1.1\r\n")
+    pod.agent.signal(signal.SIGTERM)
+    await until(lambda: "connections that are still open: 1" in pod.agent.log)
+    assert pod.agent.ended() is None
+    writer.close()
+    await until(lambda: pod.agent.ended() is not None)
+    assert pod.agent.ended() == 0
     await runner.cleanup()

@@ -41,7 +41,7 @@ async def patiently(it: Settings) -> None:
     ports = _entrances(it)  # now: a listener that has drained is gone, while its connections may go on
     await asyncio.sleep(it.proxy.termination_drain_s)
     while it.exit_on_zero_connections and (count := connections(ports)):
-        _log.info("%d connections are open", count)
+        _log.info("connections that are still open: %d", count)
         await asyncio.sleep(_LOOK_EVERY_S)
 
 

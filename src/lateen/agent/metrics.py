@@ -18,7 +18,6 @@ _SAMPLE = re.compile(
 )
 _LABELS = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"\s*(?:,|$)')
 _ESCAPED = re.compile(r"\\(.)")
-_BUCKET = re.compile(r'(.*?),?(le="[^"]*"),?')
 _ENDINGS = ("_bucket", "_sum", "_count", "_total", "_created", "_info", "_gsum", "_gcount")
 
 
@@ -96,7 +95,7 @@ def _are_labels(text: str) -> bool:
 
 def expanded(text: str, own: Workload, principal: str) -> Iterator[Family]:
     """Envoy's page with Istio's families under their own names and labels; the rest as it is."""
-    for family in families(text):
+    for family in _envoys(text):
         if not family.name.startswith(_ENVOYS):
             yield family
             continue
@@ -105,21 +104,32 @@ def expanded(text: str, own: Workload, principal: str) -> Iterator[Family]:
         yield Family(name, about, _istio(family.samples, own, principal))
 
 
+def _envoys(text: str) -> Iterable[Family]:
+    """By family. Envoy's form is known, and its page is long: it is not looked at closer than needed."""
+    found: dict[str, Family] = {}
+    samples: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            name = line.split(" ", 3)[2]
+            samples = found.setdefault(name, Family(name, [line], [])).samples
+        elif line and line[0] != "#":
+            samples.append(line)
+    return found.values()
+
+
 def _istio(samples: Iterable[str], own: Workload, principal: str) -> list[str]:
     """Series that Istio's labels no longer tell apart become one."""
     known: dict[str, str] = {}
-    sums: dict[tuple[str, str], float] = {}
+    sums: dict[str, float] = {}
     for line in samples:
-        matched = _SAMPLE.fullmatch(line)
-        assert matched is not None
-        packed, bound = matched[2] or "", ""
-        if matched[1].endswith("_bucket") and (bucket := _BUCKET.fullmatch(packed)):
-            packed, bound = bucket[1], "," + bucket[2]
+        name, _, rest = line.partition("{")
+        packed, _, value = rest.rpartition("} ")
+        packed, comma, bound = packed.partition(',le="')
         if packed not in known:
             known[packed] = labels(metrics.expand(_tags(packed), own, principal))
-        key = (matched[1].removeprefix("envoy_"), known[packed] + bound)
-        sums[key] = sums.get(key, 0.0) + float(matched[3])
-    return [f"{name}{{{shown}}} {number(value)}" for (name, shown), value in sums.items()]
+        key = f"{name.removeprefix('envoy_')}{{{known[packed]}{comma}{bound}}}"
+        sums[key] = sums.get(key, 0.0) + float(value)
+    return [f"{series} {number(value)}" for series, value in sums.items()]
 
 
 def _tags(text: str) -> dict[str, str]:

@@ -29,6 +29,7 @@ def write_roots(roots: str) -> bool:
     blocks = list(dict.fromkeys(_BLOCK.findall(roots)))
     if not blocks:
         return False
+    # The same as before may be written once more: Envoy sees no difference.
     trusted = {"trusted_ca": {"inline_string": "\n".join([*blocks, ""])}}
     _write(wellknown.ROOT_SECRET, {"validation_context": trusted})
     return True

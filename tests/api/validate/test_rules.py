@@ -262,14 +262,23 @@ def test_trial_runs_are_for_authorization(annotations: dict[str, str], kind: str
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
     it = document("VirtualService")
-    it["spec"]["http"][0]["timeout"] = "1us"
-    it["spec"]["http"][1]["route"][0]["weight"] = -1
+    first, second = it["spec"]["http"]
+    first["timeout"] = "1us"
+    first["retries"]["perTryTimeout"] = "soon"
+    first["route"][0]["destination"]["host"] = 7
+    first["match"][0]["uri"] = "/api"
+    second["route"][0]["weight"] = -1
     it["spec"]["hots"] = []
-    assert [at for at, _ in errors(it)] == [
-        "spec.http[0].timeout",
-        "spec.http[1].route[0].weight",
-        "spec.hots",
-    ]
+    assert sorted(at for at, _ in errors(it)) == [
+        "spec.hots", "spec.http[0].match[0].uri", "spec.http[0].retries.perTryTimeout",
+        "spec.http[0].route[0].destination.host", "spec.http[0].timeout", "spec.http[1].route[0].weight",
+    ]  # fmt: skip
+
+
+def test_what_is_required_and_wrong_is_told_once() -> None:
+    it = document("DestinationRule")
+    it["spec"]["host"] = 7
+    assert [at for at, _ in errors(it)] == ["spec.host"]
 
 
 def test_other_kinds_are_not_our_business() -> None:

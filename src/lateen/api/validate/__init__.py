@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from lateen.api.decode import KINDS, STORED, decode, kind_of
+from lateen.api.decode import KINDS, STORED, kind_of
 from lateen.api.meta import Fact
 from lateen.api.validate.authorization_policy import authorization_policy
+from lateen.api.validate.decoding import decoded
 from lateen.api.validate.destination_rule import destination_rule
 from lateen.api.validate.envoy_filter import envoy_filter
 from lateen.api.validate.finding import Finding, Findings, entry
@@ -54,9 +55,11 @@ def validate(document: Mapping[str, Any]) -> list[Problem]:
     table = KINDS.get(kind) or STORED.get(kind)
     if table is None or table.__name__ not in RULES:
         return []
-    found = decode(document)
-    decoding = [found] if isinstance(found, Problem) else _told(_rules(found), document)
-    return [*decoding, *_told(unknown(document, table), document)]
+    problems, fact = decoded(document)
+    taken = tuple(it.path for it in problems)
+    if fact is not None:
+        problems += [it for it in _told(_rules(fact), document) if not (taken and it.path.startswith(taken))]
+    return [*problems, *_told(unknown(document, table), document)]
 
 
 def _rules(fact: Fact) -> Findings:

@@ -45,6 +45,8 @@ def resolve(world: World, domain: str, name: str, kind: int) -> Answer | None:
     if not name.endswith(f".{domain}"):
         return None
     labels = name.removesuffix(f".{domain}").split(".")
+    if labels[-1] == "pod":
+        return _of_pod(labels, name, kind)
     if labels[-1] != "svc":
         return Answer(_NXDOMAIN, [])
     if len(labels) < 3:
@@ -55,6 +57,17 @@ def resolve(world: World, domain: str, name: str, kind: int) -> Answer | None:
     if present is None:
         return Answer(_NXDOMAIN, [])
     return _of_service(present, world.slices.get((namespace, service), []), name, host, kind)
+
+
+def _of_pod(labels: list[str], name: str, kind: int) -> Answer:
+    """``10-244-0-5.default.pod``: the address is in the name, and nobody checks whether there is such a pod."""
+    try:
+        ip = str(IPv4Address(labels[0].replace("-", "."))) if len(labels) == 3 else ""
+    except ValueError:
+        ip = ""
+    if not ip:
+        return Answer(_NXDOMAIN, [])
+    return Answer(0, [(name, A, ip)] if kind == A else [])
 
 
 def _of_service(
@@ -121,6 +134,35 @@ def question(packet: bytes) -> tuple[str, int, int]:
     return ".".join(labels), struct.unpack_from(">H", packet, at + 1)[0], at + 5
 
 
+def query(number: int, name: str, kind: int) -> bytes:
+    """A question to another resolver."""
+    return struct.pack(">HHHHHH", number, 0x0100, 1, 0, 0, 0) + _name(name) + struct.pack(">HH", kind, 1)
+
+
+def addresses(reply: bytes, name: str) -> list[tuple[str, int, Any]]:
+    """The IPv4 addresses in a reply, told of the name that was asked for."""
+    try:
+        at, count = _end_of_name(reply, 12) + 4, struct.unpack_from(">H", reply, 6)[0]
+        found: list[tuple[str, int, Any]] = []
+        for _ in range(count):
+            at = _end_of_name(reply, at)
+            kind, _, _, size = struct.unpack_from(">HHIH", reply, at)
+            if kind == A and size == 4:
+                found.append((name, A, str(IPv4Address(reply[at + 10 : at + 14]))))
+            at += 10 + size
+    except (IndexError, struct.error, ValueError):
+        return []
+    return found
+
+
+def _end_of_name(packet: bytes, at: int) -> int:
+    while (size := packet[at]) != 0:
+        if size >= 0xC0:  # the rest stands elsewhere
+            return at + 2
+        at += size + 1
+    return at + 1
+
+
 def response(packet: bytes, end: int, answer: Answer, limit: int = 65535) -> bytes:
     """The reply to a question; truncated beyond the limit so that the client asks again by TCP."""
     body = b"".join(_record(record) for record in answer.records)
@@ -161,8 +203,7 @@ class _Upstream(asyncio.DatagramProtocol):
         self._query, self._got = query, got
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        transport.sendto(self._query)
+        cast("asyncio.DatagramTransport", transport).sendto(self._query)  # see DnsServer.connection_made
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         del addr  # asyncio's signature
@@ -205,11 +246,22 @@ class DnsServer(asyncio.DatagramProtocol):
         except (ValueError, IndexError, struct.error):
             return b""
         found = resolve(self._world(), self._domain, name, kind)
+        if found is not None and found.records and found.records[0][1] == CNAME and kind != CNAME:
+            found = await self._followed(found, kind)
         if found is not None:
             return response(packet, end, found, limit)
         if not self._upstream:
             return response(packet, end, Answer(_NXDOMAIN, []))
         return await self._forward(packet) or response(packet, end, Answer(_SERVFAIL, []))
+
+    async def _followed(self, alias: Answer, kind: int) -> Answer:
+        """An alias with what it stands for: clients expect their resolver to have looked."""
+        target = str(alias.records[0][2])
+        found = resolve(self._world(), self._domain, target, kind)
+        if found is None and self._upstream:
+            asked = query(random.randrange(1 << 16), target, kind)
+            return Answer(0, [*alias.records, *addresses(await self._forward(asked), target)])
+        return Answer(0, [*alias.records, *(found.records if found else [])])
 
     async def _forward(self, packet: bytes) -> bytes:
         loop = asyncio.get_running_loop()

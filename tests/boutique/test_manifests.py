@@ -171,7 +171,7 @@ def test_the_canary_is_one_more_version_of_the_same_service() -> None:
     (container,) = containers(second)
     (usual,) = containers(first)
     assert [it for it in container["env"] if it not in usual["env"]] == [
-        {"name": "EXTRA_LATENCY", "value": "500ms"}
+        {"name": "EXTRA_LATENCY", "value": "400ms"}
     ]
     for name in ("readinessProbe", "livenessProbe", "ports", "securityContext"):
         assert container[name] == usual[name]

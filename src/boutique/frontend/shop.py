@@ -13,7 +13,7 @@ from boutique.pb import demo_pb2
 _Answer = TypeVar("_Answer")
 _AT_MOST_RECOMMENDED = 4
 #: Nobody waits longer for what a page can do without.
-_NICE_TO_HAVE_S = 1.0
+_NICE_TO_HAVE_S = 2.0
 _CURRENCY = "USD"
 
 

@@ -102,8 +102,17 @@ def shop_applied(machine: Machine) -> str:
     """A5, A8': twelve pods of two containers run, from ``kubectl apply``."""
     begun = time.monotonic()
     machine.kubectl("apply", "-f", str(examples() / SHOP))
-    until(lambda: len(running(machine)) == WORKLOADS, within_s=240, every_s=1)
+    try:
+        until(lambda: len(running(machine)) == WORKLOADS, within_s=240, every_s=1)
+    except TimeoutError as late:
+        shown = machine.kubectl("get", "pods", "--no-headers", check=False).splitlines()
+        unready = [line for line in shown if line.split()[1:3] != ["2/2", "Running"]]
+        raise StepFailedError("not 2/2 Running after 240 s: " + "; ".join(map(_squeezed, unready))) from late
     return f"{WORKLOADS} pods 2/2 Running {time.monotonic() - begun:.1f} s after kubectl apply"
+
+
+def _squeezed(line: str) -> str:
+    return " ".join(line.split())
 
 
 def running(machine: Machine) -> list[str]:

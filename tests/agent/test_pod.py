@@ -234,6 +234,29 @@ async def test_it_drains_and_ends_when_told(pod: Pod, native: str, patience: str
     assert pod.agent.ended() == 0
 
 
+@pytest.mark.parametrize(
+    ("change", "said", "code"),
+    [
+        (
+            {"PROXY_CONFIG": '{"binaryPath": "/nowhere"}'},
+            "Envoy cannot be started: [Errno 2] No such file",
+            1,
+        ),
+        ({"PROXY_CONFIG": '{"statusPort": 15012}'}, "cannot listen on port 15012", 1),
+        ({"PROXY_CONFIG": '{"concurrency": "x"}'}, "the agent cannot start: PROXY_CONFIG: concurrency", 2),
+    ],
+)
+async def test_what_keeps_it_from_starting_is_told(
+    pod: Pod, change: dict[str, str], said: str, code: int
+) -> None:
+    pod.agent.environment |= change
+    pod.agent.start()
+    await until(lambda: pod.agent.ended() is not None)
+    assert pod.agent.ended() == code
+    assert said in pod.agent.log
+    assert "Traceback" not in pod.agent.log
+
+
 async def _says(pod: Pod, words: bytes) -> bool:
     answer = await pod.ask("/healthz/ready")
     return answer.status == 503 and words in answer.body

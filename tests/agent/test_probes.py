@@ -33,7 +33,7 @@ def original(probe: dict[str, Any]) -> dict[str, Any]:
 
 
 async def ask(probe: dict[str, Any], address: str = "127.0.0.1") -> tuple[int, str]:
-    found = await probes.ask(original(probe), address, ASKED)
+    found = await probes.ask(original({"timeoutSeconds": 20, **probe}), address, ASKED)
     return found.status, found.body.decode()
 
 

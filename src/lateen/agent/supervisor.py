@@ -41,7 +41,12 @@ class Supervisor:
             loop.add_signal_handler(number, self._stop.set)
         orders = {"/quitquitquit": self._quit, "/drain": self._drain}
         status = Status(self._settings, self._readiness, self._rotation, orders)
-        server = await http.serve(status.answer, self._settings.proxy.status_port)
+        port = self._settings.proxy.status_port
+        try:
+            server = await http.serve(status.answer, port)
+        except OSError as wrong:
+            _log.error("the agent cannot listen on port %d: %s", port, wrong)
+            return 1
         try:
             async with asyncio.TaskGroup() as tasks:
                 beside = [tasks.create_task(self._rotation.run(rotation.kept()))]
@@ -64,7 +69,11 @@ class Supervisor:
         config = envoy_process.write_bootstrap(self._settings)
         command = envoy_process.command(self._settings, config, *self._levels)
         _log.info("starting %s", " ".join(command))
-        envoy = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
+        try:
+            envoy = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
+        except OSError as wrong:
+            _log.error("Envoy cannot be started: %s", wrong)
+            return 1
         self._readiness.running = True
         try:
             if await self._first(envoy.wait()):
@@ -92,7 +101,7 @@ class Supervisor:
         return 128 - code if code < 0 else code or 1
 
     async def _end(self, envoy: asyncio.subprocess.Process) -> None:
-        _log.info("draining for at most %g s", self._settings.proxy.termination_drain_s)
+        _log.info("told to end: peers are asked to leave")
         await self._drain()
         patience = asyncio.ensure_future(drain.patiently(self._settings))
         ended = asyncio.ensure_future(envoy.wait())

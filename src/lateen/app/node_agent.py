@@ -21,23 +21,36 @@ _USAGE = """usage: node_agent COMMAND
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry of the image."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    command, rest = (words[0], words[1:]) if words else ("", [])
-    if command == "istio-iptables":
-        from lateen.agent import capture
+    sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
 
-        sys.exit(capture.main(rest))
-    if command == "proxy":
-        sys.exit(_proxy(rest))
-    if command in ("wait", "request"):
-        from lateen.agent import commands
 
-        sys.exit(commands.wait(rest) if command == "wait" else commands.request(rest))
-    if command == "version":
-        from lateen import __version__
+def _run(words: list[str]) -> int:
+    match words:
+        case ["proxy", *rest]:
+            return _proxy(rest)
+        case ["istio-iptables", *rest]:
+            from lateen.agent import capture
 
-        sys.exit(print(__version__))
-    sys.exit(_USAGE if command not in ("help", "--help", "-h") else print(_USAGE))
+            return capture.main(rest)
+        case ["wait", *rest]:
+            from lateen.agent import commands
+
+            return commands.wait(rest)
+        case ["request", *rest]:
+            from lateen.agent import commands
+
+            return commands.request(rest)
+        case ["version", *_]:
+            from lateen import __version__
+
+            print(__version__)
+            return 0
+        case ["help" | "--help" | "-h", *_]:
+            print(_USAGE, end="")
+            return 0
+        case _:
+            print(_USAGE, end="", file=sys.stderr)
+            return 2
 
 
 def _proxy(words: Sequence[str]) -> int:
@@ -48,15 +61,12 @@ def _proxy(words: Sequence[str]) -> int:
 
     kind, options = _options(words)
     log.start(options.get("log_output_level", ""))
-
-    def info(name: str) -> str:
-        path = Path(settings.POD_INFO) / name
-        return path.read_text() if path.exists() else ""
-
+    labels, annotations = (
+        path.read_text() if (path := Path(settings.POD_INFO) / name).exists() else ""
+        for name in ("labels", "annotations")
+    )
     try:
-        it = settings.from_environment(
-            kind, options.get("domain", ""), os.environ, info("labels"), info("annotations")
-        )
+        it = settings.from_environment(kind, options.get("domain", ""), os.environ, labels, annotations)
     except settings.SettingsError as wrong:
         print(f"the agent cannot start: {wrong}", file=sys.stderr)
         return 2

@@ -194,6 +194,13 @@ async def test_a_deletion_is_allowed(hooks: Hooks, path: str) -> None:
     assert await hooks.ask(path, None, operation="DELETE", oldObject=POD) == {"uid": "u-1", "allowed": True}
 
 
+async def test_what_is_being_deleted_need_not_be_right(hooks: Hooks) -> None:
+    it = yaml.safe_load(GOOD)
+    it["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
+    it["spec"] = {"hosts": 7}
+    assert await hooks.ask("/validate", it, operation="UPDATE") == {"uid": "u-1", "allowed": True}
+
+
 DEEP = b"[" * 200_000
 
 

@@ -256,6 +256,16 @@ def test_traffic_annotations_become_options_of_capture() -> None:
     }  # fmt: skip
 
 
+def test_the_pods_own_proxy_config_wins_and_adds() -> None:
+    settings = installed(
+        "meshConfig.defaultConfig.proxyMetadata={A: mesh, B: mesh}", "meshConfig.defaultConfig.concurrency=4"
+    )
+    made = done(pod({"proxy.istio.io/config": "{concurrency: 1, proxyMetadata: {B: pod}}"}), settings)
+    told = environment(made)
+    assert (told["A"], told["B"]) == ("mesh", "pod")
+    assert json.loads(told["PROXY_CONFIG"])["concurrency"] == 1
+
+
 def test_capture_can_be_left_out() -> None:
     made = done(pod({"sidecar.istio.io/interceptionMode": "NONE"}))
     assert names(made) == (["istio-proxy"], ["app"])

@@ -147,8 +147,8 @@ def _of_path(rest: str, settings: InjectionSettings) -> InjectionSettings:
 async def _validate(request: web.Request) -> web.Response:
     hooks, asked = request.app[_HOOKS], await _asked(request)
     obj = asked.get("object")
-    if not isinstance(obj, dict):
-        return _answer(asked, allowed=True)  # a deletion
+    if not isinstance(obj, dict) or _going(obj):
+        return _answer(asked, allowed=True)  # who removes a finalizer need not mend the rest
     resource = asked.get("resource")
     named = resource if isinstance(resource, dict) else {}
     labels = tuple(str(named.get(it) or "") for it in ("group", "version", "resource"))
@@ -163,6 +163,11 @@ async def _validate(request: web.Request) -> web.Response:
         return _refusal(asked, f"configuration is invalid: {'; '.join(errors)}", warnings)
     PASSED.labels(*labels).inc()
     return _answer(asked, warnings, allowed=True)
+
+
+def _going(obj: Object) -> bool:
+    metadata = obj.get("metadata")
+    return isinstance(metadata, dict) and bool(metadata.get("deletionTimestamp"))
 
 
 def _said(it: Problem) -> str:

@@ -71,13 +71,19 @@ def _about(
     gateway = annotations.get(asked.TEMPLATES, "sidecar").strip() == "gateway"
     native = asked.truth(annotations, "sidecar.istio.io/nativeSidecar", default=settings.native_sidecars)
     port = int(annotations.get(asked.STATUS_PORT, AGENT_PORT))
-    config = {**settings.proxy_config, **asked.proxy_config(annotations)}
+    config = _config(settings.proxy_config, asked.proxy_config(annotations))
     if port not in (0, AGENT_PORT):
         config["statusPort"] = port
     return Injected(
         namespace, owner, labels, annotations, (), {}, _scraped(annotations, settings), config, port, gateway,
         native and not gateway,
     )  # fmt: skip
+
+
+def _config(mesh: Mapping[str, Any], own: Mapping[str, Any]) -> Object:
+    """The pod's own words win; variables of both are kept."""
+    variables = {**(mesh.get("proxyMetadata") or {}), **(own.get("proxyMetadata") or {})}
+    return {**mesh, **own, **({"proxyMetadata": variables} if variables else {})}
 
 
 def _rewritten(

@@ -111,9 +111,7 @@ class Endpoint(NamedTuple):
     tls: bool = False
 
 
-async def connect(
-    to: Endpoint, alpn: list[str] | None = None
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connect(to: Endpoint) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection; the caller bounds the time."""
     context = None
     if to.tls:
@@ -121,8 +119,6 @@ async def connect(
             ssl.PROTOCOL_TLS_CLIENT
         )  # without the machine's authorities: nobody is verified
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        if alpn:
-            context.set_alpn_protocols(alpn)
     local = (to.source, 0) if to.source else None
     return await asyncio.open_connection(
         to.address, to.port, local_addr=local, ssl=context, limit=_LARGEST_HEAD

@@ -3,12 +3,12 @@ PYTHON ?= $(shell tools/find-python)
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test check unit setup clean lock golden
+.PHONY: demo test check unit mesh setup clean lock golden
 
 demo: setup            ## the shop inside the mesh, on this machine; ARGS=--check prints PASS/FAIL lines
 	$(BIN)/python -m lateen.cli.main demo $(ARGS)
 
-test: setup check unit   ## everything that must hold
+test: setup check unit mesh   ## everything that must hold
 
 setup: .venv/.ready
 
@@ -26,6 +26,9 @@ check: setup           ## format, lint, types, layers, sizes, words
 
 unit: setup            ## all tests but those that start a whole mesh
 	$(BIN)/pytest -q -n 2 -m "not mesh" tests
+
+mesh: setup            ## tests on a real skiff with a real mesh, one after the other, in a network of their own
+	tools/isolated $(BIN)/pytest -q -m mesh tests
 
 lock: setup            ## pin what pyproject.toml allows
 	$(BIN)/pip-compile -q --extra dev --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-annotate --no-header --strip-extras --allow-unsafe -o requirements.lock pyproject.toml

@@ -10,7 +10,7 @@ import ssl
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -35,9 +35,11 @@ from lateen.discovery.source import Source
 from lateen.incremental import Database
 from lateen.injection.settings import InjectionSettings, settings_from_config_maps
 from lateen.kube.client import KubeClient, KubeError
+from lateen.kube.config import KubeConfigError
 from lateen.names.identity import Identity
 from lateen.names.keys import ObjectKey
 from lateen.names.metrics import Workload
+from lateen.pki.authority import RefusedError
 from lateen.registry import facts, workloads
 
 _log = structlog.get_logger("lateen")
@@ -62,7 +64,7 @@ class Settings:
     mesh_config_map: str = "istio"
     injector_config_map: str = "istio-sidecar-injector"
     cluster: str = "Kubernetes"
-    ports: Ports = Ports()
+    ports: Ports = field(default_factory=Ports)
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -216,7 +218,11 @@ def main() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stdout),
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )  # fmt: skip
-    asyncio.run(run(Settings.from_environment()))
+    try:
+        asyncio.run(run(Settings.from_environment()))
+    except (RefusedError, KubeConfigError) as wrong:  # somebody must mend it; a traceback would hide what
+        _log.error("cannot start", reason=str(wrong))
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -94,7 +95,8 @@ async def _config_dump(request: web.Request) -> web.Response:
     view = request.app[_PAGES].loop.view(found[0].proxy.key)
     if view is None:
         return web.Response(status=503, text="its view could not be computed: see the log\n")
-    return web.json_response(config_dump(view))
+    # Sorted: maps inside messages have another order in every process.
+    return web.json_response(config_dump(view), dumps=lambda it: json.dumps(it, sort_keys=True))
 
 
 def _means(wanted: str, it: Connection) -> bool:

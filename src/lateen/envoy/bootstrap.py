@@ -83,6 +83,10 @@ def _connection_limit(connections: int) -> Json:
     return {"name": "envoy.resource_monitors.global_downstream_max_connections", "typed_config": limit}
 
 
+#: Envoy's own limit is half a minute, during which a proxy would not hear of anything after a restart of the control plane.
+_RECONNECT = {"retry_back_off": {"base_interval": "0.5s", "max_interval": "5s"}}
+
+
 def _dynamic() -> Json:
     source = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
     return {
@@ -90,7 +94,7 @@ def _dynamic() -> Json:
         "cds_config": source,
         "ads_config": {
             "api_type": "DELTA_GRPC", "transport_api_version": "V3", "set_node_on_first_message_only": True,
-            "grpc_services": [{"envoy_grpc": {"cluster_name": wellknown.XDS_CLUSTER}}],
+            "grpc_services": [{"envoy_grpc": {"cluster_name": wellknown.XDS_CLUSTER, "retry_policy": _RECONNECT}}],
         },
     }  # fmt: skip
 

@@ -65,7 +65,11 @@ class Daemon:
         await bootstrap(self.registry, self.settings)
         await self.node.prepare()
         runner = await self._serve()
-        controllers = ControllerSettings(self.settings.node_name, self.pki.ca_pem.decode())
+        controllers = ControllerSettings(
+            self.settings.node_name,
+            self.pki.ca_pem.decode(),
+            bool(self.settings.cpus or self.settings.memory_mib),
+        )
         works = [
             loop.create_task(run_all(self.api, controllers), name="controllers"),
             loop.create_task(self.node.run(), name="node"),

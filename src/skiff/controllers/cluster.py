@@ -26,6 +26,8 @@ class Settings(Protocol):
     def node_name(self) -> str: ...
     @property
     def ca_pem(self) -> str: ...
+    @property
+    def bounded(self) -> bool: ...  # what pods ask for counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class ControllerSettings:
 
     node_name: str
     ca_pem: str
+    bounded: bool = False
 
 
 def now() -> datetime:

@@ -102,8 +102,8 @@ def template_hash(deployment: Object) -> str:
     collisions = (deployment.get("status") or {}).get("collisionCount", 0)
     text = _plain(deployment["spec"]["template"]) + (f"/{collisions}" if collisions else "")
     # Letters and digits Kubernetes allows here: no vowels, so no words.
-    alphabet, number = "bcdfghjklmnpqrstvwxz2456789", int(hashlib.sha256(text.encode()).hexdigest()[:12], 16)
-    return "".join(alphabet[number // len(alphabet) ** place % len(alphabet)] for place in range(9))
+    alphabet, number = "bcdfghjklmnpqrstvwxz2456789", int(hashlib.sha256(text.encode()).hexdigest()[:16], 16)
+    return "".join(alphabet[number // len(alphabet) ** place % len(alphabet)] for place in range(10))
 
 
 def _newest(deployment: Object, sets: list[Object]) -> Object | None:

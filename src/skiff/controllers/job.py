@@ -61,6 +61,7 @@ async def _reconcile(cluster: Cluster, job: Object) -> float | None:
     if verdict is not None:
         await _end(cluster, job, living, counts, verdict, moment)
         return None
+    counts |= _rest(job, moment)
     if spec.get("suspend"):
         await pod_questions.delete_pods(cluster, job, living, _SOURCE)
     else:
@@ -71,6 +72,21 @@ async def _reconcile(cluster: Cluster, job: Object) -> float | None:
         waits.append(spec["activeDeadlineSeconds"] - (moment - begun).total_seconds())
     later = [it for it in waits if it > 0]
     return min(later) + 0.05 if later else None
+
+
+def _rest(job: Object, moment: datetime) -> Object:
+    """The condition of a Job that rests, or rested; the time of rest does not count."""
+    held, resting = pod_questions.condition(job, "Suspended"), bool(job["spec"].get("suspend"))
+    rested = held is not None and held.get("status") == "True"
+    if resting == rested:
+        return {"startTime": None} if resting else {}
+    word, said = ("JobSuspended", "Job suspended") if resting else ("JobResumed", "Job resumed")
+    told = {
+        "type": "Suspended", "status": str(resting), "reason": word, "message": said,
+        "lastProbeTime": stamp(moment), "lastTransitionTime": stamp(moment),
+    }  # fmt: skip
+    others = [it for it in (job.get("status") or {}).get("conditions") or () if it.get("type") != "Suspended"]
+    return {"conditions": [*others, told], "startTime": None if resting else stamp(moment)}
 
 
 def _restarts(pods: list[Object]) -> int:
@@ -157,6 +173,7 @@ async def _end(
         for it in (("SuccessCriteriaMet" if type_ == "Complete" else "FailureTarget"), type_)
     ]  # fmt: skip
     finish = {"completionTime": stamp(moment)} if type_ == "Complete" else {}
+    told = [*((job.get("status") or {}).get("conditions") or ()), *told]
     await cluster.status(JOBS, job, {**counts, **finish, "active": 0, "ready": 0, "conditions": told})
     kind, word = ("Normal", "Completed") if type_ == "Complete" else ("Warning", reason)
     await cluster.event(job, kind, word, "Job completed" if type_ == "Complete" else message, _SOURCE)

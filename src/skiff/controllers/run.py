@@ -6,20 +6,27 @@ import asyncio
 
 from skiff.api import Api
 from skiff.controllers import (
+    claims,
+    daemon_set,
     deployment,
     endpoint_slice,
+    forgetting,
     garbage,
     job,
     namespace,
     replica_set,
     scheduler,
     service_account,
+    stateful_set,
 )
 from skiff.controllers.cluster import Cluster, ControllerSettings, Settings
 
 __all__ = ["ControllerSettings", "Settings", "run_all"]
 
-_CONTROLLERS = (namespace, service_account, scheduler, deployment, replica_set, job, endpoint_slice, garbage)
+_CONTROLLERS = (
+    namespace, service_account, scheduler, deployment, replica_set, stateful_set, daemon_set, job, endpoint_slice, claims,
+    forgetting, garbage,
+)  # fmt: skip
 
 
 async def run_all(api: Api, settings: Settings) -> None:

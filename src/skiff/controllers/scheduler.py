@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from skiff.api import Object
+from skiff.controllers import placement
 from skiff.controllers import pods as pod_questions
 from skiff.controllers.cluster import Cluster, Controller, now, stamp
 from skiff.controllers.informer import key_of
@@ -13,7 +14,7 @@ _SOURCE = "default-scheduler"
 
 
 def controller(cluster: Cluster) -> Controller:
-    """Pods without a node; a change of the node wakes all of them."""
+    """Pods without a node; a change of the node, and the end of a pod, wake all of them."""
 
     async def reconcile(key: Key) -> float | None:
         return await _reconcile(cluster, key)
@@ -26,10 +27,19 @@ def controller(cluster: Cluster) -> Controller:
 
     def node_changed(_: Object | None, node: Object | None) -> None:
         if node is not None and _usable(node):
-            for pod in cluster.informers[PODS].objects.values():
-                pod_changed(None, pod)
+            wake()
+
+    def wake() -> None:
+        for pod in cluster.informers[PODS].objects.values():
+            if _waits(pod):
+                it.queue.add(key_of(pod))
+
+    def pod_left(old: Object | None, new: Object | None) -> None:
+        if old is not None and old["spec"].get("nodeName") and (new is None or pod_questions.finished(new)):
+            wake()
 
     cluster.informers[PODS].listen(pod_changed)
+    cluster.informers[PODS].listen(pod_left)
     cluster.informers[NODES].listen(node_changed)
     return it
 
@@ -43,7 +53,7 @@ def _waits(pod: Object) -> bool:
 
 
 def _usable(node: Object) -> bool:
-    return pod_questions.ready(node) and not (node.get("spec") or {}).get("unschedulable")
+    return pod_questions.ready(node)
 
 
 async def _reconcile(cluster: Cluster, key: Key) -> float | None:
@@ -51,15 +61,14 @@ async def _reconcile(cluster: Cluster, key: Key) -> float | None:
     if pod is None or not _waits(pod):
         return None
     node = cluster.informers[NODES].get("", cluster.settings.node_name)
-    labels = (node or {}).get("metadata", {}).get("labels") or {}
-    wanted = (pod["spec"].get("nodeSelector") or {}).items()
     if node is None or not _usable(node):
-        await _pending(cluster, pod, "0/1 nodes are available: 1 node(s) were not ready.")
-        return None
-    if not wanted <= labels.items():
-        await _pending(
-            cluster, pod, "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
-        )
+        why = ["node(s) were not ready"]
+    else:
+        why = placement.obstacles(pod, node)
+        if not why and cluster.settings.bounded:
+            why = placement.shortages(pod, _placed(cluster), node)
+    if why:
+        await _pending(cluster, pod, "0/1 nodes are available: " + ", ".join(f"1 {it}" for it in why) + ".")
         return None
     name = cluster.settings.node_name
     bound = await cluster.patch(PODS, pod, {"spec": {"nodeName": name}})
@@ -67,6 +76,11 @@ async def _reconcile(cluster: Cluster, key: Key) -> float | None:
     full = "/".join(key)
     await cluster.event(pod, "Normal", "Scheduled", f"Successfully assigned {full} to {name}", _SOURCE)
     return None
+
+
+def _placed(cluster: Cluster) -> list[Object]:
+    every = cluster.informers[PODS].objects.values()
+    return [it for it in every if it["spec"].get("nodeName") and not pod_questions.finished(it)]
 
 
 async def _pending(cluster: Cluster, pod: Object, why: str) -> None:

@@ -25,6 +25,8 @@ from skiff.node.statuses import Before, stamp
 #: Before the second, third, ... restart; the first follows at once. A run of ten minutes begins the list anew.
 _WAITS_S = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 _FORGIVEN_AFTER_S = 600.0
+#: Nobody asks a container without a readiness probe; but one that ends at once was never ready.
+_LASTS_S = 0.3
 _HOOK_S = 30.0
 
 
@@ -210,9 +212,12 @@ class Container:
             return None
         self.started = True
         readiness, liveness = self.spec.get("readinessProbe"), self.spec.get("livenessProbe")
-        self.ready = not readiness
         self.launched.set()
         self.house.changed()
+        if not readiness:
+            await asyncio.sleep(_LASTS_S)
+            self.ready = True
+            self.house.changed()
         async with asyncio.TaskGroup() as tasks:
             if readiness:
                 tasks.create_task(self._repeat(readiness, until_good=False, fatal=False))

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lateen.api import mesh_config
 from lateen.api.core import EndpointSlice, Service
-from lateen.api.decode import KINDS, decode, kind_of
+from lateen.api.decode import KINDS, STORED, decode, kind_of
 from lateen.api.destination_rule import DestinationRule
 from lateen.api.meta import Duration
 from lateen.api.networking import VirtualService
@@ -104,3 +106,34 @@ def test_every_sample_of_istio_and_google_decodes(shared: Path) -> None:
                 assert not isinstance(found := decode(document), Problem), f"{path}: {found}"
                 count += 1
     assert count > 60, "there are many samples"
+
+
+NAMES = st.sampled_from(
+    ["metadata", "spec", "status", "name", "labels", "ports", "port", "endpoints", "data", "containers", "a"]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4), max_leaves=12,
+)  # fmt: skip
+
+
+@given(st.sampled_from(sorted({**KINDS, **STORED})), st.dictionaries(NAMES, JSON, max_size=4))
+@settings(max_examples=300, deadline=None)
+def test_whatever_is_written_there_is_a_fact_or_a_problem(
+    kind: tuple[str, str], body: dict[str, Any]
+) -> None:
+    found = decode({**body, "apiVersion": f"{kind[0]}/v1" if kind[0] else "v1", "kind": kind[1]})
+    if isinstance(found, Problem):
+        assert found.message
+        assert found.kind == kind[1]
+    else:
+        assert type(found).__name__ == kind[1]
+
+
+def test_what_is_nested_without_end_is_a_problem() -> None:
+    deep: Any = {}
+    for _ in range(100_000):
+        deep = {"a": deep}
+    found = decode({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": deep})
+    assert isinstance(found, Problem)
+    assert found.message == "is nested too deeply"

@@ -65,12 +65,12 @@ def decode(document: Mapping[str, Any]) -> Fact | Problem:
     try:
         return msgspec.convert(without_nulls(document), table, dec_hook=from_text)
     except msgspec.ValidationError as wrong:
-        metadata = document.get("metadata")
-        named = metadata if isinstance(metadata, Mapping) else {}
         message, path = explained(str(wrong), table)
-        return Problem(
-            table.__name__, str(named.get("namespace", "")), str(named.get("name", "")), path, message
-        )
+    except RecursionError:
+        message, path = "is nested too deeply", ""
+    metadata = document.get("metadata")
+    named = metadata if isinstance(metadata, Mapping) else {}
+    return Problem(table.__name__, str(named.get("namespace", "")), str(named.get("name", "")), path, message)
 
 
 def split(said: str) -> tuple[str, str]:

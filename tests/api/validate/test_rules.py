@@ -41,6 +41,7 @@ CASES: list[tuple[str, str, Any, str, str]] = [
     ("VirtualService", "http.1", {"redirect": {"uri": "/", "redirectCode": 200}}, "spec.http[1].redirect.redirectCode", "3xx"),
     ("VirtualService", "http.1", {"redirect": {"scheme": "ftp"}}, "spec.http[1].redirect.scheme", "https"),
     ("VirtualService", "http.1", {"directResponse": {"status": 99}}, "spec.http[1].directResponse.status", "200-599"),
+    ("VirtualService", "http.1", {"directResponse": {"status": 503}, "fault": {"abort": {"httpStatus": 500}}}, "spec.http[1].fault", "goes nowhere"),
     ("VirtualService", "http.1", {"delegate": {}}, "spec.http[1].delegate.name", "required"),
     ("VirtualService", "http.0.timeout", "1us", "spec.http[0].timeout", "1ms"),
     ("VirtualService", "http.0.timeout", "soon", "spec.http[0].timeout", "duration"),

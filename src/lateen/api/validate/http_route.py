@@ -93,7 +93,7 @@ def _what(it: HTTPRoute, place: Place) -> Findings:
     if it.delegate is not None and place.delegate:
         yield Finding(f"{at}.delegate", "a delegate cannot delegate again")
     if chosen and chosen[0] in ("redirect", "directResponse"):
-        for name, value in (("fault", it.fault if it.redirect else None), ("rewrite", it.rewrite)):
+        for name, value in (("fault", it.fault), ("rewrite", it.rewrite)):
             if value is not None:
                 yield Finding(f"{at}.{name}", f"cannot stand beside {chosen[0]}: the request goes nowhere")
     if it.delegate is not None and not it.delegate.name:

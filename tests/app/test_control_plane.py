@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from lateen.authority import messages
+from lateen.discovery.source import REFUSALS
 from lateen.envoy.resource import CLUSTER
 from lateen.testing.ads import Delta, until
 
@@ -221,16 +222,45 @@ async def test_before_it_is_in_sync_it_says_so_and_tells_proxies_nothing(
         for kind in ("secrets", "configmaps"):  # enough for its CA, not enough to follow anything
             await admin.create(_role(kind))
             await admin.create(_binding(kind))
-    async with run(wait=False) as plane:
-        assert (await page(plane, "/ready"))[0] == 503
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{plane.ports.plain}") as channel:
-            stream = Delta(channel, NODE)
-            await stream.ask(CLUSTER)
-            # Kinds that stay unreadable are reported, and the others go on without them.
-            assert "BlackHoleCluster" in await stream.agree()
-        assert (await page(plane, "/ready"))[0] == 200
-        refused = json.loads((await page(plane, "/debug/problems"))[1])["kinds"]
-        assert "services" in [it["kind"] for it in refused]
+        async with run(wait=False) as plane:
+            await until(lambda: "services" in plane.source.unreadable())
+            status, said = await page(plane, "/ready")
+            assert (status, "waiting for namespaces (" in said, "forbidden" in said) == (503, True, True)
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{plane.ports.plain}") as channel:
+                stream = Delta(channel, NODE)
+                await stream.ask(CLUSTER, have={WEB: "1"})
+                await until(lambda: plane.source.tables["v1", "services"]._refusals > REFUSALS)
+                # Its rights come: not before then the proxy is told that what it has is gone.
+                assert not plane.loop.synced.is_set()
+                await install()
+                found = await stream.hear()
+                assert list(found.removed_resources) == [WEB]
+            assert (await page(plane, "/ready"))[0] == 200
+
+
+async def test_an_istio_kind_that_may_not_be_read_is_told_and_the_others_go_on(
+    api_server: Any, install: Any, run: Any, page: Any
+) -> None:
+    await install()
+    async with api_server.client() as admin:
+        [role] = [
+            it
+            for it in await admin.list("rbac.authorization.k8s.io/v1", "clusterroles")
+            if "istiod" in it["metadata"]["name"]
+        ]
+        rules = [it for it in role["rules"] if "security.istio.io" not in it["apiGroups"]]
+        rules.append({"apiGroups": ["networking.istio.io"], "resources": ["*"], "verbs": ["*"]})
+        await admin.patch(
+            {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", **role}, {"rules": rules}
+        )
+        await admin.create(SERVICE)
+        async with run() as plane:
+            refused = json.loads((await page(plane, "/debug/problems"))[1])["kinds"]
+            assert [it["kind"] for it in refused] == ["peerauthentications"]
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{plane.ports.plain}") as channel:
+                stream = Delta(channel, NODE)
+                await stream.ask(CLUSTER)
+                assert WEB in await stream.agree()
 
 
 def _role(kind: str) -> dict[str, Any]:

@@ -48,9 +48,14 @@ def application(pages: Pages) -> web.Application:
 
 
 async def _ready(request: web.Request) -> web.Response:
-    if request.app[_PAGES].ready():
+    pages = request.app[_PAGES]
+    if pages.ready():
         return web.Response(text="ready\n")
-    return web.Response(status=503, text="not yet in sync with Kubernetes\n")
+    refused = pages.source.unreadable()
+    awaited = [f"{it} ({refused[it]})" if it in refused else it for it in pages.source.awaited()]
+    return web.Response(
+        status=503, text=f"not yet in sync with Kubernetes: waiting for {', '.join(awaited) or 'proxies'}\n"
+    )
 
 
 async def _metrics(request: web.Request) -> web.Response:

@@ -32,9 +32,11 @@ FOLLOWED = (
     ("networking.istio.io/v1", "gateways"), ("security.istio.io/v1", "peerauthentications"),
 )  # fmt: skip
 
+#: Without these a picture is no picture: a proxy would lose what it has. Of the others there may be none.
+ESSENTIAL = frozenset({"namespaces", "services", "pods", "endpointslices"})
 #: A kind that we held objects of is gone when it is not there for so long: a restarting API server forgets for a moment.
 GONE_AFTER_S = 60.0
-#: So often a kind may be refused before the others go on without it: roles take a moment to be made.
+#: So often a kind may be refused before the others go on without it: definitions and roles take a moment to be made.
 REFUSALS = 5
 
 Put = Callable[[Iterable[Change]], None]
@@ -80,19 +82,20 @@ class Table:
         self._count()
 
     def on_refused(self, refused: KubeError) -> None:
-        """Kubernetes has no such kind (404), or does not let us read it (403): the others go on."""
+        """Kubernetes has no such kind (404), or does not let us read it (403): the others go on, if they can."""
         now = time.monotonic()
         self._refusals += 1
-        if refused.code == 404:
+        if refused.code == 404 and self._plural not in ESSENTIAL:
             self._absent_since = self._absent_since or now
-            if not self._held or now - self._absent_since > GONE_AFTER_S:
+            patient = now - self._absent_since > GONE_AFTER_S if self._held else self._refusals >= REFUSALS
+            if patient:
                 self.on_list([])
             return
         if self.unreadable != str(refused):
             _log.warning("a kind cannot be read and is left out", kind=self._plural, reason=str(refused))
         self.unreadable = str(refused)
         metrics.UNREADABLE.labels(self._plural).set(1)
-        if self._refusals >= REFUSALS:
+        if self._refusals >= REFUSALS and self._plural not in ESSENTIAL:
             self.listed.set()
 
     def _readable(self) -> None:
@@ -144,6 +147,11 @@ class Source:
     async def synced(self) -> None:
         """Everything was listed once, or is known to be not for us."""
         await asyncio.gather(*(it.listed.wait() for it in self.tables.values()), self._configured.wait())
+
+    def awaited(self) -> list[str]:
+        """The kinds that were not listed yet."""
+        kinds = [plural for (_, plural), it in self.tables.items() if not it.listed.is_set()]
+        return kinds if self._configured.is_set() else [*kinds, "configmaps"]
 
     def unreadable(self) -> dict[str, str]:
         """Kinds that Kubernetes does not let us list, and its words."""

@@ -1,0 +1,107 @@
+"""What becomes of objects on their way to facts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lateen.api.decode import KINDS
+from lateen.api.mesh_config import MeshConfig
+from lateen.discovery import source
+from lateen.discovery.source import FOLLOWED, REFUSALS, Table
+from lateen.incremental import Change
+from lateen.kube.client import KubeError, path_of
+from lateen.names.keys import ObjectKey
+from lateen.registry.facts import INDEXES, Proxy
+
+VS = {
+    "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "a", "namespace": "default"},
+    "spec": {"hosts": ["a"], "http": [{"route": [{"destination": {"host": "a"}}]}]},
+}  # fmt: skip
+BROKEN = {**VS, "spec": {"hosts": "a"}}
+
+
+def test_every_table_that_is_searched_is_followed() -> None:
+    """A kind that some query reads and nobody follows would be honoured in tests only."""
+    followed = {(version.rpartition("/")[0], plural) for version, plural in FOLLOWED}
+    for (group, kind), table in KINDS.items():
+        if table in {it.table for it in INDEXES} - {Proxy, MeshConfig}:
+            api_version = f"{group}/v1" if group else "v1"
+            path = path_of({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}}, named=False)
+            assert (group, path.rpartition("/")[2]) in followed, f"{kind} is not in FOLLOWED"
+
+
+class World:
+    """A table and what it put."""
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+        self.problems: source.Problems = {}
+        self.table = Table("virtualservices", self.changes.extend, self.problems)
+
+    def said(self) -> list[tuple[str, bool]]:
+        found = [(it.key.name, it.value is not None) for it in self.changes]  # type: ignore[attr-defined]
+        self.changes.clear()
+        return found
+
+
+def named(name: str, obj: dict[str, Any] = VS) -> dict[str, Any]:
+    return {**obj, "metadata": {"name": name, "namespace": "default"}}
+
+
+def test_a_typo_keeps_the_last_good_version_and_is_mended_later() -> None:
+    it = World()
+    it.table.on_list([VS])
+    assert it.said() == [("a", True)]
+    it.table.on_event("MODIFIED", BROKEN)
+    assert it.said() == []
+    assert [str(problem) for problem in it.problems.values()] == [
+        "VirtualService default/a: spec.hosts: Expected `array`, got `str`"
+    ]
+    it.table.on_event("MODIFIED", VS)
+    assert (it.said(), it.problems) == ([("a", True)], {})
+
+
+def test_what_is_broken_from_the_start_is_left_out_until_it_is_deleted() -> None:
+    it = World()
+    it.table.on_list([BROKEN, named("b")])
+    assert it.said() == [("b", True)]
+    assert list(it.problems) == [("virtualservices", ObjectKey("default", "a"))]
+    it.table.on_event("DELETED", BROKEN)
+    assert (it.said(), it.problems) == ([], {})
+
+
+def test_a_list_takes_away_what_is_not_in_it_and_its_problems() -> None:
+    it = World()
+    it.table.on_list([VS, named("b"), named("c", BROKEN)])
+    it.said()
+    it.table.on_list([named("b")])
+    assert it.said() == [("a", False), ("b", True)]
+    assert it.problems == {}
+
+
+def test_a_kind_that_is_not_there_is_empty_after_a_while_and_keeps_what_it_had() -> None:
+    it, absent = World(), KubeError(404, "NotFound", "no such kind")
+    for _ in range(REFUSALS):
+        assert not it.table.listed.is_set()
+        it.table.on_refused(absent)
+    assert it.table.listed.is_set()
+    it.table.on_list([VS])
+    it.said()
+    for _ in range(REFUSALS * 2):
+        it.table.on_refused(absent)  # the API server restarts, and knows custom kinds only a moment later
+    assert it.said() == []
+
+
+def test_nonsense_of_any_shape_is_a_problem_and_no_crash() -> None:
+    it = World()
+    nonsense: list[Any] = [
+        None,
+        7,
+        "x",
+        [],
+        {"http": 7},
+        {"hosts": [None]},
+        {"http": [{"route": [{"weight": "x"}]}]},
+    ]
+    it.table.on_list([named(f"n{n}", {**VS, "spec": spec}) for n, spec in enumerate(nonsense)])
+    assert it.table.listed.is_set()

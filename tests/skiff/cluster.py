@@ -123,8 +123,10 @@ class Cluster:
 
     def process(self, *argv: str) -> subprocess.Popen[str]:
         """A command that goes on, with pipes; ended with the cluster at the latest."""
+        # Whoever kills it kills nsenter, which waits for the command: this takes the command along.
+        dying = ("setpriv", "--pdeathsig=TERM")
         made = subprocess.Popen(
-            self.argv(*argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            self.argv(*dying, *argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env=self.environment,
         )  # fmt: skip
         self._running.append(made)

@@ -101,19 +101,19 @@ def test_a_port_that_no_service_has_may_have_a_policy(mesh: TrafficMesh, plain: 
 def test_without_mutual_tls_callers_speak_plainly(mesh: TrafficMesh, client: Pod, plain: Pod) -> None:
     with mesh.having(authentication(WEB + DISABLE)):
         assert open_to_all(plain)
-        assert not is_mutual(client)
+        until(lambda: not is_mutual(client), "connections of before to be closed")
         assert client.line("web", 9000, "hello").endswith("hello")
         assert client.say("web", 9090)["said"] == "hello"
         assert client.http("http://nodes:8080/", via="10.244.1.1").status == 200
         assert "x-forwarded-client-cert" in client.http("http://other/").said["headers"]
     with mesh.having(authentication(WEB + STRICT + "\nportLevelMtls: {8080: {mode: DISABLE}}")):
-        assert not is_mutual(client)
+        until(lambda: not is_mutual(client), "connections of before to be closed")
         assert client.line("web", 9000, "hello").endswith("hello")
 
 
 def test_auto_mutual_tls_can_be_switched_off(mesh: TrafficMesh, client: Pod) -> None:
     with mesh.having("{kind: MeshConfig, enableAutoMtls: false}"):
-        assert not is_mutual(client)
+        until(lambda: not is_mutual(client), "connections of before to be closed")
         with mesh.having(destination_rule("trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}")):
             assert is_mutual(client)
 

@@ -7,6 +7,7 @@ from typing import Any
 from lateen.api.destination_rule import (
     ClientTLSMode,
     ClientTLSSettings,
+    ConnectionPoolSettings,
     H2UpgradePolicy,
     HTTPSettings,
     SimpleLB,
@@ -14,12 +15,12 @@ from lateen.api.destination_rule import (
 )
 from lateen.compile import load_balancing
 from lateen.compile.horizons import Upstream
-from lateen.envoy import clusters, endpoints, tls, wellknown
+from lateen.envoy import clusters, tls, wellknown
 from lateen.envoy.resource import Resource
 from lateen.envoy.sealing import duration, seal
 from lateen.incremental import Database, query
 from lateen.names.ports import Protocol
-from lateen.policy import traffic
+from lateen.policy import authentication, traffic
 from lateen.registry import endpoints as registered
 from lateen.registry import facts, services
 from lateen.registry.services import Port, Resolution, Service
@@ -39,15 +40,15 @@ def cluster(db: Database, upstream: Upstream) -> Resource | None:
         "metadata": _metadata(service),
         "circuit_breakers": clusters.thresholds(**_limits(tcp, http)),
         "connect_timeout": duration(_connect_timeout(db, tcp)),
-        **_kind(upstream.name, service, port),
-        **_options(port, http),
+        **_kind(upstream, service, port),
+        **_options(port, policy.connection_pool),
     }
     if not fields.get("lb_policy"):
         fields.update(load_balancing.policy(policy.load_balancer))
     by_address = fields.get("type") == "ORIGINAL_DST"
     fields.update(_security(db, upstream, policy.tls, port, by_address=by_address))
     if policy.outlier_detection:
-        fields.update(load_balancing.outliers(policy.outlier_detection))
+        fields.update(load_balancing.outliers(policy.outlier_detection, by_address=by_address))
     if tcp and tcp.tcp_keepalive:
         fields["upstream_connection_options"] = {"tcp_keepalive": load_balancing.keepalive(tcp.tcp_keepalive)}
     return seal(upstream.name, clusters.cluster(upstream.name, **fields))
@@ -74,26 +75,21 @@ def _limits(tcp: TCPSettings | None, http: HTTPSettings | None) -> dict[str, int
     return {name: it for name, it in limits.items() if it > 0}
 
 
-def _kind(name: str, service: Service, port: Port) -> clusters.Fields:
+def _kind(upstream: Upstream, service: Service, port: Port) -> clusters.Fields:
     match service.resolution:
         case Resolution.ENDPOINTS:
             return clusters.eds()
         case Resolution.HEADLESS:
-            # The client asked DNS for one endpoint: TCP goes there, while HTTP is balanced like Istio does.
-            return clusters.eds() if port.protocol.is_http else clusters.original_destination()
+            # The client asked DNS for one endpoint, and means it.
+            return clusters.eds() if upstream.from_gateway else clusters.original_destination()
         case Resolution.DNS:
-            member = endpoints.Member(service.external_name, port.number, "", mesh=False)
-            return {
-                "type": "STRICT_DNS",
-                "dns_lookup_family": "V4_ONLY",
-                "respect_dns_ttl": True,
-                "load_assignment": endpoints.assignment(name, [endpoints.Group(("", "", ""), (member,))]),
-            }
+            return clusters.dns(upstream.name, service.external_name, port.number)
 
 
-def _options(port: Port, http: HTTPSettings | None) -> clusters.Fields:
+def _options(port: Port, pool: ConnectionPoolSettings | None) -> clusters.Fields:
     if not (port.protocol.is_http or port.protocol is Protocol.AUTO):
         return {}
+    http, tcp = (pool.http, pool.tcp) if pool else (None, None)
     http2: bool | None = port.protocol.is_http2
     if port.protocol is Protocol.AUTO or (http and http.use_client_protocol):
         http2 = None
@@ -104,6 +100,7 @@ def _options(port: Port, http: HTTPSettings | None) -> clusters.Fields:
         max_requests=http.max_requests_per_connection if http else 0,
         max_streams=http.max_concurrent_streams if http else 0,
         idle_timeout_ns=http.idle_timeout.nanoseconds if http and http.idle_timeout else None,
+        max_duration_ns=tcp.max_connection_duration.nanoseconds if tcp and tcp.max_connection_duration else 0,
     )
     return {"typed_extension_protocol_options": options}
 
@@ -117,7 +114,9 @@ def _security(
         if by_address:
             # Endpoints that Envoy makes up have no metadata to match, so all of them must agree.
             known = registered.endpoints(db, upstream.service, port.name)
-            agreed = bool(known) and all(it.in_mesh for it in known)
+            agreed = bool(known) and all(
+                authentication.takes_mutual_tls(db, it.workload, it.port) for it in known
+            )
             return {"transport_socket": _mesh(db, upstream, None)} if agreed else {}
         return {"transport_socket_matches": clusters.if_mesh(_mesh(db, upstream, None), tls.raw())}
     match settings.mode:
@@ -142,7 +141,9 @@ def _mesh(db: Database, upstream: Upstream, settings: ClientTLSSettings | None) 
 def _origin(
     upstream: Upstream, settings: ClientTLSSettings, certificate: tuple[str, str] | None, port: Port
 ) -> Any:
-    authority = "" if settings.insecure_skip_verify else settings.ca_certificates
+    authority = (
+        "" if settings.insecure_skip_verify else settings.ca_certificates or wellknown.SYSTEM_AUTHORITIES
+    )
     alpn = ["h2"] if port.protocol.is_http2 else ["http/1.1"] if port.protocol.is_http else []
     sni = settings.sni or upstream.service.hostname
     return tls.origin_client(sni, authority, certificate, settings.subject_alt_names, alpn)
@@ -157,7 +158,7 @@ def is_discovered(db: Database, upstream: Upstream) -> bool:
         return False
     balancing = traffic.policy(db, upstream.rule, upstream.subset, upstream.port).load_balancer
     by_address = balancing and balancing.simple is SimpleLB.PASSTHROUGH and not balancing.consistent_hash
-    return not by_address and _kind("", service, port).get("type") == "EDS"
+    return not by_address and _kind(upstream, service, port).get("type") == "EDS"
 
 
 @query

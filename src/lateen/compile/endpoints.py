@@ -11,7 +11,7 @@ from lateen.incremental import Database, query
 from lateen.names import labels
 from lateen.names.locality import Locality
 from lateen.names.metrics import Workload as Packed
-from lateen.policy import traffic
+from lateen.policy import authentication, traffic
 from lateen.registry import endpoints as registered
 from lateen.registry import services
 from lateen.registry.endpoints import Endpoint
@@ -29,7 +29,8 @@ def load_assignment(db: Database, upstream: Upstream) -> Resource | None:
     places: dict[Locality, list[endpoints.Member]] = {}
     for it in registered.endpoints(db, upstream.service, port.name):
         if labels.matches(wanted, it.labels):
-            places.setdefault(it.locality, []).append(_member(it))
+            mesh = authentication.takes_mutual_tls(db, it.workload, it.port)
+            places.setdefault(it.locality, []).append(_member(it, mesh=mesh))
     groups = [
         endpoints.Group((place.region, place.zone, place.subzone), tuple(places[place]))
         for place in sorted(places)
@@ -39,11 +40,11 @@ def load_assignment(db: Database, upstream: Upstream) -> Resource | None:
     return seal(upstream.name, endpoints.assignment(upstream.name, groups), made.version)
 
 
-def _member(it: Endpoint) -> endpoints.Member:
+def _member(it: Endpoint, *, mesh: bool) -> endpoints.Member:
     found = it.workload
     packed = Packed()
     if found:
         packed = Packed(
             found.name, found.key.namespace, found.canonical_name, found.canonical_revision, "Kubernetes"
         )
-    return endpoints.Member(it.address, it.port, packed.packed(), it.in_mesh)
+    return endpoints.Member(it.address, it.port, packed.packed(), mesh)

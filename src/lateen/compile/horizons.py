@@ -13,6 +13,7 @@ from lateen.names.keys import ObjectKey, ServiceKey
 from lateen.names.labels import Labels
 from lateen.policy import traffic, visibility
 from lateen.registry import facts, services
+from lateen.registry.services import Resolution
 
 
 class Horizon(NamedTuple):
@@ -36,6 +37,7 @@ class Upstream(NamedTuple):
     port: int
     subset: str = ""
     rule: ObjectKey | None = None  # the DestinationRule that won for this client, if any
+    from_gateway: bool = False  # its clients are outside of the mesh: none of them has chosen an address
 
     @property
     def name(self) -> str:
@@ -103,6 +105,17 @@ def _asked_labels(db: Database) -> frozenset[str]:
         for match in matches:
             found.update(match.source_labels)
     return frozenset(found)
+
+
+@query
+def gateway_upstreams(db: Database, world: Horizon) -> tuple[Upstream, ...]:
+    """The clusters that are different for gateways: of headless services."""
+    found = []
+    for it in upstreams(db, world):
+        service = services.service(db, it.service)
+        if service and service.resolution is Resolution.HEADLESS:
+            found.append(it._replace(from_gateway=True))
+    return tuple(found)
 
 
 @query

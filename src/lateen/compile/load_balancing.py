@@ -31,10 +31,29 @@ def policy(settings: LoadBalancerSettings | None) -> Fields:
         case SimpleLB.ROUND_ROBIN:
             name = "ROUND_ROBIN"
         case SimpleLB.PASSTHROUGH:
-            return {**clusters.original_destination(), "eds_cluster_config": None}
+            return {
+                **clusters.original_destination(),
+                "eds_cluster_config": None,
+                "load_assignment": None,
+                "cluster_type": None,
+            }
         case SimpleLB.UNSPECIFIED | SimpleLB.LEAST_CONN | SimpleLB.LEAST_REQUEST | None:
             name = "LEAST_REQUEST"
-    return {"lb_policy": name, "common_lb_config": healthy}
+    return {"lb_policy": name, "common_lb_config": healthy, **_warmup(name, settings)}
+
+
+def _warmup(name: str, it: LoadBalancerSettings) -> Fields:
+    """New endpoints start slowly. Only these two algorithms of Envoy know how."""
+    place = {"ROUND_ROBIN": "round_robin_lb_config", "LEAST_REQUEST": "least_request_lb_config"}.get(name)
+    window = it.warmup.duration if it.warmup else it.warmup_duration_secs
+    if place is None or window is None:
+        return {}
+    slow: dict[str, Any] = {"slow_start_window": duration(window.nanoseconds)}
+    if it.warmup and it.warmup.aggression is not None:
+        slow["aggression"] = {"default_value": it.warmup.aggression, "runtime_key": "mesh.warmup.aggression"}
+    if it.warmup and it.warmup.minimum_percent is not None:
+        slow["min_weight_percent"] = {"value": it.warmup.minimum_percent}
+    return {place: {"slow_start_config": slow}}
 
 
 def _hashing(it: ConsistentHashLB) -> Fields:
@@ -63,7 +82,7 @@ def hash_policy(settings: LoadBalancerSettings | None) -> list[Fields]:
     return []
 
 
-def outliers(it: OutlierDetection) -> Fields:
+def outliers(it: OutlierDetection, *, by_address: bool) -> Fields:
     """Ejection of endpoints that fail, where the rule asks for it."""
     found: dict[str, Any] = {}
     if it.interval:
@@ -90,7 +109,7 @@ def outliers(it: OutlierDetection) -> Fields:
         if it.consecutive_local_origin_failures is not None:
             found["consecutive_local_origin_failure"] = {"value": it.consecutive_local_origin_failures}
     fields: dict[str, Any] = {"outlier_detection": found}
-    if it.min_health_percent:
+    if it.min_health_percent and not by_address:
         fields["common_lb_config"] = {
             "healthy_panic_threshold": {"value": it.min_health_percent}, "locality_weighted_lb_config": {},
         }  # fmt: skip

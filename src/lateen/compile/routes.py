@@ -22,6 +22,8 @@ from lateen.envoy.sealing import duration
 from lateen.names import labels
 from lateen.names.labels import Labels
 
+_AUTHORITY = ("host", ":authority")
+
 
 class Target(NamedTuple):
     """A cluster by name, and what of a request its balancing hashes."""
@@ -136,7 +138,7 @@ def _headers(request: HeaderOperations, response: HeaderOperations) -> dict[str,
     found: dict[str, Any] = {}
     for side, operations in (("request", request), ("response", response)):
         # Envoy rewrites the authority by another field; a header operation on it is refused.
-        sets = [(k, v) for k, v in sorted(operations.set.items()) if k.lower() not in ("host", ":authority")]
+        sets = [(k, v) for k, v in sorted(operations.set.items()) if k.lower() not in _AUTHORITY]
         added = routes.headers(sorted(operations.add.items()), append=True)
         added += routes.headers(sets, append=False)
         if added:
@@ -149,26 +151,23 @@ def _headers(request: HeaderOperations, response: HeaderOperations) -> dict[str,
 def _forward(rule: HTTPRoute, it: Situation) -> dict[str, Any]:
     action: dict[str, Any] = {
         "timeout": duration(rule.timeout.nanoseconds if rule.timeout else 0),
-        "retry_policy": _retries(rule.retries),
     }
-    if rule.retries and not rule.retries.attempts:
-        del action["retry_policy"]
     targets = [it.target(one.destination) for one in rule.route]
     hashed = next((found.hashed for found in targets if found.hashed), ())
     if hashed:
         action["hash_policy"] = list(hashed)
+    if rule.retries is None or rule.retries.attempts:
+        action["retry_policy"] = _retries(rule.retries, hashed=bool(hashed))
     only = rule.route[0]
     if len(rule.route) == 1:
         action["cluster"] = targets[0].cluster
-        authority = only.headers.request.set.get("Host") or only.headers.request.set.get(":authority")
-        if authority:
-            action["host_rewrite_literal"] = authority
+        action.update(_host(only.headers.request))
     if len(rule.route) > 1 or _headers(only.headers.request, only.headers.response):
         action.pop("cluster", None)
         single = len(rule.route) == 1
         action["weighted_clusters"] = {"clusters": [
             {"name": target.cluster, "weight": {"value": one.weight or (1 if single else 0)},
-             **_headers(one.headers.request, one.headers.response)}
+             **_headers(one.headers.request, one.headers.response), **_host(one.headers.request)}
             for one, target in zip(rule.route, targets, strict=True) if one.weight or single
         ]}  # fmt: skip
         if not action["weighted_clusters"]["clusters"]:
@@ -181,13 +180,16 @@ def _forward(rule: HTTPRoute, it: Situation) -> dict[str, Any]:
     return action
 
 
+def _host(it: HeaderOperations) -> dict[str, str]:
+    """A new authority, which Envoy wants said in another way than a header."""
+    found = next((value for name, value in sorted(it.set.items()) if name.lower() in _AUTHORITY), "")
+    return {"host_rewrite_literal": found} if found else {}
+
+
 def _rewrite(rule: HTTPRoute) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    authority = rule.headers.request.set.get("Host") or rule.headers.request.set.get(":authority")
+    found: dict[str, Any] = {**_host(rule.headers.request)}
     if rule.rewrite and rule.rewrite.authority:
-        authority = rule.rewrite.authority
-    if authority:
-        found["host_rewrite_literal"] = authority
+        found["host_rewrite_literal"] = rule.rewrite.authority
     if rule.rewrite is None:
         return found
     if rule.rewrite.uri_regex_rewrite:
@@ -215,20 +217,21 @@ def _fraction(percent: float) -> routes.Fields:
     return {"numerator": round(max(0.0, min(100.0, percent)) * 10_000), "denominator": "MILLION"}
 
 
-def _retries(it: HTTPRetry | None) -> routes.Fields:
+def _retries(it: HTTPRetry | None, *, hashed: bool) -> routes.Fields:
+    elsewhere = not hashed and not (it and it.retry_ignore_previous_hosts is False)
     if it is None:
-        return routes.default_retry()
+        return routes.default_retry(elsewhere=elsewhere)
     conditions = [one.strip() for one in it.retry_on.split(",") if one.strip()]
     codes = tuple(int(one) for one in conditions if one.isdigit())
     words = [one for one in conditions if not one.isdigit()]
     if codes and "retriable-status-codes" not in words:
         words.append("retriable-status-codes")
-    if not words:
-        words = ["connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes"]
-        codes = (503,)
     per_try = it.per_try_timeout.nanoseconds if it.per_try_timeout else 0
     backoff = it.backoff.nanoseconds if it.backoff else 0
-    return routes.retry_policy(it.attempts, ",".join(words), codes, per_try, backoff)
+    return routes.retry_policy(
+        it.attempts, ",".join(words) or routes.DEFAULT_RETRY_ON, codes, per_try_ns=per_try, backoff_ns=backoff,
+        elsewhere=elsewhere,
+    )  # fmt: skip
 
 
 def _redirect(it: HTTPRedirect) -> routes.Fields:
@@ -279,9 +282,8 @@ _GRPC = (
 
 
 def _percent(written: Percent | None, old: int | None) -> float:
-    if written:
-        return written.value
-    return float(old) if old else 100.0
+    """Istio: when neither is given, nothing is delayed or aborted."""
+    return written.value if written else float(old or 0)
 
 
 def _cors(it: CorsPolicy) -> Any:

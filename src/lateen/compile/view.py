@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lateen.compile import clusters, virtual_hosts
 from lateen.compile.endpoints import load_assignment
-from lateen.compile.horizons import Caller, Horizon, Upstream, caller, horizon, upstreams
+from lateen.compile.horizons import Caller, Horizon, Upstream, caller, gateway_upstreams, horizon, upstreams
 from lateen.compile.listeners import gateway, inbound, outbound
 from lateen.compile.listeners.gateway import Entrance
 from lateen.compile.proxyless import GENERATOR, proxyless_view
@@ -58,6 +58,8 @@ def _given(world: Horizon) -> tuple[object, ...]:
 
 _clusters = mapped(upstreams, clusters.cluster, _given)
 _assignments = mapped(upstreams, load_assignment, _given)
+_gateway_clusters = mapped(gateway_upstreams, clusters.cluster, _given)
+_gateway_assignments = mapped(gateway_upstreams, load_assignment, _given)
 
 
 @query
@@ -78,7 +80,7 @@ def sidecar_view(db: Database, pod: ObjectKey, who: Caller) -> View:
     return {
         CLUSTER: {**outbound_clusters(db, who.horizon), **_named(inbound.inbound_clusters(db, pod))},
         ENDPOINT: assignments(db, who.horizon),
-        LISTENER: _named((*outbound.all_listeners(db, who.horizon), inbound.virtual_inbound(db, pod))),
+        LISTENER: _named((*outbound.all_listeners(db, who), inbound.virtual_inbound(db, pod))),
         ROUTE: _named(virtual_hosts.configurations(db, who)),
     }
 
@@ -88,8 +90,8 @@ def gateway_view(db: Database, entrance: Entrance) -> View:
     """The clusters of its namespace's world, and its own doors."""
     world = horizon(db, entrance.pod.namespace)
     return {
-        CLUSTER: outbound_clusters(db, world),
-        ENDPOINT: assignments(db, world),
+        CLUSTER: {**outbound_clusters(db, world), **_named(_present(_gateway_clusters(db, world)))},
+        ENDPOINT: {**assignments(db, world), **_named(_present(_gateway_assignments(db, world)))},
         LISTENER: _named(gateway.all_listeners(db, entrance)),
         ROUTE: _named(gateway.configurations(db, entrance)),
     }

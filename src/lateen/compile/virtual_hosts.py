@@ -67,7 +67,10 @@ def own_configuration(db: Database, caller: Caller, key: ServiceKey, port: int) 
 
 
 def _domains(service: Service, namespace: str) -> tuple[str, ...]:
-    return (*hostname.short_names(service.key, namespace), *service.addresses)
+    names = hostname.short_names(service.key, namespace)
+    # The pods of a headless service have names of their own below its name.
+    pods = [f"*.{it}" for it in names] if service.resolution is Resolution.HEADLESS else []
+    return (*names, *pods, *service.addresses)
 
 
 def _other_hosts(db: Database, caller: Caller, seen: set[str]) -> list[Any]:

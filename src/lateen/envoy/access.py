@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from typing import Any
 
 from envoy.config.accesslog.v3 import accesslog_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.access_loggers.stats.v3 import stats_pb2
 
-from lateen.envoy.sealing import Message, packed
+from lateen.envoy.sealing import Message, packed, struct
 from lateen.names import metrics
 
 _HISTOGRAMS = (
@@ -16,6 +18,11 @@ _HISTOGRAMS = (
     (metrics.REQUEST_BYTES, "Bytes", "%BYTES_RECEIVED%"),
     (metrics.RESPONSE_BYTES, "Bytes", "%BYTES_SENT%"),
 )
+
+
+#: ``stats_scope: {prefix: istio}``. Our messages are older than Envoy: they carry the field without knowing it.
+_PREFIX = b"\x2a" + bytes([len(metrics.PREFIX)]) + metrics.PREFIX.encode()
+_SCOPE = b"\x32" + bytes([len(_PREFIX)]) + _PREFIX
 
 
 def _tags(kind: str, client: bool, service: str) -> list[dict[str, str]]:
@@ -28,7 +35,8 @@ def _tags(kind: str, client: bool, service: str) -> list[dict[str, str]]:
 
 def _stats(tags: list[dict[str, str]], counters: Mapping[str, str], histograms: bool) -> Message:
     """Counters by name: the value to add, ``1`` or a format."""
-    config = stats_pb2.Config(stat_prefix=metrics.PREFIX)
+    config = stats_pb2.Config()
+    config.MergeFromString(_SCOPE)
     for name, value in counters.items():
         stat = {"name": name, "tags": tags}
         if value == "1":
@@ -107,12 +115,22 @@ _JSON = {
 
 
 def file_log(path: str, encoding: str, text_format: str) -> Message:
-    """Istio's access log; ``text_format`` replaces the default text, ``encoding`` is ``TEXT`` or ``JSON``."""
+    """Istio's access log; ``text_format`` replaces the default, ``encoding`` (``TEXT`` or ``JSON``) says what it is."""
     if encoding == "JSON":
-        shown: dict[str, object] = {"json_format": _JSON}
+        shown: dict[str, object] = {"json_format": struct(_fields(text_format) or _JSON)}
     else:
-        shown = {"text_format_source": {"inline_string": text_format or _TEXT}}
+        line = text_format or _TEXT
+        shown = {"text_format_source": {"inline_string": line if line.endswith("\n") else line + "\n"}}
     return accesslog_pb2.AccessLog(
         name="envoy.access_loggers.file",
         typed_config=packed(file_pb2.FileAccessLog(path=path, log_format=shown)),
     )
+
+
+def _fields(text: str) -> dict[str, Any]:
+    """The fields of a JSON format; none when it is no JSON object, as Istio then takes its default too."""
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
+from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
-from lateen.envoy import wellknown
-from lateen.envoy.sealing import Message, duration, packed, struct
+from lateen.envoy import endpoints, wellknown
+from lateen.envoy.sealing import Message, duration, extension, packed, struct
 
 _NO_LIMIT = {"value": 2**32 - 1}
 _UNLIMITED = {
@@ -30,7 +31,12 @@ def thresholds(**limits: int) -> Fields:
 
 
 def http_options(
-    *, http2: bool | None, max_requests: int = 0, idle_timeout_ns: int | None = None, max_streams: int = 0
+    *,
+    http2: bool | None,
+    max_requests: int = 0,
+    idle_timeout_ns: int | None = None,
+    max_streams: int = 0,
+    max_duration_ns: int = 0,
 ) -> Fields:
     """How HTTP is spoken: version 2, version 1, or (None) whatever the client speaks."""
     h2: dict[str, Any] = {"allow_connect": True}
@@ -50,6 +56,8 @@ def http_options(
         options.explicit_http_config.http_protocol_options.SetInParent()
     if max_requests:
         options.common_http_protocol_options.max_requests_per_connection.value = max_requests
+    if max_duration_ns:
+        options.common_http_protocol_options.max_connection_duration.FromNanoseconds(max_duration_ns)
     if idle_timeout_ns is not None:
         options.common_http_protocol_options.idle_timeout.FromNanoseconds(idle_timeout_ns)
     return {wellknown.HTTP_OPTIONS: packed(options)}
@@ -96,6 +104,16 @@ def original_destination(bind: str = "") -> Fields:
     if bind:
         fields["upstream_bind_config"] = {"source_address": {"address": bind, "port_value": 0}}
     return fields
+
+
+def dns(name: str, address: str, port: int) -> Fields:
+    """Fields of a cluster whose one name Envoy asks of DNS, again and again."""
+    kind = dns_cluster_pb2.DnsCluster(respect_dns_ttl=True, dns_lookup_family="V4_ONLY")
+    member = endpoints.Member(address, port, "", mesh=False)
+    return {
+        "cluster_type": extension("envoy.cluster.dns", kind),
+        "load_assignment": endpoints.assignment(name, [endpoints.Group(("", "", ""), (member,))]),
+    }
 
 
 def black_hole() -> Message:

@@ -14,21 +14,27 @@ from lateen.envoy.sealing import Message, duration, extension
 Fields = Mapping[str, Any]
 
 
+#: What surely was not processed. Istio leaves 503 out since 1.24: the application itself may have said it.
+DEFAULT_RETRY_ON = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes"
+
+
 def retry_policy(
-    attempts: int, conditions: str, codes: Sequence[int], per_try_ns: int = 0, backoff_ns: int = 0
+    attempts: int,
+    conditions: str,
+    codes: Sequence[int],
+    *,
+    per_try_ns: int = 0,
+    backoff_ns: int = 0,
+    elsewhere: bool = True,
 ) -> Fields:
-    """Try again, elsewhere."""
+    """Try again, if possible at another endpoint (``elsewhere``)."""
     fields: dict[str, Any] = {
-        "retry_on": conditions,
-        "num_retries": {"value": attempts},
-        "retriable_status_codes": codes,
-        "retry_host_predicate": [
-            extension(
-                "envoy.retry_host_predicates.previous_hosts", previous_hosts_pb2.PreviousHostsPredicate()
-            )
-        ],
+        "retry_on": conditions, "num_retries": {"value": attempts}, "retriable_status_codes": codes,
         "host_selection_retry_max_attempts": 5,
-    }
+    }  # fmt: skip
+    if elsewhere:
+        predicate = previous_hosts_pb2.PreviousHostsPredicate()
+        fields["retry_host_predicate"] = [extension("envoy.retry_host_predicates.previous_hosts", predicate)]
     if per_try_ns:
         fields["per_try_timeout"] = duration(per_try_ns)
     if backoff_ns:
@@ -39,11 +45,14 @@ def retry_policy(
     return fields
 
 
-def default_retry() -> Fields:
+def default_retry(*, elsewhere: bool = True) -> Fields:
     """Istio's default: two more attempts, for what surely was not processed."""
-    return retry_policy(
-        2, "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes", (503,)
-    )
+    return retry_policy(2, DEFAULT_RETRY_ON, (), elsewhere=elsewhere)
+
+
+def retry_unsent() -> Fields:
+    """For the way into an application: a connection that it closed before the request went out is no answer."""
+    return {"retry_on": "reset-before-request", "num_retries": {"value": 2}}
 
 
 def forward(cluster: str, **action: Any) -> Fields:
@@ -51,7 +60,12 @@ def forward(cluster: str, **action: Any) -> Fields:
     return {
         "name": "default",
         "match": {"prefix": "/"},
-        "route": {"cluster": cluster, "timeout": duration(0), "retry_policy": default_retry(), **action},
+        "route": {
+            "cluster": cluster,
+            "timeout": duration(0),
+            "retry_policy": default_retry(elsewhere="hash_policy" not in action),
+            **action,
+        },
     }
 
 

@@ -54,4 +54,17 @@ def describe(type_url: str, body: bytes) -> dict[str, Any]:
 
     found = any_pb2.Any(type_url=type_url, value=body)
     shown: dict[str, Any] = json_format.MessageToDict(found, preserving_proto_field_name=True)
+    _complete(shown)
     return shown
+
+
+def _complete(shown: Any) -> None:
+    """Show the field that our messages carry without knowing it (see ``lateen.envoy.access``)."""
+    if isinstance(shown, dict):
+        if str(shown.get("@type", "")).endswith("access_loggers.stats.v3.Config"):
+            shown.setdefault("stats_scope", {"prefix": "istio"})
+        for it in shown.values():
+            _complete(it)
+    elif isinstance(shown, list):
+        for it in shown:
+            _complete(it)

@@ -28,6 +28,9 @@ ROOT_SECRET = "ROOTCA"  # noqa: S105 - a name
 MESH_METADATA = "mesh"
 TRANSPORT_MATCH = "envoy.transport_socket_match"
 
+#: Who signed the servers of the internet, as Debian's and Ubuntu's images say.
+SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+
 TLS_SOCKET = "envoy.transport_sockets.tls"
 RAW_SOCKET = "envoy.transport_sockets.raw_buffer"
 HTTP_CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"

@@ -10,6 +10,7 @@ from lateen.names import labels
 from lateen.names.keys import ObjectKey
 from lateen.names.labels import Labels
 from lateen.registry import facts
+from lateen.registry.workloads import Workload
 
 UNSET = MutualTLSMode.UNSET
 
@@ -29,6 +30,21 @@ def mode(db: Database, namespace: str, workload: Labels, port: int) -> MutualTLS
         if own.spec.mtls.mode is not UNSET:
             return own.spec.mtls.mode
     return of_namespace(db, namespace)
+
+
+@query
+def ports(db: Database, namespace: str, workload: Labels) -> tuple[int, ...]:
+    """The ports about which the workload's own policy says something."""
+    own = _oldest(db, namespace, workload)
+    written = own.spec.port_level_mtls if own else {}
+    return tuple(sorted(int(it) for it in written if it.isdigit()))
+
+
+def takes_mutual_tls(db: Database, workload: Workload | None, port: int) -> bool:
+    """Whether callers may use mutual TLS: there is a sidecar, and no policy forbids it."""
+    if workload is None or not workload.in_mesh:
+        return False
+    return mode(db, workload.key.namespace, workload.labels, port) is not MutualTLSMode.DISABLE
 
 
 @query

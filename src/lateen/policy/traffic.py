@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lateen.api.destination_rule import (
     ClientTLSSettings,
     ConnectionPoolSettings,
     DestinationRule,
+    DestinationRuleSpec,
     LoadBalancerSettings,
     OutlierDetection,
     PortTrafficPolicy,
@@ -60,12 +61,32 @@ def _candidates(
 
 
 @query
+def parts(db: Database, rule: ObjectKey | None) -> tuple[DestinationRuleSpec, ...]:
+    """A rule together with those it is merged with: of the same namespace, for the same host and the same clients.
+
+    Subsets of all count, of the traffic policies only the first (Istio merges rules of one host in this way).
+    """
+    first = db.get(DestinationRule, rule) if rule else None
+    if rule is None or first is None:
+        return ()
+    host = hostname.full(first.spec.host, rule.namespace)
+    found = []
+    for it in db.keys(facts.rules_for_host, (rule.namespace, host)):
+        other = db.get(DestinationRule, it)
+        if other is None or other.spec.workload_selector is not None:
+            continue
+        if set(other.spec.export_to) == set(first.spec.export_to):
+            found.append((other.metadata.creation_timestamp, ObjectKey(*it), other.spec))
+    return tuple(spec for _, _, spec in sorted(found, key=lambda it: it[:2]))
+
+
+@query
 def subsets(db: Database, rule: ObjectKey | None) -> tuple[tuple[str, Labels], ...]:
     """The subsets a rule names, with the labels that make them; of a name used twice, the first."""
-    found = db.get(DestinationRule, rule) if rule else None
     named: dict[str, Labels] = {}
-    for it in found.spec.subsets if found else ():
-        named.setdefault(it.name, labels.of(it.labels))
+    for part in parts(db, rule):
+        for it in part.subsets:
+            named.setdefault(it.name, labels.of(it.labels))
     return tuple(sorted(named.items()))
 
 
@@ -73,32 +94,30 @@ def subsets(db: Database, rule: ObjectKey | None) -> tuple[tuple[str, Labels], .
 def policy(db: Database, rule: ObjectKey | None, subset: str, port: int) -> TrafficPolicy:
     """What a rule says for a port of a subset ("" is the whole service).
 
-    A subset's policy overrides the rule's part by part; a port's policy replaces its level's
+    A subset's policy overrides the rule's part by part; what either says for the port replaces all of what is wider
     (Istio: DestinationRule, ``portLevelSettings``: settings of the destination are not inherited by the port).
     """
-    found = db.get(DestinationRule, rule) if rule else None
-    if found is None:
-        return TrafficPolicy()
-    whole = _of_level(found.spec.traffic_policy, port)
-    own = (
-        next((it.traffic_policy for it in found.spec.subsets if it.name == subset), None) if subset else None
-    )
-    above = _of_level(own, port)
-    return replace(
-        whole,
-        load_balancer=above.load_balancer or whole.load_balancer,
-        connection_pool=above.connection_pool or whole.connection_pool,
-        outlier_detection=above.outlier_detection or whole.outlier_detection,
-        tls=above.tls or whole.tls,
+    written = parts(db, rule)
+    whole = next((it.traffic_policy for it in written if it.traffic_policy), None)
+    named = (one for it in written for one in it.subsets if subset and one.name == subset)
+    own = next((it.traffic_policy for it in named), None)
+    above = _parts(_at_port(own, port))
+    if above is not None:
+        return above
+    below = _parts(_at_port(whole, port) or whole) or TrafficPolicy()
+    above = _parts(own) or TrafficPolicy()
+    return TrafficPolicy(
+        load_balancer=above.load_balancer or below.load_balancer,
+        connection_pool=above.connection_pool or below.connection_pool,
+        outlier_detection=above.outlier_detection or below.outlier_detection,
+        tls=above.tls or below.tls,
     )
 
 
-def _of_level(written: Written | None, port: int) -> TrafficPolicy:
-    if written is None:
-        return TrafficPolicy()
-    chosen: Written | PortTrafficPolicy = written
-    for it in written.port_level_settings:
-        if it.port and it.port.number == port:
-            chosen = it
-            break
-    return TrafficPolicy(chosen.load_balancer, chosen.connection_pool, chosen.outlier_detection, chosen.tls)
+def _at_port(written: Written | None, port: int) -> PortTrafficPolicy | None:
+    settings = written.port_level_settings if written else []
+    return next((it for it in settings if it.port and it.port.number == port), None)
+
+
+def _parts(it: Written | PortTrafficPolicy | None) -> TrafficPolicy | None:
+    return TrafficPolicy(it.load_balancer, it.connection_pool, it.outlier_detection, it.tls) if it else None

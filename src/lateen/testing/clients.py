@@ -9,9 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Load:
                 self.failures.append(repr(wrong))
             self._stop.wait(self.pause_s)
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         for it in self._threads:
             it.start()
         self.wait_for(self.workers)

@@ -192,7 +192,7 @@ class EnvoyProcess:
 
 def _same(now: dict[str, Any] | None, wanted: Resource | None, kind: TypeUrl) -> bool:
     if now is None or wanted is None:
-        return now is wanted
+        return now is None and wanted is None
     if now.get("version_info") == wanted.version:
         return True
     # A listener of which only filter chains changed keeps the version of its first form in dumps.

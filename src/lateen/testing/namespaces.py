@@ -106,8 +106,10 @@ class Ground:
         self._plugged = 0
         self.node.ip(
             "link add mesh0 type bridge", "link set mesh0 up", f"addr add {NODE_ADDRESS}/16 dev mesh0",
-            f"addr add {OUTSIDE}.1/24 dev mesh0",
+            f"addr add {OUTSIDE}.1/24 dev mesh0", "route add unreachable default",
         )  # fmt: skip
+        # Whoever asks for what is nowhere is told so at once.
+        self.node.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
 
     def plugged(self, address: str) -> Namespace:
         """A new namespace with this address."""

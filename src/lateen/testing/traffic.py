@@ -45,7 +45,7 @@ from lateen.testing.mesh import changed
 from lateen.testing.namespaces import CAPTURE, Ground, Namespace
 
 T = TypeVar("T")
-_SETTLED_S = 30.0
+_SETTLED_S = 20.0
 
 
 @dataclass

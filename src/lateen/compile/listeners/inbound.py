@@ -43,6 +43,11 @@ def served(db: Database, workload: ObjectKey) -> tuple[Served, ...]:
         packed = f"{port.service.hostname}|{service.name if service else ''}|{port.service.namespace}"
         mode = authentication.mode(db, workload.namespace, marks, port.number)
         found.append(Served(port.number, port.protocol, mode, packed))
+    known = {it.port for it in found}
+    found += [
+        Served(number, Protocol.AUTO, authentication.mode(db, workload.namespace, marks, number), "")
+        for number in authentication.ports(db, workload.namespace, marks) if number not in known
+    ]  # fmt: skip
     others = authentication.mode(db, workload.namespace, marks, 0)
     return (*found, Served(0, Protocol.AUTO, others, ""))
 
@@ -124,7 +129,8 @@ def _security(mutual: bool) -> str:
 
 def _connections(db: Database, it: Served, *, mutual: bool) -> Any:
     route = {
-        "name": "default", "match": {"prefix": "/"}, "route": {"cluster": it.cluster, "timeout": duration(0)},
+        "name": "default", "match": {"prefix": "/"},
+        "route": {"cluster": it.cluster, "timeout": duration(0), "retry_policy": routes.retry_unsent()},
         "decorator": {"operation": f"{it.service.partition('|')[0] or 'inbound'}:{it.port}/*"},
     }  # fmt: skip
     inline = routes.configuration(

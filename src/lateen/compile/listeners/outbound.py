@@ -8,7 +8,7 @@ from typing import Any
 from lateen.api.mesh_config import OutboundMode
 from lateen.api.networking import VirtualService
 from lateen.compile import naming
-from lateen.compile.horizons import Horizon
+from lateen.compile.horizons import Caller, Horizon
 from lateen.compile.listeners import logs
 from lateen.compile.routes import Situation, applies
 from lateen.compile.virtual_hosts import http_ports, http_services, target_of
@@ -18,26 +18,40 @@ from lateen.envoy.sealing import duration, seal
 from lateen.incremental import Database, query
 from lateen.names.keys import ServiceKey
 from lateen.names.ports import Protocol
-from lateen.policy import routing, visibility
+from lateen.policy import routing, traffic, visibility
 from lateen.registry import endpoints, facts, services
 from lateen.registry.services import Port, Resolution, Service
 
 
 @query
-def all_listeners(db: Database, world: Horizon) -> tuple[Resource, ...]:
-    """Every outbound listener of a world."""
+def all_listeners(db: Database, caller: Caller) -> tuple[Resource, ...]:
+    """Every outbound listener of a sidecar; those of requests are the same for its whole world."""
+    world = caller.horizon
+    who = caller if _asks_caller(db) else Caller(world)
     found = [virtual_outbound(db)]
     found += [shared(db, world, port) for port in http_ports(db, world)]
     for key in visibility.visible_services(db, world.namespace):
         service = services.service(db, key)
         for port in service.ports if service else ():
             if not port.protocol.is_http and port.protocol is not Protocol.UDP:
-                found += of_service(db, world, key, port.number)
+                found += of_service(db, who, key, port.number)
     # Two services may claim one address and port: the first by name has it.
     named: dict[str, Resource] = {}
     for it in found:
         named.setdefault(it.name, it)
     return tuple(named.values())
+
+
+@query
+def _asks_caller(db: Database) -> bool:
+    """Whether some rule distinguishes connections by who opens them."""
+    for it in db.keys(facts.all_virtual_services, facts.ONLY):
+        rule = db.get(VirtualService, it)
+        if rule and any(
+            match.source_labels or match.source_namespace for one in rule.spec.tcp for match in one.match
+        ):
+            return True
+    return False
 
 
 @query
@@ -80,14 +94,14 @@ def shared(db: Database, world: Horizon, port: int) -> Resource:
 
 
 @query
-def of_service(db: Database, world: Horizon, key: ServiceKey, port: int) -> tuple[Resource, ...]:
+def of_service(db: Database, who: Caller, key: ServiceKey, port: int) -> tuple[Resource, ...]:
     """Listeners of a port that is not declared HTTP: at the service's address, or at each endpoint's."""
     service = services.service(db, key)
     one = service.port(port) if service else None
     if service is None or one is None:
         return ()
     return tuple(
-        seal(name, _listener(db, world, service, one, address, number))
+        seal(name, _listener(db, who, service, one, address, number))
         for address, number in sorted(_addresses(db, service, one))
         for name in [naming.listener(address, number)]
     )
@@ -104,9 +118,9 @@ def _addresses(db: Database, service: Service, port: Port) -> Iterator[tuple[str
             return
 
 
-def _listener(db: Database, world: Horizon, service: Service, port: Port, address: str, number: int) -> Any:
+def _listener(db: Database, who: Caller, service: Service, port: Port, address: str, number: int) -> Any:
     name = naming.listener(address, number)
-    bytes_ = listeners.chain(name, [_tcp(db, world, service, port)])
+    bytes_ = listeners.chain(name, [_tcp(db, who, service, port)])
     if port.protocol is not Protocol.AUTO:
         return listeners.listener(
             name, address, number, [bytes_], bind_to_port=False, traffic_direction="OUTBOUND"
@@ -137,25 +151,42 @@ def _connections(db: Database, route: str, http2: bool | None) -> Any:
     )  # fmt: skip
 
 
-def _tcp(db: Database, world: Horizon, service: Service, port: Port) -> Any:
-    log = logs.client(db, http=False)
+def _tcp(db: Database, who: Caller, service: Service, port: Port) -> Any:
     plain = naming.outbound(service.key.hostname, port.number)
-    weighted = _weighted(db, world, service, port)
+    fields = _limits(db, who.horizon, service, port)
+    weighted = _weighted(db, who, service, port)
+    cluster = weighted[0][0] if weighted else plain
     if len(weighted) > 1:
+        cluster = ""
         clusters = [{"name": name, "weight": weight} for name, weight in weighted]
-        return listeners.tcp_proxy(plain, "", log, weighted_clusters={"clusters": clusters})
-    return listeners.tcp_proxy(plain, weighted[0][0] if weighted else plain, log)
+        fields["weighted_clusters"] = {"clusters": clusters}
+    return listeners.tcp_proxy(plain, cluster, logs.client(db, http=False), **fields)
 
 
-def _weighted(db: Database, world: Horizon, service: Service, port: Port) -> list[tuple[str, int]]:
+def _limits(db: Database, world: Horizon, service: Service, port: Port) -> dict[str, Any]:
+    """What of a DestinationRule Envoy wants to know where a connection comes in."""
+    policy = traffic.policy(db, traffic.rule_for(db, service.key, world.namespace), "", port.number)
+    tcp = policy.connection_pool.tcp if policy.connection_pool else None
+    fields: dict[str, Any] = {}
+    if tcp and tcp.idle_timeout:
+        fields["idle_timeout"] = duration(tcp.idle_timeout.nanoseconds)
+    if tcp and tcp.max_connection_duration:
+        fields["max_downstream_connection_duration"] = duration(tcp.max_connection_duration.nanoseconds)
+    hashed = policy.load_balancer.consistent_hash if policy.load_balancer else None
+    if hashed and hashed.use_source_ip:
+        fields["hash_policy"] = [{"source_ip": {}}]
+    return fields
+
+
+def _weighted(db: Database, who: Caller, service: Service, port: Port) -> list[tuple[str, int]]:
     """The destinations of the first TCP rule that applies to this port, if a VirtualService has one."""
-    key = routing.rule_for_host(db, world.namespace, service.key.hostname)
+    key = routing.rule_for_host(db, who.horizon.namespace, service.key.hostname)
     rule = db.get(VirtualService, key) if key else None
     if key is None or rule is None:
         return []
     situation = Situation(
-        routing.MESH, port.number, world.namespace, (), key.namespace,
-        lambda it: target_of(db, world, it, key.namespace, port.number),
+        routing.MESH, port.number, who.namespace, who.labels, key.namespace,
+        lambda it: target_of(db, who.horizon, it, key.namespace, port.number),
     )  # fmt: skip
     for one in rule.spec.tcp:
         holds = not one.match or any(

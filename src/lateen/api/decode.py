@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -105,11 +106,16 @@ _ADVICE = (
 
 def _choices(table: type[msgspec.Struct], path: str) -> list[str]:
     """What the field at a path may be, if it is a choice."""
-    it: msgspec.inspect.Type | None = msgspec.inspect.type_info(table)
+    it: msgspec.inspect.Type | None = _type(table)
     for part in re.findall(r"\w+|\[[^\]]*\]", path):
         it = inner(it, part) if it else None
     chosen = present(it) if it else None
     return [one.value for one in chosen.cls] if isinstance(chosen, msgspec.inspect.EnumType) else []
+
+
+@functools.cache
+def _type(table: type[msgspec.Struct]) -> msgspec.inspect.Type:
+    return msgspec.inspect.type_info(table)
 
 
 def inner(it: msgspec.inspect.Type, part: str) -> msgspec.inspect.Type | None:

@@ -68,9 +68,16 @@ def node(raw: dict[str, Any], *, root: bool = False) -> SchemaNode:
         preserve_unknown=bool(raw.get("x-kubernetes-preserve-unknown-fields")) or additional is True,
         embedded=bool(raw.get("x-kubernetes-embedded-resource")),
         list_keys=tuple(raw.get("x-kubernetes-list-map-keys") or ()), limits={key: raw[key] for key in _LIMITS if key in raw},
+        combined=_combined(raw), unique=raw.get("x-kubernetes-list-type") in ("set", "map") or bool(raw.get("uniqueItems")),
         rules=tuple(raw.get("x-kubernetes-validations") or ()), load=lambda: {key: node(it) for key, it in properties.items()},
         **words,
     )  # fmt: skip
+
+
+def _combined(raw: dict[str, Any]) -> dict[str, tuple[SchemaNode, ...]]:
+    """What a value must, may or must not be besides: these parts only check, they do not say what exists."""
+    found = {word: tuple(map(node, raw[word])) for word in ("allOf", "anyOf", "oneOf") if raw.get(word)}
+    return {**found, "not": (node(raw["not"]),)} if raw.get("not") else found
 
 
 class CustomKinds:

@@ -131,6 +131,9 @@ class Webhooks:
         old: Object | None,
     ) -> dict[str, Any] | None:
         """The response of one webhook; None when it failed and its policy is to go on."""
+        if context.DRY_RUN.get() and hook.get("sideEffects") not in ("None", "NoneOnDryRun"):
+            said = f'admission webhook "{hook["name"]}" does not support dry run'
+            raise ApiError(400, "BadRequest", said)
         review = _review(kind, operation, subresource, obj, old)
         try:
             if hook.get("matchConditions"):

@@ -10,10 +10,12 @@ from typing import Any
 
 from skiff.api import Object
 from skiff.auth.authenticate import AUTHENTICATED, MASTERS, User
+from skiff.controllers.pods import matches
 from skiff.kinds import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES, Kind
 
 _API = "rbac.authorization.k8s.io"
 _ACCOUNT = "system:serviceaccount:"
+_COLLECTING = {"admin": ("admin", "edit", "view"), "edit": ("edit", "view"), "view": ("view",)}
 
 
 class Authorizer:
@@ -62,8 +64,16 @@ class Authorizer:
             if metadata["name"] == reference.get("name") and (
                 kind is CLUSTER_ROLES or metadata["namespace"] == namespace
             ):
-                return role.get("rules") or ()
+                return [*(role.get("rules") or ()), *self._aggregated(role)]
         return ()
+
+    def _aggregated(self, role: Object) -> Iterator[dict[str, Any]]:
+        """The rules of the cluster roles that a role collects by their labels."""
+        selectors = (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ()
+        for other in self._list(CLUSTER_ROLES) if selectors else ():
+            labels = other["metadata"].get("labels")
+            if other is not role and any(matches(it, labels) for it in selectors):
+                yield from other.get("rules") or ()
 
 
 def _names(binding: Object, user: User, namespace: str) -> bool:
@@ -153,7 +163,11 @@ def bootstrap_objects() -> list[tuple[Kind, Object]]:
     labels = {"kubernetes.io/bootstrapping": "rbac-defaults"}
     made: list[tuple[Kind, Object]] = []
     for name, (rules, group) in found.items():
-        made.append((CLUSTER_ROLES, {"metadata": {"name": name, "labels": labels}, "rules": rules}))
+        role = {"metadata": {"name": name, "labels": labels}, "rules": rules}
+        if name in _COLLECTING:  # what users label so becomes part of it
+            wanted = [{"matchLabels": {f"{_API}/aggregate-to-{it}": "true"}} for it in _COLLECTING[name]]
+            role["aggregationRule"] = {"clusterRoleSelectors": wanted}
+        made.append((CLUSTER_ROLES, role))
         if group:
             subjects = [{"kind": "Group", "name": group, "apiGroup": _API}]
             reference = {"apiGroup": _API, "kind": "ClusterRole", "name": name}

@@ -8,7 +8,7 @@ from skiff.api import Object
 from skiff.auth.authenticate import User
 from skiff.auth.authorize import Authorizer
 from skiff.auth.tokens import Tokens
-from skiff.errors import ApiError, invalid
+from skiff.errors import ApiError, invalid, not_found
 from skiff.kinds import (
     LOCAL_SUBJECT_ACCESS_REVIEWS,
     SELF_SUBJECT_ACCESS_REVIEWS,
@@ -60,10 +60,10 @@ def _info(user: User) -> dict[str, Any]:
 def _token_status(spec: dict[str, Any], tokens: Tokens) -> dict[str, Any]:
     audiences = spec.get("audiences") or []
     try:
-        user = tokens.review(spec.get("token", ""), audiences)
+        user, accepted = tokens.reviewed(spec.get("token", ""), audiences)
     except ApiError as refused:
         return {"authenticated": False, "error": refused.message}
-    return {"authenticated": True, "user": _info(user), **({"audiences": audiences} if audiences else {})}
+    return {"authenticated": True, "user": _info(user), "audiences": accepted}
 
 
 def _access(spec: dict[str, Any], user: User, authorizer: Authorizer) -> dict[str, Any]:
@@ -106,7 +106,9 @@ def token_request(service_account: Object, body: Object, tokens: Tokens) -> Obje
             [("FieldValueInvalid", said, "spec.expirationSeconds")],
         )
     bound = spec.get("boundObjectRef") or {}
-    pod = (bound["name"], bound.get("uid", "")) if bound.get("kind") == "Pod" else None
+    pod = (bound.get("name", ""), bound.get("uid", "")) if bound.get("kind") == "Pod" else None
+    if pod and not tokens.exists("Pod", metadata["namespace"], *pod):
+        raise not_found("pods", "", pod[0])
     token, end = tokens.issue(
         metadata["namespace"], metadata["name"], audiences=spec.get("audiences") or (), expires_s=wanted, pod=pod,
         sa_uid=metadata.get("uid", ""),

@@ -72,8 +72,17 @@ class Tokens:
 
     def review(self, token: str, audiences: Sequence[str] = ()) -> User:
         """Whose token it is; 401 with the reason when it is nobody's."""
+        return self.reviewed(token, audiences)[0]
+
+    def exists(self, kind: str, namespace: str, name: str, uid: str) -> bool:
+        """Whether what a token is to be bound to is there."""
+        return self._exists is None or self._exists(kind, namespace, name, uid)
+
+    def reviewed(self, token: str, audiences: Sequence[str] = ()) -> tuple[User, list[str]]:
+        """(whose token it is, for which of the wanted audiences)."""
         claims = self._claims(token)
-        if not set(claims.get("aud") or ()) & set(audiences or OWN_AUDIENCES):
+        accepted = [it for it in audiences or OWN_AUDIENCES if it in (claims.get("aud") or ())]
+        if not accepted:
             raise _refused(f"the token is for {claims.get('aud')}")
         if (
             claims.get("iss") != ISSUER
@@ -91,7 +100,7 @@ class Tokens:
                 "authentication.kubernetes.io/pod-name": (pod["name"],), "authentication.kubernetes.io/pod-uid": (pod["uid"],),
             }  # fmt: skip
         groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", AUTHENTICATED)
-        return User(claims["sub"], groups, account.get("uid", ""), extra)
+        return User(claims["sub"], groups, account.get("uid", ""), extra), accepted
 
     def _require(self, kind: str, namespace: str, it: dict[str, str]) -> None:
         if self._exists and not self._exists(kind, namespace, it.get("name", ""), it.get("uid", "")):

@@ -32,7 +32,8 @@ class SchemaNode:
         default_factory=dict
     )  # pattern, minimum, maxLength, ... by their OpenAPI names
     rules: tuple[Mapping[str, Any], ...] = ()  # x-kubernetes-validations
-    combined: Mapping[str, Any] = field(default_factory=dict)  # allOf, anyOf, oneOf, not: raw
+    combined: Mapping[str, tuple[SchemaNode, ...]] = field(default_factory=dict)  # allOf, anyOf, oneOf, not
+    unique: bool = False  # of a list: no two items alike, by the keys of a map, else by value
     load: Callable[[], Mapping[str, SchemaNode]] | None = None
     _properties: Mapping[str, SchemaNode] | None = None
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from skiff.schema.node import SchemaNode
@@ -31,6 +32,7 @@ def _problems(obj: Any, node: SchemaNode, path: str) -> Iterator[Problem]:
         said = ", ".join(f'"{it}"' for it in node.enum)
         yield "FieldValueNotSupported", f'Unsupported value: "{obj}": supported values: {said}', path
     yield from _limit_problems(obj, node, path)
+    yield from _combined_problems(obj, node, path)
     if isinstance(obj, dict):
         for name in node.required:
             if obj.get(name) is None:
@@ -81,6 +83,49 @@ def _limit_problems(obj: Any, node: SchemaNode, path: str) -> Iterator[Problem]:
         yield "FieldValueInvalid", f"Invalid value: should be at most {limits[most]} ({most})", path
     if isinstance(obj, str) and "pattern" in limits and not re.search(limits["pattern"], obj):
         yield "FieldValueInvalid", f"Invalid value: \"{obj}\": should match '{limits['pattern']}'", path
+
+    if number is not None:
+        yield from _number_problems(number, limits, path)
+
+
+def _number_problems(number: float, limits: Mapping[str, Any], path: str) -> Iterator[Problem]:
+    if limits.get("exclusiveMinimum") is True and number == limits.get("minimum"):
+        yield "FieldValueInvalid", f"Invalid value: {number}: should be greater than {number}", path
+    if limits.get("exclusiveMaximum") is True and number == limits.get("maximum"):
+        yield "FieldValueInvalid", f"Invalid value: {number}: should be less than {number}", path
+    if (step := limits.get("multipleOf")) and number % step:
+        yield "FieldValueInvalid", f"Invalid value: {number}: should be a multiple of {step}", path
+
+
+def _combined_problems(obj: Any, node: SchemaNode, path: str) -> Iterator[Problem]:
+    for it in node.combined.get("allOf", ()):
+        yield from _problems(obj, it, path)
+    if (some := node.combined.get("anyOf")) and all(validate(obj, it, path) for it in some):
+        yield "FieldValueInvalid", f'Invalid value: "{path}" must validate at least one schema (anyOf)', path
+    if one := node.combined.get("oneOf"):
+        found = sum(not validate(obj, it, path) for it in one)
+        if found != 1:
+            said = f'Invalid value: "{path}" must validate one and only one schema (oneOf). Found {found} valid alternatives'
+            yield "FieldValueInvalid", said, path
+    if any(not validate(obj, it, path) for it in node.combined.get("not", ())):
+        yield "FieldValueInvalid", f'Invalid value: "{path}" must not validate the schema (not)', path
+    if node.unique and isinstance(obj, list):
+        yield from _duplicates(obj, node, path)
+
+
+def _duplicates(items: list[Any], node: SchemaNode, path: str) -> Iterator[Problem]:
+    seen = []
+    for index, it in enumerate(items):
+        inside = node.items.properties if node.items else {}
+        key = it
+        if node.list_keys and isinstance(it, dict):
+            key = {
+                name: it.get(name, inside[name].default if name in inside else None)
+                for name in node.list_keys
+            }
+        if key in seen:
+            yield "FieldValueDuplicate", f"Duplicate value: {json.dumps(key)}", f"{path}[{index}]"
+        seen.append(key)
 
 
 def unknown_fields(obj: Any, node: SchemaNode, path: str = "") -> list[str]:

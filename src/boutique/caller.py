@@ -14,6 +14,8 @@ TRACING = frozenset({
     "x-b3-sampled", "x-b3-flags", "x-ot-span-context", "x-cloud-trace-context", "x-datadog-trace-id",
     "x-datadog-parent-id", "x-datadog-sampling-priority",
 })  # fmt: skip
+#: What gRPC would not carry, or only by refusing the whole call, is not handed on.
+_LONGEST = 4096
 
 
 class Caller(NamedTuple):
@@ -29,7 +31,8 @@ _current: ContextVar[Caller] = ContextVar("caller")
 
 def enter(headers: Iterable[tuple[Any, Any]], remaining_s: float | None) -> None:
     """The current task answers this request from now on."""
-    kept = tuple((str(name).lower(), str(value)) for name, value in headers if str(name).lower() in TRACING)
+    named = ((str(name).lower(), str(value)) for name, value in headers)
+    kept = tuple((name, value) for name, value in named if name in TRACING and _is_carried(value))
     deadline = asyncio.get_running_loop().time() + remaining_s if remaining_s is not None else None
     _current.set(Caller(kept, deadline))
 
@@ -45,3 +48,7 @@ def time_left_s(at_most_s: float) -> float:
     if deadline is None:
         return at_most_s
     return max(0.001, min(at_most_s, deadline - asyncio.get_running_loop().time()))
+
+
+def _is_carried(value: str) -> bool:
+    return value.isascii() and value.isprintable() and len(value) <= _LONGEST

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -218,3 +219,60 @@ async def test_the_interfaces_of_the_services_are_open_to_others(shop: RunningSh
         )
         found = await search(demo_pb2.SearchProductsRequest(query="brass candle"), timeout=10)
     assert [it.id for it in found.results] == ["0PUK6V6EV0"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/product/%ff", 404),
+        ("/product/%00", 404),
+        ("/?q=%ff%00", 200),
+        ("/%ff", 404),
+        ("/?q=%ED%A0%80", 200),
+    ],
+)
+async def test_no_address_breaks_the_shop(shop: RunningShop, path: str, status: int) -> None:
+    assert await raw(shop, f"GET {path} HTTP/1.1\r\n") == status
+
+
+#: A file where a number is wanted.
+UPLOAD = b'--b\r\nContent-Disposition: form-data; name="quantity"; filename="f"\r\n\r\n1\r\n--b--\r\n'
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ("Content-Type: application/x-www-form-urlencoded", b"product_id=\xff\xfe&quantity=1", 422),
+        ("Content-Type: application/x-www-form-urlencoded", b"product_id=%ff&quantity=1", 404),
+        ("Content-Type: application/x-www-form-urlencoded; charset=nonsense", b"product_id=x&quantity=1", 422),
+        ("Content-Type: multipart/form-data", b"nothing", 422),
+        ("Content-Type: multipart/form-data; boundary=b", UPLOAD, 422),
+        ("Content-Type: application/x-www-form-urlencoded", b"x=" + b"y" * 70_000, 413),
+    ],
+)  # fmt: skip
+async def test_no_form_breaks_the_shop(shop: RunningShop, headers: str, body: bytes, status: int) -> None:
+    assert (
+        await raw(shop, f"POST /cart HTTP/1.1\r\n{headers}\r\nContent-Length: {len(body)}\r\n", body)
+        == status
+    )
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["traceparent: \u00e9", "tracestate: \u00e9", "x-request-id: " + "x" * 5000, "Cookie: \u00e9=\u00e9"],
+)
+async def test_no_header_breaks_the_shop(shop: RunningShop, header: str) -> None:
+    assert await raw(shop, f"GET / HTTP/1.1\r\n{header}\r\n") == 200
+
+
+async def raw(shop: RunningShop, head: str, body: bytes = b"") -> int:
+    """The status of a request which no well-behaved client would write."""
+    host, _, port = shop.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(f"{head}Host: x\r\nConnection: close\r\n\r\n".encode("latin-1") + body)
+        await writer.drain()
+        answer = await asyncio.wait_for(reader.read(), 30)
+    finally:
+        writer.close()
+    return int(answer.split(None, 2)[1])

@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 import re
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
@@ -143,7 +144,7 @@ async def _cart(request: web.Request) -> web.StreamResponse:
 
 
 async def _add(request: web.Request) -> web.StreamResponse:
-    product, quantity = forms.addition(await request.post())
+    product, quantity = forms.addition(await _form(request))
     await request.app[SHOP].add(request[VISITOR], product, quantity)
     return _go("/cart")
 
@@ -155,7 +156,7 @@ async def _empty(request: web.Request) -> web.StreamResponse:
 
 async def _order(request: web.Request) -> web.StreamResponse:
     """A refused order shows the cart again, with what was typed and with the reasons."""
-    shop, visitor, form = request.app[SHOP], request[VISITOR], await request.post()
+    shop, visitor, form = request.app[SHOP], request[VISITOR], await _form(request)
     try:
         done = await shop.order(visitor, forms.order(form))
     except (forms.RefusedFormError, rpc.UpstreamError) as refused:
@@ -170,7 +171,7 @@ async def _order(request: web.Request) -> web.StreamResponse:
 
 
 async def _set_currency(request: web.Request) -> web.StreamResponse:
-    code = forms.currency(await request.post())
+    code = forms.currency(await _form(request))
     response = _go(_way_back(request))
     _set_cookie(request, response, CURRENCY_COOKIE, code)
     return response
@@ -200,6 +201,16 @@ async def _healthz(request: web.Request) -> web.StreamResponse:
     if request.app[STOP].is_set():
         return web.Response(text="leaving", status=503)
     return web.Response(text="ok")
+
+
+async def _form(request: web.Request) -> Mapping[str, Any]:
+    try:
+        return await request.post()
+    except (
+        ValueError,
+        LookupError,
+    ) as unreadable:  # bytes of no such encoding, no such encoding, no boundary
+        raise forms.RefusedFormError(f"The form cannot be read: {unreadable}") from None
 
 
 def _html(text: str, status: int = 200) -> web.Response:

@@ -31,7 +31,7 @@ async def many(request: web.Request, registry: Registry, kind: Kind, namespace: 
             return _listed(request, registry, kind, namespace)
         case "POST":
             made = await registry.create(
-                kind, namespace, await object_of(request, kind, registry.schema(kind)), dry_run=dry, manager=manager(request)
+                kind, namespace, await object_of(request, kind, registry.schema(kind)), dry_run=dry, manager=writer(request)
             )  # fmt: skip
             return answer(request, kind, made, 201)
         case "DELETE":
@@ -99,7 +99,7 @@ async def one(
         case "PUT":
             made = await registry.update(
                 kind, namespace, name, await object_of(request, kind, registry.schema(kind)), subresource=sub, dry_run=dry,
-                manager=manager(request),
+                manager=writer(request),
             )  # fmt: skip
             return answer(request, kind, made, 200)
         case "PATCH":
@@ -129,7 +129,7 @@ async def patched(
     if request.content_type == APPLY:
         applied = checked(request, patch, registry.schema(kind))
         return await registry.apply(
-            kind, namespace, name, applied, manager=manager(request), force=truth(request, "force"), subresource=sub, dry_run=dry
+            kind, namespace, name, applied, manager=writer(request), force=truth(request, "force"), subresource=sub, dry_run=dry
         )  # fmt: skip
     bound = isinstance(patch, dict) and "resourceVersion" in (patch.get("metadata") or {})
     for _ in range(
@@ -141,7 +141,7 @@ async def patched(
         )
         try:
             found = await registry.update(
-                kind, namespace, name, made, subresource=sub, dry_run=dry, manager=manager(request)
+                kind, namespace, name, made, subresource=sub, dry_run=dry, manager=writer(request)
             )
             return found, False
         except ApiError as refused:
@@ -165,7 +165,7 @@ def changed(form: str, kind: Kind, old: Any, patch: Any, registry: Registry) -> 
     raise ApiError(415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {form}")
 
 
-def manager(request: web.Request) -> str:
+def writer(request: web.Request) -> str:
     """Who the fields of a write belong to: the client's word, else its program's name."""
     return (
         request.query.get("fieldManager") or request.headers.get("User-Agent", "").split("/")[0] or "unknown"

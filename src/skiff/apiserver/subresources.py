@@ -9,7 +9,7 @@ from aiohttp import web
 from skiff.api import Node, Object
 from skiff.apiserver.access import Access, User
 from skiff.apiserver.bodies import body
-from skiff.apiserver.objects import answer, changed, manager
+from skiff.apiserver.objects import answer, changed, writer
 from skiff.apiserver.registry import Registry
 from skiff.errors import ApiError
 from skiff.kinds import PODS, SERVICE_ACCOUNTS, Kind
@@ -114,7 +114,7 @@ async def _scale(
         metadata.pop("resourceVersion", None)
     wanted = {**target, "metadata": metadata, "spec": {**target["spec"], "replicas": replicas}}
     made = await registry.update(
-        kind, namespace, name, wanted, dry_run=request.query.get("dryRun") == "All", manager=manager(request)
+        kind, namespace, name, wanted, dry_run=request.query.get("dryRun") == "All", manager=writer(request)
     )
     return answer(request, kind, scale_of(made), 200)
 

@@ -5,12 +5,14 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 from skiff.api import Object
 from skiff.errors import ApiError
 from skiff.patch.managed_fields import (
     MISSING,
+    SELF,
     Fields,
     Path,
     fields_of,
@@ -84,8 +86,7 @@ def server_side_apply(
         raise _conflict(live, disputed)
     made = _merged(live, applied, schema)
     kept = frozenset[Path]().union(*(it.fields for it in held.values())) | paths
-    for path in sorted(before.fields - kept, key=len, reverse=True):
-        made = without(made, path, schema)
+    made = _given_up(made, before.fields - kept, kept, schema)
     for owner, taken in disputed.items():
         held[owner] = held[owner]._replace(fields=held[owner].fields - taken)
     same = before.fields == paths and before.api_version == api_version
@@ -95,13 +96,30 @@ def server_side_apply(
     return _noted(made, {**{owner: held[owner] for owner in order}, mine: held[mine]})
 
 
+def _given_up(obj: Object, gone: frozenset[Path], kept: frozenset[Path], schema: SchemaNode) -> Object:
+    """Without what nobody wants any more. An item of a list goes as a whole, with defaults that nobody owns; one of
+    which somebody else owns a part stays, and keeps its key."""
+    items = {path[:-1] for path in gone if path[-1] == SELF}
+    free = {item for item in items if not any(path[: len(item)] == item for path in kept)}
+    for item in sorted(free, key=len, reverse=True):
+        obj = without(obj, item, schema)
+    for path in sorted(gone, key=len, reverse=True):
+        if path[-1] != SELF and not _is_key(path) and not any(path[: len(item)] == item for item in free):
+            obj = without(obj, path, schema)
+    return obj
+
+
+def _is_key(path: Path) -> bool:
+    return len(path) > 1 and path[-2].startswith("k:") and path[-1][2:] in json.loads(path[-2][2:])
+
+
 def _disputed(
     live: Object, applied: Object, paths: frozenset[Path], held: dict[Owner, Holding], schema: SchemaNode
 ) -> dict[Owner, frozenset[Path]]:
     changed = {
         path
         for path in paths
-        if path[-1] != "." and value_at(live, path, schema) != value_at(applied, path, schema)
+        if path[-1] != SELF and value_at(live, path, schema) != value_at(applied, path, schema)
     }
     found = {owner: frozenset(it.fields & changed) for owner, it in held.items()}
     return {owner: it for owner, it in found.items() if it}

@@ -17,7 +17,8 @@ Fields: TypeAlias = dict[str, Any]
 #: From the root to a leaf.
 Path: TypeAlias = tuple[str, ...]
 
-_SELF = "."
+#: The place itself.
+SELF = "."
 #: The server's own part of the metadata belongs to nobody.
 _SERVERS = {
     "name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "selfLink",
@@ -49,7 +50,7 @@ def _fields(value: Any, node: SchemaNode) -> Fields:
         }
     if isinstance(value, list) and node.list_type == "map":
         inside = node.items or ANYTHING
-        return {key_of(it, node): {_SELF: {}, **_fields(it, inside)} for it in value if isinstance(it, dict)}
+        return {key_of(it, node): {SELF: {}, **_fields(it, inside)} for it in value if isinstance(it, dict)}
     if isinstance(value, list) and node.list_type == "set":
         return {_value(it): {} for it in value}
     return {}
@@ -94,8 +95,8 @@ def value_at(obj: Any, path: Path, schema: SchemaNode) -> Any:
     """What lies at a path; ``MISSING`` when nothing does."""
     value, node = obj, schema
     for step in path:
-        if step == _SELF:
-            return _SELF
+        if step == SELF:
+            return SELF
         value, node = _step(value, step, node)
         if value is MISSING:
             return MISSING
@@ -144,6 +145,6 @@ def _without_item(items: list[Any], step: str, rest: Path, schema: SchemaNode) -
     for it in items:
         if not isinstance(it, dict) or key_of(it, schema) != step:
             made.append(it)
-        elif rest and rest != (_SELF,):
+        elif rest and rest != (SELF,):
             made.append(without(it, rest, schema.items or ANYTHING))
     return made

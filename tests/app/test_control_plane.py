@@ -158,6 +158,33 @@ async def test_the_ca_refuses_who_proves_nothing(api_server: Any, install: Any, 
             assert await code(call) is grpc.StatusCode.UNAUTHENTICATED
 
 
+async def test_while_kubernetes_is_away_the_ca_says_so_and_proxies_go_on(
+    api_server: Any, install: Any, run: Any
+) -> None:
+    await install()
+    async with api_server.client() as admin, run() as plane:
+        await admin.create(SERVICE)
+        it, key = (
+            Caller(plane.ports.secure, plane.authority.root_pem),
+            ec.generate_private_key(ec.SECP256R1()),
+        )
+        token = api_server.token("default/web", audience="istio-ca")
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{plane.ports.plain}") as channel:
+            stream = Delta(channel, NODE)
+            await stream.ask(CLUSTER)
+            have = await stream.agree()
+            while WEB not in have:
+                have |= await stream.agree()
+            await api_server.stop()
+            assert await code(it.sign(request(csr(key)), token)) is grpc.StatusCode.UNAVAILABLE
+            again = Delta(channel, NODE)
+            await again.ask(CLUSTER, have=have)
+            answer = await again.hear()
+            assert (list(answer.resources), list(answer.removed_resources)) == ([], [])
+            await api_server.start()
+            assert certificates(await it.sign(request(csr(key)), token))
+
+
 @pytest.mark.parametrize(("asked_s", "given"), [(0, 24), (3600, 1), (10**9, 24), (2**63 - 1, 24)])
 async def test_life_is_bounded_and_a_pod_nobody_knows_yet_is_signed(
     api_server: Any, install: Any, run: Any, asked_s: int, given: int

@@ -1,1 +1,1 @@
-"""app."""
+"""Which parts make a program? Composition, no logic."""

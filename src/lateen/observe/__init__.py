@@ -1,1 +1,1 @@
-"""observe."""
+"""What does the control plane count, under which names?"""

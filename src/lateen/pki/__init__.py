@@ -1,1 +1,1 @@
-"""pki."""
+"""What does the CA sign, for whom, and for how long? Certificates as pure functions."""

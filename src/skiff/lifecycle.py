@@ -181,7 +181,29 @@ def _words(settings: Settings) -> list[str]:
         found = (settings.home / "daemon.pid").read_text().split()
     except OSError:
         found = []
-    return found if len(found) == 5 and found[0].isdigit() else []
+    return found if len(found) == 5 and found[0].isdigit() else _searched(settings)
+
+
+def _searched(settings: Settings) -> list[str]:
+    """The same from the process itself: its file may be lost, and a daemon that nobody finds could not be ended."""
+    for it in Path("/proc").iterdir():
+        if not it.name.isdigit():
+            continue
+        try:
+            argv = (it / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            mine = f"SKIFF_HOME={settings.home}".encode() in (it / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if mine and argv[1:4] == ["-m", "skiff.cli", "daemon"]:
+            options = dict(
+                word[2:].split("=", 1) for word in argv[4:] if word.startswith("--") and "=" in word
+            )
+            return [
+                it.name,
+                _born(int(it.name)),
+                *(options.get(name, "0") for name in ("cpus", "memory", "port")),
+            ]
+    return []
 
 
 def _recorded(settings: Settings) -> tuple[int, str, int]:

@@ -116,6 +116,8 @@ def test_a_cluster_from_its_beginning_to_its_end(new_cluster: type[Cluster]) -> 
         )
         assert len([a for a in traces(it)["list"] if a.startswith("skiff-")]) == 3
 
+        (it.home / "daemon.pid").unlink()
+        assert "Running" in it.run("skiff", "status").stdout  # it is found without its file
         kill(it)  # and delete clears up after it
         it.run("skiff", "delete")
         assert traces(it) == before

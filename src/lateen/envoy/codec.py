@@ -111,9 +111,11 @@ def _introduction(message: Any) -> Introduction | None:
         return None
     node: base_pb2.Node = message.node
     locality = (node.locality.region, node.locality.zone, node.locality.sub_zone)
-    return Introduction(
-        node.id, node.cluster, json_format.MessageToDict(node.metadata), locality, _version(node)
-    )
+    try:
+        metadata = json_format.MessageToDict(node.metadata)
+    except (json_format.Error, ValueError) as wrong:  # infinite numbers, and values of no kind
+        raise MalformedError(f"the node's metadata cannot be read: {wrong}") from wrong
+    return Introduction(node.id, node.cluster, metadata, locality, _version(node))
 
 
 def _version(node: base_pb2.Node) -> str:

@@ -91,8 +91,8 @@ def _injected(machine: Machine) -> list[tuple[str, str]]:
 
 def _rotate(machine: Machine, namespace: str, pod: str) -> None:
     """The agent gets a new certificate at once."""
-    argv = ("exec", "-n", namespace, pod, "-c", "istio-proxy", "--", "pilot-agent", "rotate")
-    machine.kubectl(*argv)
+    order = ("pilot-agent", "request", "POST", "/rotate", "--debug-port", "15020")
+    machine.kubectl("exec", "-n", namespace, pod, "-c", "istio-proxy", "--", *order)
 
 
 def test_rotating_all_certificates_and_killing_the_control_plane_fails_no_request(load: Machine) -> None:

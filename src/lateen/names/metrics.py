@@ -64,6 +64,8 @@ def expand(tags: Mapping[str, str], own: Workload, own_principal: str = UNKNOWN)
     if side == SOURCE:
         source, destination = own, peer
         source_principal, destination_principal = own_principal, peer_principal
+        # A client's proxy knows what was agreed on from what the server proved (Istio's says "unknown" here).
+        security = "mutual_tls" if peer_principal != UNKNOWN else security
     else:
         source, destination = peer, own
         source_principal = peer_principal

@@ -18,7 +18,9 @@ from typing import Any, NamedTuple
 
 from skiff.node.sessions import Terminal
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: Where an image's own programs are; first on the PATH of its containers.
+PROGRAMS = "/skiff/bin"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: What containers of Docker may do; a non-root user has none of it.
 _DEFAULT = (
     "chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw sys_chroot mknod audit_write"
@@ -61,6 +63,7 @@ class Plan(NamedTuple):
     mounts: list[Mount]
     security: dict[str, Any]
     applets: bool
+    commands: dict[str, list[str]]  # what the image has on its PATH beside the host's programs
     scratch: Path
     home: Path  # skiff's folder, which no container sees
     groups: tuple[Path, ...] = ()  # control groups to join
@@ -161,7 +164,7 @@ def setup_script(plan: Plan) -> str:
     lines = [f"echo 0 > {q(str(it / 'cgroup.procs'))}" for it in plan.groups]
     lines += [
         f"exec 9> {q(str(_fifo(plan)))}",
-        f"set -e; P=$PATH; PATH={_PATH}; umask 022; trap 'exit 143' TERM",  # until the program decides itself
+        f"set -e; P=$PATH; PATH={PATH}; umask 022; trap 'exit 143' TERM",  # until the program decides itself
         f"hostname {q(plan.hostname)}",
         f"mount -t tmpfs -o mode=755 tmpfs {q(str(plan.scratch))}; cd {q(str(plan.scratch))}; mkdir -p up{_OLD} work root",
         "mount -t overlay -o lowerdir=/,upperdir=up,workdir=work overlay root",
@@ -171,7 +174,8 @@ def setup_script(plan: Plan) -> str:
         f"cd {q(root)}; pivot_root . .{_OLD}; cd /",
     ]
     if plan.applets:
-        lines.append("mkdir -p /skiff/bin; busybox --install -s /skiff/bin")
+        lines.append(f"mkdir -p {PROGRAMS}; busybox --install -s {PROGRAMS}")
+    lines += _commands(plan.commands)
     lines += _targets(plan, mounts)
     bound = [
         _line(
@@ -195,6 +199,15 @@ def setup_script(plan: Plan) -> str:
     )
     lines.append(f"PATH=$P; echo >&9; exec {program} 9>&-")
     return "\n".join(lines)
+
+
+def _commands(commands: dict[str, list[str]]) -> list[str]:
+    """Writes the image's own commands, so that ``exec`` and hooks find them by name."""
+    lines = []
+    for name, argv in commands.items():
+        script, there = f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n', shlex.quote(f"{PROGRAMS}/{name}")
+        lines.append(f"mkdir -p {PROGRAMS}; printf %s {shlex.quote(script)} > {there}; chmod 755 {there}")
+    return lines
 
 
 def _mounting(table: list[str], file: str) -> list[str]:
@@ -290,7 +303,7 @@ async def _guardian(plan: Plan, given: int, output: int, errors: int) -> asyncio
             "/usr/bin/unshare", "--mount", "--propagation=private", "--uts", "--ipc", "--pid", "--fork", "--kill-child",
             "/bin/sh", str(script),
             stdin=given, stdout=output, stderr=errors,
-            env={"PATH": _PATH, **plan.env}, start_new_session=True,
+            env={"PATH": PATH, **plan.env}, start_new_session=True,
         )  # fmt: skip
         await _begun(listening, guardian)
     finally:

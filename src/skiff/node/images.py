@@ -19,6 +19,7 @@ class Image(NamedTuple):
     env: dict[str, str]
     user: int | None
     applets: bool
+    commands: dict[str, list[str]]  # name -> argv
 
 
 def find_image(image: str, home: Path) -> Image | None:
@@ -38,6 +39,7 @@ def find_image(image: str, home: Path) -> Image | None:
             {str(key): fill(value) for key, value in (line.get("env") or {}).items()},
             int(user) if user is not None else None,
             bool(line.get("applets")),
+            {str(key): [fill(word) for word in value] for key, value in (line.get("commands") or {}).items()},
         )
     return None
 

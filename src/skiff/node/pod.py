@@ -19,7 +19,7 @@ from skiff.net.dns import host_resolver
 from skiff.net.kernel import KernelRefusedError, run
 from skiff.net.namespace import NODE, NODE_IP, NodeNetwork
 from skiff.node import statuses
-from skiff.node.container import Plan
+from skiff.node.container import PATH, PROGRAMS, Plan
 from skiff.node.environment import CannotStartError, container_environment, expand, service_variables
 from skiff.node.images import Image
 from skiff.node.mounts import Mounts
@@ -343,8 +343,8 @@ class PodWorker:
             **image.env, "HOSTNAME": self.hostname(), "HOME": "/tmp" if said.get("runAsUser") else "/root",  # noqa: S108
             **service_variables(self.host.services(), self.namespace, links),
         }  # fmt: skip
-        if image.applets:
-            before["PATH"] = "/skiff/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        if image.applets or image.commands:
+            before["PATH"] = f"{PROGRAMS}:{PATH}"
         env = container_environment(self.pod, spec, await self._mounts.found(), before, self.host.whole())
         command = [expand(it, env) for it in spec.get("command") or ()]
         given = [expand(it, env) for it in spec.get("args") or ()]
@@ -355,7 +355,7 @@ class PodWorker:
             )
         return Plan(
             self.netns, self.hostname(), argv, env, spec.get("workingDir") or "/", self._mounts.of_container(spec, env),
-            said, image.applets, self.folder / "roots" / f"{spec['name']}", self.home, self.host.groups,
+            said, image.applets, image.commands, self.folder / "roots" / f"{spec['name']}", self.home, self.host.groups,
         )  # fmt: skip
 
 

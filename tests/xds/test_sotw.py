@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from lateen.envoy.resource import CLUSTER, ENDPOINT, Resource
-from lateen.xds.sotw import Request, StateStream
+from lateen.xds.sotw import Request, Response, StateStream
 
 A1, A2, B1 = Resource("a", "1", b""), Resource("a", "2", b""), Resource("b", "1", b"")
 
@@ -63,3 +69,40 @@ def test_before_the_first_view_nothing_is_said() -> None:
     stream = StateStream()
     assert names(stream.receive(Request(CLUSTER, frozenset({"a"})))) == []
     assert names(stream.offer({CLUSTER: {"a": A1}})) == [("1", [A1])]
+
+
+views = st.dictionaries(st.sampled_from("abc"), st.sampled_from("123"))
+interests = st.sets(st.sampled_from("abcd"), min_size=1).map(frozenset)
+turns = st.lists(st.one_of(views, interests, st.sampled_from(["ack", "nack"])), max_size=20)
+
+
+@given(turns)
+@settings(max_examples=300, deadline=None)
+def test_when_all_is_answered_the_client_was_sent_the_last_of_what_it_wants(history: list[Any]) -> None:
+    stream, have, nonces, last = StateStream(), dict[str, str](), [""], dict[str, str]()
+    wanted, awaiting = frozenset("a"), list[str]()
+
+    def deliver(responses: Iterable[Response]) -> None:
+        for it in responses:
+            assert not awaiting, "never two responses of one type in flight"
+            have.clear()
+            have.update({r.name: r.version for r in it.resources})
+            awaiting.append(it.nonce)
+            nonces.append(it.nonce)
+
+    deliver(stream.offer({}))
+    deliver(stream.receive(Request(CLUSTER, wanted)))
+    for step in [*history, *["ack"] * 3]:
+        if isinstance(step, dict):
+            last = step
+            deliver(stream.offer({CLUSTER: {n: Resource(n, v, b"") for n, v in step.items()}}))
+        elif isinstance(step, frozenset):
+            wanted = step
+            awaiting.clear()  # a request with the last nonce acknowledges, whatever else it says
+            deliver(stream.receive(Request(CLUSTER, wanted, nonce=nonces[-1])))
+            for name in set(have) - wanted:
+                del have[name]  # the client forgets by itself
+        elif awaiting:
+            error = "no" if step == "nack" else ""
+            deliver(stream.receive(Request(CLUSTER, wanted, nonce=awaiting.pop(), error=error)))
+    assert have == {name: it for name, it in last.items() if name in wanted}

@@ -33,7 +33,7 @@ class ControlPlane:
 
 
 async def every(client: KubeClient, namespace: str) -> AsyncIterator[ControlPlane]:
-    """All running control planes; CommandError when there is none."""
+    """All control planes that are ready, or that at least run when none is; CommandError when there is none."""
     pods = await client.list("v1", "pods", namespace, labels="app=istiod")
     running = [it for it in pods if it.get("status", {}).get("phase") == "Running"]
     if not running:
@@ -41,5 +41,10 @@ async def every(client: KubeClient, namespace: str) -> AsyncIterator[ControlPlan
             f'no control plane is running in namespace "{namespace}": install one with "lateen install", '
             "or name its namespace with -i"
         )
-    for it in running:
+    for it in [it for it in running if _is_ready(it)] or running:
         yield ControlPlane(client, namespace, it["metadata"]["name"])
+
+
+def _is_ready(pod: dict[str, Any]) -> bool:
+    conditions = pod.get("status", {}).get("conditions", ())
+    return any(it.get("type") == "Ready" and it.get("status") == "True" for it in conditions)

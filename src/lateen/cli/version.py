@@ -55,6 +55,8 @@ def version(
             for number, count in sorted(counts.items())
         )
         typer.echo(f"data plane version: {said}")
+    elif planes:
+        typer.echo("data plane version: none")
 
 
 async def _remote(client: KubeClient, namespace: str) -> dict[str, Any]:

@@ -1,0 +1,72 @@
+"""The CA under more requests than it can answer."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc.aio
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from lateen.authority import messages
+from lateen.authority.service import MOST_WAITING, CertificateService
+from lateen.authority.store import Authority
+from lateen.authority.tokens import Reviewer
+from lateen.discovery.server import server
+from lateen.kube.client import KubeClient
+from lateen.kube.config import Connection
+from lateen.pki.certificates import pem, self_signed
+
+
+async def test_more_than_may_wait_are_told_to_come_again() -> None:
+    root = self_signed(
+        ec.generate_private_key(ec.SECP256R1()), "td", serial=1, now=datetime.now(UTC), ttl=timedelta(days=1)
+    )
+    asked: list[asyncio.StreamWriter] = []
+
+    async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(writer)  # an API server that is overloaded: it takes requests and says nothing
+
+    async with AsyncExitStack() as stack:
+        kubernetes = await asyncio.start_server(silent, "127.0.0.1", 0)
+        port = kubernetes.sockets[0].getsockname()[1]
+        client = await stack.enter_async_context(KubeClient(Connection(f"http://127.0.0.1:{port}", None)))
+        it = CertificateService(
+            Authority(root, pem(root.certificate), "test"),
+            Reviewer(client),
+            lambda: "td",
+            lambda _: None,
+            lambda _: True,
+        )
+        made = server([it.handler()])
+        address = f"127.0.0.1:{made.add_insecure_port('127.0.0.1:0')}"
+        await made.start()
+        stack.push_async_callback(made.stop, 0)
+        channels = [
+            await stack.enter_async_context(
+                grpc.aio.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
+            )
+            for _ in range(MOST_WAITING // 100 + 1)
+        ]
+
+        def call(number: int) -> Any:
+            # A hundred streams are allowed on one connection.
+            method = channels[number // 100].unary_unary(messages.METHOD)
+            return method(b"", metadata=[("authorization", f"Bearer token-{number}")], timeout=30)
+
+        waiting = [call(number) for number in range(MOST_WAITING)]
+        async with asyncio.timeout(20):
+            while it._waiting < MOST_WAITING:
+                await asyncio.sleep(0.01)
+        assert await call(MOST_WAITING).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert len(asked) <= 16, "Kubernetes is not asked more at once than it can bear"
+        for one in waiting:
+            one.cancel()
+        async with asyncio.timeout(20):
+            while it._waiting:
+                await asyncio.sleep(0.01)
+        kubernetes.close()
+        for writer in asked:
+            writer.close()

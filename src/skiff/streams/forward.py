@@ -1,7 +1,8 @@
-"""How does a client reach a port inside a pod? Port-forward by websocket: SPDY inside it for kubectl, plain channels for others.
+"""How does a client reach a port inside a pod? Port-forward by SPDY for kubectl, by plain channels for others.
 
-kubectl (``SPDY/3.1+portforward.k8s.io``) opens two streams for every connection: one for errors, one for data. Python
-clients (``v4.channel.k8s.io``, or nothing) name the ports in the query and get two channels for each of them.
+kubectl (``SPDY/3.1+portforward.k8s.io``, in a websocket) and other Go programs (SPDY without one) open two streams for
+every connection: one for errors, one for data. Python clients (``v4.channel.k8s.io``, or nothing) name the ports in the
+query and get two channels for each of them.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from aiohttp import web
 
 from skiff.api import Node
 from skiff.errors import ApiError
-from skiff.streams import spdy, websocket
+from skiff.streams import spdy, upgrade, websocket
 
-TUNNEL, CHANNELS = "SPDY/3.1+portforward.k8s.io", "v4.channel.k8s.io"
+TUNNEL, CHANNELS, PLAIN = "SPDY/3.1+portforward.k8s.io", "v4.channel.k8s.io", "portforward.k8s.io"
 _READ = 64 * 1024
 _Send = Callable[[bytes], Awaitable[None]]
 #: Frames that wait for one connection before the client is no longer listened to.
@@ -26,11 +27,14 @@ _WAITING = 64
 
 async def serve(request: web.Request, node: Node, namespace: str, pod: str) -> web.StreamResponse:
     """Forward until the client leaves."""
+    if upgrade.is_spdy(request):
+        raw = await upgrade.upgraded(request, (PLAIN,))
+        await _Tunnel(raw, node, namespace, pod).run()
+        return raw.response
     if TUNNEL in websocket.offered(request):
-        socket = await websocket.opened(request, (TUNNEL,))
-        tunnel = _Tunnel(socket, node, namespace, pod)
-        await tunnel.run()
-        return socket
+        wire = upgrade.WebSocketWire(await websocket.opened(request, (TUNNEL,)))
+        await _Tunnel(wire, node, namespace, pod).run()
+        return wire.response
     ports = _ports(request)
     socket = await websocket.opened(request, (CHANNELS,))
     await _Channels(socket, node, namespace, pod, ports).run()
@@ -63,10 +67,10 @@ class _Connection:
 
 
 class _Tunnel:
-    """SPDY inside a websocket."""
+    """Connections by SPDY."""
 
-    def __init__(self, socket: web.WebSocketResponse, node: Node, namespace: str, pod: str) -> None:
-        self._socket, self._node, self._namespace, self._pod = socket, node, namespace, pod
+    def __init__(self, wire: upgrade.Wire, node: Node, namespace: str, pod: str) -> None:
+        self._wire, self._node, self._namespace, self._pod = wire, node, namespace, pod
         self._codec = spdy.Codec()
         self._waiting: dict[str, _Connection] = {}  # by kubectl's number of the request
         self._open: dict[int, tuple[_Connection, asyncio.Task[None]]] = {}
@@ -74,8 +78,8 @@ class _Tunnel:
     async def run(self) -> None:
         """Until the client leaves."""
         try:
-            async for message in websocket.messages(self._socket):
-                for frame in self._codec.feed(message):
+            async for piece in self._wire.received():
+                for frame in self._codec.feed(piece):
                     await self._take(frame)
         except (ConnectionError, spdy.BrokenError):
             pass
@@ -84,8 +88,7 @@ class _Tunnel:
             for it in tasks:
                 it.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            with contextlib.suppress(ConnectionError):
-                await self._socket.close()
+            await self._wire.close()
 
     async def _take(self, frame: spdy.Frame) -> None:
         match frame:
@@ -101,7 +104,7 @@ class _Tunnel:
                 if found := self._open.pop(stream, None):
                     found[1].cancel()
             case spdy.Ping(number):
-                await self._socket.send_bytes(spdy.ping(number))
+                await self._wire.send(spdy.ping(number))
             case spdy.GoAway():
                 return
 
@@ -109,9 +112,9 @@ class _Tunnel:
         key = frame.headers.get("requestid", "")
         kind, port = frame.headers.get("streamtype", ""), frame.headers.get("port", "")
         if kind not in ("error", "data") or not port.isdigit():
-            await self._socket.send_bytes(spdy.reset(frame.stream, spdy.REFUSED))
+            await self._wire.send(spdy.reset(frame.stream, spdy.REFUSED))
             return
-        await self._socket.send_bytes(self._codec.reply(frame.stream))
+        await self._wire.send(self._codec.reply(frame.stream))
         it = self._waiting.setdefault(key, _Connection())
         it.port = int(port)
         if kind == "error":
@@ -132,13 +135,13 @@ class _Tunnel:
         else:
             await _both(reader, writer, it.incoming, lambda content: self._send(it.stream, content))
         with contextlib.suppress(ConnectionError):
-            await self._socket.send_bytes(
+            await self._wire.send(
                 spdy.data(it.errors, said, last=True) + spdy.data(it.stream, b"", last=True)
             )
         self._open.pop(it.stream, None)
 
     async def _send(self, stream: int, content: bytes) -> None:
-        await self._socket.send_bytes(spdy.data(stream, content))
+        await self._wire.send(spdy.data(stream, content))
 
 
 class _Channels:

@@ -1,7 +1,7 @@
-"""How does a client use a command in a container? ``exec`` and ``attach``: channels over one websocket.
+"""How does a client use a command in a container? ``exec`` and ``attach``: input, both outputs, an end, a window's size.
 
 The protocols: https://kubernetes.io/blog/2024/08/20/websockets-transition/ and k8s.io/apimachinery's ``remotecommand``.
-The first byte of a message is its channel; v5 adds the end of stdin, v4 an exit code in form of a Status.
+v5 adds the end of stdin, v4 an exit code in form of a Status.
 """
 
 from __future__ import annotations
@@ -9,69 +9,93 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
 
 import structlog
 from aiohttp import web
 
 from skiff.api import ExecSession
 from skiff.streams import websocket
+from skiff.streams.channels import (
+    CLOSE,
+    ERROR,
+    RESIZE,
+    STDERR,
+    STDIN,
+    STDOUT,
+    SpdyChannels,
+    WebSocketChannels,
+)
+from skiff.streams.upgrade import is_spdy, upgraded
 
 _log = structlog.get_logger("skiff.streams")
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
-_STDIN, _STDOUT, _STDERR, _ERROR, _RESIZE, _CLOSE = 0, 1, 2, 3, 4, 255
+SPDY_PROTOCOLS = ("v4.channel.k8s.io",)
+
+
+class Channels(Protocol):
+    """The client's channels, whatever carries them."""
+
+    async def send(self, channel: int, content: bytes) -> None: ...
+    def received(self) -> AsyncIterator[tuple[int, bytes]]: ...
+    async def close(self) -> None: ...
 
 
 async def serve(request: web.Request, session: ExecSession) -> web.StreamResponse:
     """Connect the client with the session until one of them ends; the session is over afterwards."""
     try:
-        socket = await websocket.opened(request, PROTOCOLS)
-        query = request.query
-        chosen = {n for n, name in ((_STDOUT, "stdout"), (_STDERR, "stderr")) if _truth(query.get(name, ""))}
-        if not _truth(query.get("stdin", "")):
-            await session.write(None)
-        # Clients wait for a first message, which says that the command runs.
-        await socket.send_bytes(bytes([min(chosen, default=_ERROR)]))
-        hears = asyncio.ensure_future(_hear(socket, session, stdin=_truth(query.get("stdin", ""))))
-        speaks = asyncio.ensure_future(_speak(socket, session, chosen))
-        try:
-            await asyncio.wait({hears, speaks}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for it in (hears, speaks):
-                it.cancel()
-            await asyncio.gather(hears, speaks, return_exceptions=True)
-        with contextlib.suppress(ConnectionError):
-            await socket.close()
-        return socket
+        channels: WebSocketChannels | SpdyChannels
+        if is_spdy(request):
+            channels = SpdyChannels(await upgraded(request, SPDY_PROTOCOLS))
+        else:
+            channels = WebSocketChannels(await websocket.opened(request, PROTOCOLS))
+        await _connect(request, channels, session)
+        return channels.response
     finally:
         await session.kill()
+
+
+async def _connect(request: web.Request, channels: Channels, session: ExecSession) -> None:
+    said = {name: _truth(request.query.get(name, "")) for name in ("stdin", "stdout", "stderr")}
+    chosen = {n for n, name in ((STDOUT, "stdout"), (STDERR, "stderr")) if said[name]}
+    if not said["stdin"]:
+        await session.write(None)
+    hears = asyncio.ensure_future(_hear(channels, session, stdin=said["stdin"]))
+    speaks = asyncio.ensure_future(_speak(channels, session, chosen))
+    try:
+        await asyncio.wait({hears, speaks}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for it in (hears, speaks):
+            it.cancel()
+        await asyncio.gather(hears, speaks, return_exceptions=True)
+        await channels.close()
 
 
 def _truth(text: str) -> bool:
     return text.lower() in ("1", "t", "true")
 
 
-async def _hear(socket: web.WebSocketResponse, session: ExecSession, *, stdin: bool) -> None:
-    async for message in websocket.messages(socket):
-        if not message:
-            continue
-        channel, content = message[0], message[1:]
-        if channel == _STDIN and stdin and content:
+async def _hear(channels: Channels, session: ExecSession, *, stdin: bool) -> None:
+    async for channel, content in channels.received():
+        if channel == STDIN and stdin and content:
             await session.write(content)
-        elif channel == _RESIZE:
+        elif channel == RESIZE:
             with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
                 size = json.loads(content)
                 await session.resize(int(size["Width"]), int(size["Height"]))
-        elif channel == _CLOSE and content[:1] == bytes([_STDIN]) and stdin:
+        elif channel == CLOSE and content[:1] == bytes([STDIN]) and stdin:
             await session.write(None)
 
 
-async def _speak(socket: web.WebSocketResponse, session: ExecSession, chosen: set[int]) -> None:
+async def _speak(channels: Channels, session: ExecSession, chosen: set[int]) -> None:
     try:
+        # Clients wait for a first message, which says that the command runs.
+        await channels.send(min(chosen, default=ERROR), b"")
         async for channel, content in session.output():
             if channel in chosen:
-                await socket.send_bytes(bytes([channel]) + content)
+                await channels.send(channel, content)
         status = status_of(await session.wait())
     except ConnectionError:
         return  # the client left
@@ -79,7 +103,7 @@ async def _speak(socket: web.WebSocketResponse, session: ExecSession, chosen: se
         _log.exception("a command in a container went wrong")
         status = _failure("InternalError", f"Internal error occurred: {wrong}")
     with contextlib.suppress(ConnectionError):
-        await socket.send_bytes(bytes([_ERROR]) + json.dumps(status).encode())
+        await channels.send(ERROR, json.dumps(status).encode())
 
 
 def status_of(code: int) -> dict[str, Any]:

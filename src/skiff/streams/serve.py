@@ -7,6 +7,7 @@ from aiohttp import web
 from skiff.api import Node
 from skiff.errors import ApiError
 from skiff.streams import forward, logs, remote
+from skiff.streams.upgrade import is_spdy
 from skiff.streams.websocket import is_websocket
 
 
@@ -18,8 +19,8 @@ async def route(
         if request.method != "GET":
             raise ApiError(405, "MethodNotAllowed", "logs can only be read")
         return await logs.serve(request, node, namespace, pod, container)
+    _require_upgrade(request)
     if sub == "portforward":
-        _require_websocket(request)
         return await forward.serve(request, node, namespace, pod)
     tty = request.query.get("tty", "").lower() in ("1", "t", "true")
     if sub == "attach":
@@ -28,15 +29,11 @@ async def route(
         command = request.query.getall("command", [])
         if not command:
             raise ApiError(400, "BadRequest", "you must specify at least one command for the container")
-        _require_websocket(request)
         session = await node.exec(namespace, pod, container, command, tty=tty)
-    if not is_websocket(request):
-        await session.kill()
-        _require_websocket(request)
     return await remote.serve(request, session)
 
 
-def _require_websocket(request: web.Request) -> None:
-    if not is_websocket(request):
-        said = "unable to upgrade: skiff speaks websockets only; SPDY without one is for kubectl before 1.31"
+def _require_upgrade(request: web.Request) -> None:
+    if not is_websocket(request) and not is_spdy(request):
+        said = "unable to upgrade: the request asks neither for a websocket nor for SPDY/3.1"
         raise ApiError(400, "BadRequest", said)

@@ -220,8 +220,10 @@ def test_init_containers_and_sidecars_in_order(it: Cluster) -> None:
 
     it.apply(pod("order", main, initContainers=[first, plain, second], volumes=[host]), namespace=NAMESPACE)
     it.until(lambda: "main start" in log(), "the main container started")
-    table = it.kubectl("get", "pod", "-n", NAMESPACE, "order").stdout
-    assert "2/3" in table  # the first sidecar is not ready yet, and it counts
+    # The first sidecar is not ready yet, and it counts.
+    it.until(
+        lambda: "2/3" in it.kubectl("get", "pod", "-n", NAMESPACE, "order").stdout, "two of three are ready"
+    )
     assert {c["type"]: c["status"] for c in one(it, "order")["status"]["conditions"]}["Ready"] != "True"
     sh(it, "order", "touch /v/ok", "-c", "main")
     ready(it, "order")
@@ -435,3 +437,105 @@ def test_the_end_is_orderly(it: Cluster) -> None:
     name = "skiff-" + "".join(f"{int(part):02x}" for part in address.split("."))
     it.until(lambda: name not in it.run("ip", "netns", "list").stdout, "its network namespace is gone")
     assert not list((it.home / "pods").glob(f"{NAMESPACE}_deaf_*"))
+
+
+def test_names_of_a_pod_and_its_resolver(it: Cluster) -> None:
+    spec = {
+        "hostname": "own", "subdomain": "sub", "hostAliases": [{"ip": "10.9.9.9", "hostnames": ["alias"]}],
+        "dnsConfig": {"searches": ["shop.example"], "options": [{"name": "ndots", "value": "2"}]},
+        "automountServiceAccountToken": False,
+    }  # fmt: skip
+    it.apply(pod("named", shell("main", FOREVER), **spec), namespace=NAMESPACE)
+    address = ready(it, "named")["status"]["podIP"]
+    assert sh(it, "named", "hostname; cat /etc/hostname") == "own\nown\n"
+    hosts = sh(it, "named", "cat /etc/hosts")
+    assert f"{address}\town.sub.{NAMESPACE}.svc.cluster.local\town" in hosts
+    assert "10.9.9.9\talias" in hosts
+    resolver = sh(it, "named", "cat /etc/resolv.conf")
+    assert f"search {NAMESPACE}.svc.cluster.local svc.cluster.local cluster.local shop.example" in resolver
+    assert "options ndots:2" in resolver
+    assert "No such file" in sh(it, "named", "ls /var/run/secrets/kubernetes.io", check=False)
+    assert sh(it, "named", "ip -4 -o addr show eth0").count(address) == 1
+    it.kubectl("delete", "pod", "-n", NAMESPACE, "named", "--wait")
+
+
+def test_a_pod_on_the_node_s_network(it: Cluster) -> None:
+    main = python("main", HTTP, readinessProbe={"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1})
+    it.apply(pod("hostly", main, hostNetwork=True), namespace=NAMESPACE)
+    status = ready(it, "hostly")["status"]
+    assert status["podIP"] == status["hostIP"]
+    look = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=3).status)"
+    assert it.python(look, f"http://{status['hostIP']}:8080/").stdout == "200\n"
+    it.kubectl("delete", "pod", "-n", NAMESPACE, "hostly", "--wait", "--grace-period=1")
+    assert it.objects("node", "skiff")  # the node's own network is still there
+
+
+def test_a_gate_keeps_a_pod_unready_until_somebody_opens_it(it: Cluster) -> None:
+    it.apply(
+        pod("gated", shell("main", FOREVER), readinessGates=[{"conditionType": "example.com/open"}]),
+        namespace=NAMESPACE,
+    )
+
+    def conditions() -> dict[str, str]:
+        return {c["type"]: c["status"] for c in one(it, "gated")["status"].get("conditions") or ()}
+
+    it.until(lambda: conditions().get("ContainersReady") == "True", "its containers are ready")
+    assert conditions()["Ready"] == "False"
+    opened = [
+        {"op": "add", "path": "/status/conditions/-", "value": {"type": "example.com/open", "status": "True"}}
+    ]
+    it.kubectl(
+        "patch",
+        "pod",
+        "-n",
+        NAMESPACE,
+        "gated",
+        "--subresource=status",
+        "--type=json",
+        "-p",
+        json.dumps(opened),
+    )
+    ready(it, "gated")
+    it.kubectl("delete", "pod", "-n", NAMESPACE, "gated", "--wait")
+
+
+def test_a_missing_reference_is_waited_for(it: Cluster) -> None:
+    env = [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "later", "key": "x"}}}]
+    volume = {"name": "v", "secret": {"secretName": "later"}}
+    main = shell("main", FOREVER, env=env, volumeMounts=[{"name": "v", "mountPath": "/v"}])
+    it.apply(pod("early", main, volumes=[volume]), namespace=NAMESPACE)
+    it.until(
+        lambda: 'secret "later" not found' in events(it, "early").get("FailedMount", ""),
+        "the volume is missed",
+    )
+    it.kubectl("create", "secret", "generic", "-n", NAMESPACE, "later", "--from-literal=k=v")
+    it.until(
+        lambda: "CreateContainerConfigError" in it.kubectl("get", "pod", "-n", NAMESPACE, "early").stdout,
+        "then the variable",
+    )
+    it.kubectl("create", "configmap", "-n", NAMESPACE, "later", "--from-literal=x=1")
+    ready(it, "early")
+    assert sh(it, "early", "echo $X; cat /v/k") == "1\nv"
+    it.kubectl("delete", "pod", "-n", NAMESPACE, "early", "--wait")
+
+
+def test_a_failed_init_container_ends_a_pod_that_never_restarts(it: Cluster) -> None:
+    sidecar = shell("side", FOREVER, restartPolicy="Always")
+    broken = shell("broken", "echo reason; exit 4", terminationMessagePolicy="FallbackToLogsOnError")
+    it.apply(
+        pod("failed", shell("main", "true"), initContainers=[sidecar, broken], restartPolicy="Never"),
+        namespace=NAMESPACE,
+    )
+    status = phase(it, "failed", "Failed")["status"]
+    ended = status["initContainerStatuses"][1]["state"]["terminated"]
+    assert (ended["exitCode"], ended["message"]) == (4, "reason\n")
+    assert "terminated" in status["initContainerStatuses"][0]["state"]
+    assert "Init:Error" in it.kubectl("get", "pod", "-n", NAMESPACE, "failed").stdout
+
+    it.apply(
+        pod("done", shell("main", "sleep 1"), initContainers=[sidecar], restartPolicy="Never"),
+        namespace=NAMESPACE,
+    )
+    phase(it, "done", "Succeeded")  # the sidecar does not keep it alive
+    assert "Completed" in it.kubectl("get", "pod", "-n", NAMESPACE, "done").stdout
+    it.kubectl("delete", "pods", "-n", NAMESPACE, "failed", "done")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,3 +75,39 @@ async def test_a_follower_that_falls_behind_is_ended(monkeypatch: pytest.MonkeyP
 async def it_first(it: Store) -> object:
     """The second change: the first was dropped to make room for the end."""
     return list(it._history)[1]
+
+
+WRITER = """
+import asyncio, pathlib, sys
+from skiff.store.store import Store
+async def main():
+    store = Store(pathlib.Path(sys.argv[1]))
+    number = 0
+    while True:
+        for _ in range(7):  # one transaction
+            number += 1
+            store.put(("", "pods"), {"kind": "Pod", "metadata": {"name": f"p{number % 50}", "namespace": "n"}, "number": number, "pad": "x" * 500})
+        if number == 700: print("many", flush=True)
+        await asyncio.sleep(0)
+asyncio.run(main())
+"""
+
+
+def test_a_kill_in_the_middle_of_writing_loses_no_more_than_the_end(tmp_path: Path) -> None:
+    """What is read afterwards is what was written up to some moment between two transactions, and can be written on."""
+    path = tmp_path / "state.db"
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout
+    assert writer.stdout.readline() == "many\n"
+    writer.kill()
+    writer.communicate()
+    store = Store(path)
+    numbers = sorted(int(it["number"]) for it in store.all(PODS))
+    assert len(numbers) == 50
+    assert numbers == list(range(numbers[-1] - 49, numbers[-1] + 1))
+    assert numbers[-1] % 7 == 0
+    assert store.revision == numbers[-1] + 1
+    assert max(int(it["metadata"]["resourceVersion"]) for it in store.all(PODS)) == store.revision
+    store.put(PODS, pod("after"))
+    store.close()
+    assert Store(path).get(PODS, "n", "after")

@@ -173,7 +173,7 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_envoy_accepts_views_of_random_meshes(secrets: Path) -> None:
     tried: set[bytes] = set()
 
-    @settings(max_examples=80 if DEEP else 8, deadline=None, derandomize=True, phases=[Phase.generate, Phase.shrink],
+    @settings(max_examples=200 if DEEP else 25, deadline=None, derandomize=True, phases=[Phase.generate, Phase.shrink],
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(histories, st.sampled_from(KEYS))
     def accepted(history: list[list[Change]], key: ProxyKey) -> None:

@@ -90,11 +90,10 @@ def mesh(
             account="gateway",
         )
         made.pod("outside", "203.0.113.10", {}, sidecar=False, known=False, tls=outside_tls)
-        envoy = made.pods["client"].envoy
-        assert envoy is not None
-        for name, content in outside_files.items():
-            (envoy.folder / name).write_bytes(content)
-            os.chown(envoy.folder / name, 1337, 1337)
+        for envoy in filter(None, (it.envoy for it in made.pods.values())):
+            for name, content in outside_files.items():
+                (envoy.folder / name).write_bytes(content)
+                os.chown(envoy.folder / name, 1337, 1337)
         made.apply(*OBJECTS)
         yield made
     finally:

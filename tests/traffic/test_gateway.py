@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from lateen.testing.rules import SUBSETS, rule, virtual_service
 from lateen.testing.traffic import Pod, TrafficMesh
 
@@ -28,7 +30,9 @@ def behind(
     name: str = "behind",
     namespace: str = "default",
 ) -> str:
-    return virtual_service(f"gateways: {gateways}\n{spec}", host=host, name=name, namespace=namespace)
+    return virtual_service(
+        f"gateways: {gateways}\n{textwrap.dedent(spec)}", host=host, name=name, namespace=namespace
+    )
 
 
 TO_WEB = "http: [{route: [{destination: {host: web}}]}]"

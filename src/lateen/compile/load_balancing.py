@@ -20,7 +20,7 @@ Fields = Mapping[str, Any]
 
 def policy(settings: LoadBalancerSettings | None) -> Fields:
     """Least requests is the default, as in Istio; half the endpoints may be unhealthy before all count as healthy."""
-    healthy = {"healthy_panic_threshold": {"value": 0}, "locality_weighted_lb_config": {}}
+    healthy = {"healthy_panic_threshold": {"value": 0}}
     if settings is None:
         return {"lb_policy": "LEAST_REQUEST", "common_lb_config": healthy}
     if settings.consistent_hash:
@@ -111,7 +111,7 @@ def outliers(it: OutlierDetection, *, by_address: bool) -> Fields:
     fields: dict[str, Any] = {"outlier_detection": found}
     if it.min_health_percent and not by_address:
         fields["common_lb_config"] = {
-            "healthy_panic_threshold": {"value": it.min_health_percent}, "locality_weighted_lb_config": {},
+            "healthy_panic_threshold": {"value": it.min_health_percent},
         }  # fmt: skip
     return fields
 

@@ -30,6 +30,7 @@ class Target(NamedTuple):
 
     cluster: str
     hashed: Sequence[routes.Fields] = ()
+    upgraded: bool = False  # HTTP/2 between the proxies, whatever the client speaks
 
 
 class Situation(NamedTuple):
@@ -162,12 +163,12 @@ def _forward(rule: HTTPRoute, it: Situation) -> dict[str, Any]:
     if len(rule.route) == 1:
         action["cluster"] = targets[0].cluster
         action.update(_host(only.headers.request))
-    if len(rule.route) > 1 or _headers(only.headers.request, only.headers.response):
+    if len(rule.route) > 1 or targets[0].upgraded or _headers(only.headers.request, only.headers.response):
         action.pop("cluster", None)
         single = len(rule.route) == 1
         action["weighted_clusters"] = {"clusters": [
             {"name": target.cluster, "weight": {"value": one.weight or (1 if single else 0)},
-             **_headers(one.headers.request, one.headers.response), **_host(one.headers.request)}
+             **_headers(one.headers.request, one.headers.response), **_host(one.headers.request), **spoken(target)}
             for one, target in zip(rule.route, targets, strict=True) if one.weight or single
         ]}  # fmt: skip
         if not action["weighted_clusters"]["clusters"]:
@@ -178,6 +179,11 @@ def _forward(rule: HTTPRoute, it: Situation) -> dict[str, Any]:
     action.update(_rewrite(rule))
     action["request_mirror_policies"] = list(_mirrors(rule, it))
     return action
+
+
+def spoken(target: Target) -> dict[str, Any]:
+    """Offers HTTP/2 to the next proxy where the request itself may be of another version."""
+    return {"typed_per_filter_config": {http.ALPN: http.upgrade()}} if target.upgraded else {}
 
 
 def _host(it: HeaderOperations) -> dict[str, str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from lateen.api.destination_rule import ConnectionPoolSettings, H2UpgradePolicy
 from lateen.api.mesh_config import OutboundMode
 from lateen.api.networking import Destination, VirtualService
 from lateen.compile import load_balancing, naming
 from lateen.compile.horizons import Caller, Horizon
-from lateen.compile.routes import Situation, Target, compiled
+from lateen.compile.routes import Situation, Target, compiled, spoken
 from lateen.envoy import routes, wellknown
 from lateen.envoy.resource import Resource
 from lateen.envoy.sealing import duration, seal
@@ -19,7 +20,7 @@ from lateen.names.keys import ObjectKey, ServiceKey
 from lateen.names.ports import Protocol
 from lateen.policy import routing, traffic, visibility
 from lateen.registry import facts, services
-from lateen.registry.services import Resolution, Service
+from lateen.registry.services import Port, Resolution, Service
 
 
 @query
@@ -107,7 +108,7 @@ def service_routes(db: Database, caller: Caller, key: ServiceKey, port: int) -> 
             return found
     target = target_of(db, caller.horizon, Destination(host=key.hostname), key.namespace, port)
     hashed = {"hash_policy": list(target.hashed)} if target.hashed else {}
-    return [routes.forward(target.cluster, **hashed)]
+    return [{**routes.forward(target.cluster, **hashed), **spoken(target)}]
 
 
 def rule_routes(db: Database, key: ObjectKey, caller: Caller, gateway: str, port: int) -> list[routes.Fields]:
@@ -140,7 +141,16 @@ def target_of(db: Database, world: Horizon, destination: Destination, owner: str
     return Target(
         naming.outbound(key.hostname, number, destination.subset),
         load_balancing.hash_policy(policy.load_balancer),
+        is_upgraded(service.port(number), policy.connection_pool),
     )
+
+
+def is_upgraded(port: Port | None, pool: ConnectionPoolSettings | None) -> bool:
+    """Whether requests of HTTP/1.1 are carried by HTTP/2 between proxies."""
+    asked = (
+        pool is not None and pool.http is not None and pool.http.h2_upgrade_policy is H2UpgradePolicy.UPGRADE
+    )
+    return asked and port is not None and port.protocol is Protocol.HTTP
 
 
 @query

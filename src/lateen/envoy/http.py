@@ -16,6 +16,8 @@ from envoy.extensions.formatter.cel.v3 import cel_pb2
 from lateen.envoy import wellknown
 from lateen.envoy.sealing import Message, extension, packed
 
+#: The name of the filter that says what is offered to the next sidecar.
+ALPN = "mesh.alpn"
 _HTTP1_ALPN = "istio-http/1.1,istio,http/1.1"
 _HTTP2_ALPN = "istio-h2,istio,h2"
 _ANY_ALPN = (
@@ -30,10 +32,19 @@ def alpn(http2: bool | None) -> Message:
     form: dict[str, Any] = {"text_format_source": {"inline_string": text}}
     if http2 is None:
         form["formatters"] = [extension("envoy.formatter.cel", cel_pb2.Cel())]
-    value = {
+    return extension(ALPN, set_filter_state_pb2.Config(on_request_headers=[_offer(form)]))
+
+
+def upgrade() -> Message:
+    """For a route (or one of its destinations): offer HTTP/2, whatever the request speaks."""
+    form = {"text_format_source": {"inline_string": _HTTP2_ALPN}}
+    return packed(set_filter_state_pb2.Config(on_request_headers=[_offer(form)]))
+
+
+def _offer(form: dict[str, Any]) -> dict[str, Any]:
+    return {
         "object_key": "envoy.network.application_protocols", "format_string": form, "shared_with_upstream": "ONCE",
     }  # fmt: skip
-    return extension("mesh.alpn", set_filter_state_pb2.Config(on_request_headers=[value]))
 
 
 def fault_filter() -> Message:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
-from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
+from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 
 from lateen.envoy import wellknown
 from lateen.envoy.sealing import Message, extension
@@ -61,7 +61,7 @@ def origin_client(
     sni: str, authority: str, certificate: tuple[str, str] | None, names: Sequence[str], alpn: Sequence[str]
 ) -> Message:
     """A client of a server outside the mesh: an authority's file (or none), and its own (chain, key), if any."""
-    common = common_pb2.CommonTlsContext(
+    common = tls_pb2.CommonTlsContext(
         alpn_protocols=alpn,
         tls_params={"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"},
     )

@@ -171,7 +171,8 @@ class TrafficMesh:
         network = self.ground.plugged(address)
         made = Pod(name, address, self, network, Application(name, network, tls), namespace)
         self.pods[name] = made
-        self._on_loop(made.app.start())
+        if kind == "sidecar":
+            self._on_loop(made.app.start())  # a gateway's pod is nothing but its Envoy
         marks = dict(labels)
         if sidecar and kind == "sidecar":
             marks["security.istio.io/tlsMode"] = "istio"

@@ -138,7 +138,7 @@ _destination_rule = st.fixed_dictionaries(
 _modes = _choose(["UNSET", "STRICT", "PERMISSIVE", "DISABLE"])
 _authentication = _maybe(
     selector=st.builds(lambda it: {"matchLabels": it}, _choose(SELECTORS)), mtls=st.builds(lambda it: {"mode": it}, _modes),
-    portLevelMtls=st.dictionaries(_choose(["80", "8080"]), st.builds(lambda it: {"mode": it}, _modes), max_size=2),
+    portLevelMtls=st.dictionaries(_choose(["80", "8080"]), st.builds(lambda it: {"mode": it}, _modes), min_size=1, max_size=2),
 )  # fmt: skip
 _gateway = st.builds(
     lambda servers, selector: {"servers": servers, "selector": selector},

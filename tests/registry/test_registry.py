@@ -35,7 +35,7 @@ def test_scaling_reads_endpoints_only() -> None:
         changed(endpoint_slice("reviews", PORTS, ("reviews-1", "10.1.0.1"), ("reviews-2", "10.1.0.2")))
     ) == [watch]
     assert len(watch.value) == 2
-    assert {it.query.name for it in db.executed} == {"endpoints", "of_pod"}
+    assert {it.query.name for it in db.executed} == {"endpoints", "described"}
 
 
 def test_a_pod_is_reached_on_the_ports_of_services_that_select_it() -> None:

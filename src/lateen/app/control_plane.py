@@ -102,7 +102,7 @@ class ControlPlane:
         return self.front.peer(name) if self.front else (None, False)
 
     def _workload(self, caller: Caller) -> Workload | None:
-        found = workloads.of_pod(self.db, ObjectKey(caller.namespace, caller.pod)) if caller.pod else None
+        found = workloads.described(self.db, ObjectKey(caller.namespace, caller.pod)) if caller.pod else None
         if found is None:
             return None
         return Workload(

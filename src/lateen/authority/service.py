@@ -24,6 +24,8 @@ from lateen.pki.authority import RefusedError, signed
 _log = structlog.get_logger("lateen.authority")
 
 LONGEST = timedelta(hours=24)
+#: A pod asks long after it was created, but not always after we heard of it.
+KNOWN_WITHIN_S = 1.0
 LARGEST_REQUEST = 64 * 1024
 #: Signatures at once, and requests that may wait for anything: more are told to come again.
 _AT_ONCE, MOST_WAITING = 4, 500
@@ -90,8 +92,7 @@ class CertificateService:
             )
         # The database is this loop's own: what it knows is read here, and only the signing leaves the loop.
         identity = Identity(self._trust_domain(), caller.namespace, caller.service_account)
-        # The pod may not be known yet, and its token need not name one: then the account stands for it.
-        workload = self._workload_of(caller) or Workload(caller.service_account, caller.namespace)
+        workload = await self._workload(caller)
         try:
             csr, seconds = messages.request(raw)
             async with self._turns:
@@ -101,6 +102,15 @@ class CertificateService:
             await _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, f"CSR signing error: {wrong}")
         ISSUED.inc()
         return messages.response([*chain, self._authority.root_pem])
+
+    async def _workload(self, caller: Caller) -> Workload:
+        """Who the certificate says its owner is. A token need not name a pod: then the account stands for it."""
+        until = asyncio.get_running_loop().time() + KNOWN_WITHIN_S
+        while (found := self._workload_of(caller)) is None:
+            if not caller.pod or asyncio.get_running_loop().time() > until:
+                return Workload(caller.service_account, caller.namespace)
+            await asyncio.sleep(0.05)  # a pod that was just made: its watch event is on the way
+        return found
 
     def _signed(self, csr: bytes, seconds: int, identity: Identity, workload: Workload) -> tuple[bytes, ...]:
         # A number that no timedelta holds is a wish for the longest life, too.

@@ -36,11 +36,17 @@ class ServedPort(NamedTuple):
     service_port: int
 
 
-@query
 def of_pod(db: Database, key: ObjectKey) -> Workload | None:
     """The workload a pod is, while it has an address."""
+    found = described(db, key)
+    return found if found and found.address else None
+
+
+@query
+def described(db: Database, key: ObjectKey) -> Workload | None:
+    """The workload a pod is; its address is empty until it has one."""
     pod = db.get(Pod, key)
-    if pod is None or not pod.status.pod_ip:
+    if pod is None:
         return None
     marks = pod.metadata.labels
     name = _workload_name(pod)

@@ -76,6 +76,17 @@ def said(cluster: Cluster, *argv: str, stdin: str = "") -> tuple[int, str, str]:
     return it.returncode, it.stdout, it.stderr
 
 
+@pytest.fixture(params=["websocket", "spdy"])
+def transport(request: pytest.FixtureRequest, pods: Cluster) -> Iterator[str]:
+    """kubectl speaks by websockets; older ones, and other Go programs, by SPDY instead of HTTP."""
+    names = ("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "KUBECTL_PORT_FORWARD_WEBSOCKETS")
+    for name in names:
+        pods.environment[name] = str(request.param == "websocket").lower()
+    yield request.param
+    for name in names:
+        del pods.environment[name]
+
+
 # --- logs ------------------------------------------------------------------------------------------
 
 
@@ -137,6 +148,7 @@ def test_logs_that_are_not_there(pods: Cluster) -> None:
 # --- commands ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("transport")
 def test_commands_have_output_input_and_an_exit_code(pods: Cluster) -> None:
     assert said(pods, "exec", "web", "-c", "web", "--", "sh", "-c", "echo out; echo err >&2; exit 3") == (
         3, "out\n", "err\ncommand terminated with exit code 3\n",
@@ -153,6 +165,7 @@ def test_commands_have_output_input_and_an_exit_code(pods: Cluster) -> None:
     assert (code, 'pods "nope" not found' in wrong) == (1, True)
 
 
+@pytest.mark.usefixtures("transport")
 def test_files_come_back_as_they_went(pods: Cluster) -> None:
     content = os.urandom(3_000_000)
     there, back = pods.folder / "there", pods.folder / "back"
@@ -160,6 +173,29 @@ def test_files_come_back_as_they_went(pods: Cluster) -> None:
     for argv in ((f"{there}", "web:/tmp/file"), ("web:/tmp/file", f"{back}")):
         assert said(pods, "cp", "-c", "web", *argv)[0] == 0
     assert hashlib.sha256(back.read_bytes()).digest() == hashlib.sha256(content).digest()
+
+
+def test_a_command_ends_with_its_client(pods: Cluster) -> None:
+    it = pods.process(
+        "kubectl",
+        "-n",
+        NAMESPACE,
+        "exec",
+        "web",
+        "-c",
+        "web",
+        "--",
+        "sh",
+        "-c",
+        "echo begun; exec sleep 4321",
+    )
+    assert it.stdout
+    assert it.stdout.readline() == "begun\n"
+    it.kill()
+    it.communicate(timeout=30)
+    pods.until(
+        lambda: "sleep 4321" not in said(pods, "exec", "web", "-c", "web", "--", "ps", "w")[1], "it has ended"
+    )
 
 
 class Typist:
@@ -197,6 +233,7 @@ class Typist:
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 
 
+@pytest.mark.usefixtures("transport")
 def test_a_shell_at_a_terminal(pods: Cluster) -> None:
     it = Typist(pods, "exec", "-it", "web", "-c", "web", "--", "sh")
     it.sees("# ")
@@ -254,6 +291,7 @@ print(wrong or "same")
 """
 
 
+@pytest.mark.usefixtures("transport")
 def test_eight_connections_through_a_forwarded_port(pods: Cluster) -> None:
     it = pods.process("kubectl", "-n", NAMESPACE, "port-forward", "pod/web", ":9000")
     assert it.stdout

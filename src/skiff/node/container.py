@@ -29,6 +29,7 @@ _DEFAULT = (
 #: Empty in every container, as in an image. The first three may hold secrets of the host's users.
 _OWN = {"/root": "700", "/home": "755", "/var/tmp": "1777", "/tmp": "1777", "/run": "755"}  # noqa: S108  # in the container
 _THE_HOSTS = ("sys", "sysrq-trigger", "irq", "bus")  # parts of proc that change the machine
+_NOBODY = 65534
 _OLD = "/.host"  # where the host's root is while a container's is set up
 _DEVICES = {
     "null": (1, 3),
@@ -251,6 +252,19 @@ def _make(path: Path, *, folder: bool) -> None:
         path.touch()
 
 
+def security(pod: dict[str, Any], spec: dict[str, Any], user: int | None = None) -> dict[str, Any]:
+    """The pod's security context with the container's over it; ``user`` is the image's.
+
+    Images here have no users, so a container that must not be root and names no user becomes nobody.
+    """
+    said = {**(pod["spec"].get("securityContext") or {}), **(spec.get("securityContext") or {})}
+    if said.get("runAsUser") is None and user is not None:
+        said["runAsUser"] = user
+    if said.get("runAsNonRoot") and said.get("runAsUser") is None:
+        said["runAsUser"] = _NOBODY
+    return said
+
+
 def identity(security: dict[str, Any]) -> list[str]:
     """The setpriv command which takes the user, groups and capabilities of a security context."""
     user = int(security.get("runAsUser") or 0)
@@ -346,5 +360,6 @@ def exec_command(guardian: int, command: list[str], security: dict[str, Any], di
         raise ProcessLookupError("the container is not running")
     return [
         "/usr/bin/nsenter", f"--target={pid}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root",
-        *identity(security), "/usr/bin/env", "-C", directory or "/", *command,
+        # It ends with nsenter, which waits for it: when the client leaves, or a probe takes too long.
+        "/usr/bin/setpriv", "--pdeathsig=KILL", *identity(security)[1:], "/usr/bin/env", "-C", directory or "/", *command,
     ]  # fmt: skip

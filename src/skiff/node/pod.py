@@ -19,11 +19,11 @@ from skiff.net.dns import host_resolver
 from skiff.net.kernel import KernelRefusedError, run
 from skiff.net.namespace import NODE, NODE_IP, NodeNetwork
 from skiff.node import statuses
-from skiff.node.container import PATH, PROGRAMS, Plan
+from skiff.node.container import PATH, PROGRAMS, Plan, security
 from skiff.node.environment import CannotStartError, container_environment, expand, service_variables
 from skiff.node.images import Image
 from skiff.node.mounts import Mounts
-from skiff.node.running import Container, security
+from skiff.node.running import Container
 from skiff.settings import Settings
 
 _log = structlog.get_logger("skiff.node")
@@ -114,6 +114,11 @@ class PodWorker:
             return await self._gone()
         grace = _LEAST_S  # when the node stops
         try:
+            if (self.pod.get("status") or {}).get(
+                "podIP"
+            ):  # it ran before: nobody shall send it anything yet
+                with contextlib.suppress(ApiError):
+                    await self._write_status()
             async with self.host.setting_up:
                 await self._set_up()
             life = loop.create_task(self._live())
@@ -303,9 +308,10 @@ class PodWorker:
         if stored["metadata"]["uid"] != self.uid:
             return
         lasting = [*(told for it, told in zip(self.inits, inits, strict=True) if it.sidecar), *mains]
+        addresses = [{"ip": self.ip}] if self.ip else None
         status: Object = {
             "phase": statuses.phase(self.pod, inits, mains, initialized=self.initialized, over=self.over), "hostIP": NODE_IP,
-            "hostIPs": [{"ip": NODE_IP}], "podIP": self.ip, "podIPs": [{"ip": self.ip}], "startTime": self._begun,
+            "hostIPs": [{"ip": NODE_IP}], "podIP": self.ip or None, "podIPs": addresses, "startTime": self._begun,
             "containerStatuses": mains, "qosClass": statuses.quality(stored),
             "conditions": statuses.conditions(
                 stored, lasting, initialized=self.initialized, networked=bool(self.ip), over=self.over

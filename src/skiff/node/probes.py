@@ -6,6 +6,7 @@ https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-pro
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -65,7 +66,12 @@ async def http_get(get: dict[str, Any], container: dict[str, Any], ip: str, seco
 
 
 async def _http(get: dict[str, Any], container: dict[str, Any], ip: str, seconds: float) -> str:
-    status = await http_get(get, container, ip, seconds)
+    try:
+        status = await http_get(get, container, ip, seconds)
+    except aiohttp.ClientConnectorError as wrong:
+        where = f"{wrong.host}:{wrong.port}"
+        why = os.strerror(wrong.os_error.errno).lower() if wrong.os_error.errno else "failed"
+        return f'Get "http://{where}{get.get("path") or "/"}": dial tcp {where}: connect: {why}'
     return "" if 200 <= status < 400 else f"HTTP probe failed with statuscode: {status}"
 
 

@@ -9,13 +9,13 @@ import signal
 import time
 import uuid
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from skiff.api import Object
 from skiff.net.kernel import kill
 from skiff.node import container as processes
 from skiff.node import probes
-from skiff.node.container import Plan
+from skiff.node.container import Plan, security
 from skiff.node.environment import CannotStartError
 from skiff.node.images import Image, find_image
 from skiff.node.log_files import LogFile, last_lines
@@ -387,19 +387,3 @@ def log_path(folder: Path, container: str, run: int) -> Path:
 def _stop_signal(spec: Object) -> int:
     name = (spec.get("lifecycle") or {}).get("stopSignal") or "SIGTERM"
     return int(getattr(signal, name, signal.SIGTERM))
-
-
-def security(pod: Object, spec: Object, user: int | None = None) -> dict[str, Any]:
-    """The pod's security context with the container's over it; ``user`` is the image's.
-
-    Images here have no users, so a container that must not be root and names no user becomes nobody.
-    """
-    said = {**(pod["spec"].get("securityContext") or {}), **(spec.get("securityContext") or {})}
-    if said.get("runAsUser") is None and user is not None:
-        said["runAsUser"] = user
-    if said.get("runAsNonRoot") and said.get("runAsUser") is None:
-        said["runAsUser"] = _NOBODY
-    return said
-
-
-_NOBODY = 65534

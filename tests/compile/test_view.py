@@ -14,13 +14,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from lateen.compile.view import view
-from lateen.envoy.bootstrap import Node, bootstrap
 from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, View
 from lateen.envoy.sealing import describe
 from lateen.incremental import Database
 from lateen.names.keys import ProxyKey
 from lateen.pki.certificates import key_pem, leaf, pem, self_signed
 from lateen.testing.mesh import changed, endpoint_slice, mesh, pod, router, service, sidecar
+from lateen.testing.static import statically
 
 SIDECAR = ProxyKey("sidecar~10.0.0.1~web-1.default~default.svc.cluster.local")
 ROUTER = ProxyKey("router~10.0.0.9~gateway-1.istio-system~istio-system.svc.cluster.local")
@@ -129,34 +129,6 @@ def shop(*more: str) -> Database:
 
 def shown(found: View, type_url: Any, name: str) -> dict[str, Any]:
     return describe(type_url, found[type_url][name].body)
-
-
-def statically(found: View) -> dict[str, Any]:
-    """A bootstrap that holds everything of a view, so that Envoy may judge it."""
-
-    def all_of(kind: Any) -> list[dict[str, Any]]:
-        return [
-            {k: v for k, v in describe(kind, it.body).items() if k != "@type"} for it in found[kind].values()
-        ]
-
-    made = bootstrap(Node("sidecar~10.0.0.1~a.b~c", "c"))
-    made["static_resources"]["clusters"] += all_of(CLUSTER)
-    listeners = all_of(LISTENER)
-    for number, routes in enumerate(all_of(ROUTE)):
-        manager = {
-            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-            "stat_prefix": "x", "route_config": routes, "http_filters": [
-                {"name": it, "typed_config": {"@type": f"type.googleapis.com/envoy.extensions.filters.http.{kind}"}}
-                for it, kind in (("envoy.filters.http.fault", "fault.v3.HTTPFault"), ("envoy.filters.http.cors", "cors.v3.Cors"),
-                                 ("envoy.filters.http.router", "router.v3.Router"))],
-        }  # fmt: skip
-        chain = {
-            "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
-        }
-        address = {"socket_address": {"address": "127.0.0.1", "port_value": 20000 + number}}
-        listeners.append({"name": f"routes-{number}", "address": address, "filter_chains": [chain]})
-    made["static_resources"]["listeners"] += listeners
-    return made
 
 
 @pytest.mark.parametrize("proxy", [SIDECAR, ROUTER])

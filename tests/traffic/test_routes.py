@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from lateen.testing.envoys import until
-from lateen.testing.rules import SUBSETS, destination_rule, virtual_service
+from lateen.testing.rules import SUBSETS, destination_rule, rule, virtual_service
 from lateen.testing.traffic import Pod, TrafficMesh
 
 TO_V2 = "route: [{destination: {host: web, subset: v2}}]"
@@ -407,3 +407,46 @@ def test_a_rule_without_a_destination_rule(mesh: TrafficMesh, client: Pod) -> No
         assert client.http("http://web/").status == 503
         with mesh.having(late):
             assert client.http("http://web/").who == "web-2"
+
+
+def test_another_rule_may_say_the_rest(mesh: TrafficMesh, client: Pod) -> None:
+    root = virtual_service("""
+        http:
+        - match: [{uri: {prefix: /a}, headers: {x-user: {exact: jason}}}]
+          delegate: {name: rest}
+          headers: {response: {set: {x-root: "1"}}}
+        - match: [{uri: {prefix: /elsewhere}}]
+          delegate: {name: nowhere}
+        - directResponse: {status: 203}
+    """)
+    rest = rule("VirtualService", """
+        http:
+        - match: [{uri: {prefix: /a/b}}, {uri: {prefix: /never}}]
+          directResponse: {status: 201}
+        - headers: {response: {set: {x-rest: "1"}}}
+          route: [{destination: {host: web, subset: v2}}]
+    """, name="rest")  # fmt: skip
+    with mesh.having(SUBSETS, root, rest):
+        found = [
+            client.http(f"http://web{it}", x_user="jason").status
+            for it in ("/a/b/c", "/never", "/elsewhere", "/b")
+        ]
+        assert found == [201, 203, 203, 203]
+        answer = client.http("http://web/a/other", x_user="jason")
+        assert (answer.who, answer.headers["x-root"], answer.headers["x-rest"]) == ("web-2", "1", "1")
+        assert client.http("http://web/a/b").status == 203
+
+
+def test_the_mesh_may_say_how_often_it_is_tried(mesh: TrafficMesh, client: Pod) -> None:
+    def status(key: str) -> int:
+        return client.http(f"http://other/?failures=2&key={key}").status
+
+    assert status("mesh-default") == 503  # what the application answered is not asked for again
+    with mesh.having("{kind: MeshConfig, defaultHttpRetryPolicy: {attempts: 3, retryOn: 5xx}}"):
+        assert status("mesh-often") == 200
+        with mesh.having(
+            virtual_service(
+                "http: [{retries: {attempts: 0}, route: [{destination: {host: other}}]}]", host="other"
+            )
+        ):
+            assert status("mesh-never") == 503

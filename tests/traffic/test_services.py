@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from lateen.testing.applications import BANNER, ECHO, GRPC, HTTP
+from lateen.testing.rules import virtual_service
 from lateen.testing.traffic import Pod, TrafficMesh
 
 REGISTRY_ONLY = "{kind: MeshConfig, outboundTrafficPolicy: {mode: REGISTRY_ONLY}}"
@@ -165,3 +166,19 @@ def test_endpoints_come_and_go(mesh: TrafficMesh, client: Pod) -> None:
     with mesh.having(endpoint_slice("web", targets)):
         assert client.http("http://web/").status == 503
     assert {client.http("http://web/").who for _ in range(30)} == {"web-1", "web-2"}
+
+
+def test_an_external_name_may_be_another_name_of_a_service(mesh: TrafficMesh, client: Pod) -> None:
+    alias = """
+        apiVersion: v1
+        kind: Service
+        metadata: {name: alias, namespace: default}
+        spec: {type: ExternalName, externalName: web.default.svc.cluster.local, ports: [{name: http, port: 80}]}
+        """
+    rule = virtual_service(
+        "http: [{match: [{uri: {prefix: /special}}], directResponse: {status: 201}}, {route: [{destination: {host: web}}]}]"
+    )
+    with mesh.having(alias):
+        assert "x-forwarded-client-cert" in client.http("http://alias/", via="10.96.0.10").said["headers"]
+        with mesh.having(rule):
+            assert client.http("http://alias/special", via="10.96.0.10").status == 201

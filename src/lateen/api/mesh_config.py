@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from lateen.api.meta import Duration, Value, from_text
+from lateen.api.networking import HTTPRetry
 
 
 class OutboundMode(enum.StrEnum):
@@ -69,6 +70,7 @@ class MeshConfig(Value, frozen=True):
     default_virtual_service_export_to: list[str] = []
     default_destination_rule_export_to: list[str] = []
     mesh_mtls: TLSConfig = msgspec.field(default=TLSConfig(), name="meshMTLS")
+    default_http_retry_policy: HTTPRetry | None = None
     dns_refresh_rate: Duration = Duration(60 * 10**9)
     domain: str = "cluster.local"
 

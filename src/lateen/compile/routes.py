@@ -42,6 +42,7 @@ class Situation(NamedTuple):
     labels: Labels
     owner: str  # the namespace of the VirtualService
     target: Callable[[Destination], Target]
+    retries: HTTPRetry | None = None  # where a rule says nothing: the mesh's
 
 
 def compiled(rule: HTTPRoute, it: Situation) -> Iterator[routes.Fields]:
@@ -157,8 +158,7 @@ def _forward(rule: HTTPRoute, it: Situation) -> dict[str, Any]:
     hashed = next((found.hashed for found in targets if found.hashed), ())
     if hashed:
         action["hash_policy"] = list(hashed)
-    if rule.retries is None or rule.retries.attempts:
-        action["retry_policy"] = _retries(rule.retries, hashed=bool(hashed))
+    action.update(retried(rule.retries or it.retries, hashed=bool(hashed)))
     only = rule.route[0]
     if len(rule.route) == 1:
         action["cluster"] = targets[0].cluster
@@ -221,6 +221,11 @@ def _mirrors(rule: HTTPRoute, it: Situation) -> Iterator[routes.Fields]:
 
 def _fraction(percent: float) -> routes.Fields:
     return {"numerator": round(max(0.0, min(100.0, percent)) * 10_000), "denominator": "MILLION"}
+
+
+def retried(it: HTTPRetry | None, *, hashed: bool) -> routes.Fields:
+    """The field for retries: as written, as Istio does it without a word, or not at all."""
+    return {} if it and not it.attempts else {"retry_policy": _retries(it, hashed=hashed)}
 
 
 def _retries(it: HTTPRetry | None, *, hashed: bool) -> routes.Fields:

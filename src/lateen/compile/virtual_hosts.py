@@ -9,8 +9,9 @@ from lateen.api.destination_rule import ConnectionPoolSettings, H2UpgradePolicy
 from lateen.api.mesh_config import OutboundMode
 from lateen.api.networking import Destination, VirtualService
 from lateen.compile import load_balancing, naming
+from lateen.compile.delegates import http_rules
 from lateen.compile.horizons import Caller, Horizon
-from lateen.compile.routes import Situation, Target, compiled, spoken
+from lateen.compile.routes import Situation, Target, compiled, retried, spoken
 from lateen.envoy import routes, wellknown
 from lateen.envoy.resource import Resource
 from lateen.envoy.sealing import duration, seal
@@ -101,25 +102,25 @@ def fallback(db: Database) -> Any:
 
 def service_routes(db: Database, caller: Caller, key: ServiceKey, port: int) -> list[routes.Fields]:
     """The routes of a service: its VirtualService's, else straight to it."""
+    key = services.meant(db, key)
     rule = routing.rule_for_host(db, caller.horizon.namespace, key.hostname)
     if rule is not None:
         found = rule_routes(db, rule, caller, routing.MESH, port)
         if found:
             return found
     target = target_of(db, caller.horizon, Destination(host=key.hostname), key.namespace, port)
-    hashed = {"hash_policy": list(target.hashed)} if target.hashed else {}
-    return [{**routes.forward(target.cluster, **hashed), **spoken(target)}]
+    action: dict[str, Any] = {"hash_policy": list(target.hashed)} if target.hashed else {}
+    action |= retried(facts.mesh_config(db).default_http_retry_policy, hashed=bool(target.hashed))
+    return [{**routes.forward(target.cluster, **action), **spoken(target)}]
 
 
 def rule_routes(db: Database, key: ObjectKey, caller: Caller, gateway: str, port: int) -> list[routes.Fields]:
     """The routes of a VirtualService for a caller; those of TCP and TLS are not requests."""
-    rule = db.get(VirtualService, key)
-    if rule is None:
-        return []
     situation = Situation(
-        gateway, port, caller.namespace, caller.labels, key.namespace, _targets(db, caller, key.namespace, port)
+        gateway, port, caller.namespace, caller.labels, key.namespace, _targets(db, caller, key.namespace, port),
+        facts.mesh_config(db).default_http_retry_policy,
     )  # fmt: skip
-    return [route for it in rule.spec.http for route in compiled(it, situation)]
+    return [route for it in http_rules(db, key) for route in compiled(it, situation)]
 
 
 def _targets(db: Database, caller: Caller, owner: str, port: int) -> Callable[[Destination], Target]:
@@ -129,7 +130,8 @@ def _targets(db: Database, caller: Caller, owner: str, port: int) -> Callable[[D
 def target_of(db: Database, world: Horizon, destination: Destination, owner: str, port: int) -> Target:
     """The cluster a destination means: of a service with one port that is the port, else the one that was called."""
     host = hostname.full(destination.host, owner, facts.mesh_config(db).domain)
-    key = services.by_hostname(db, host)
+    named = services.by_hostname(db, host)
+    key = services.meant(db, named) if named else None
     service = services.service(db, key) if key else None
     number = destination.port.number if destination.port else port
     if key is None or service is None:

@@ -20,9 +20,14 @@ _HISTOGRAMS = (
 )
 
 
-#: ``stats_scope: {prefix: istio}``. Our messages are older than Envoy: they carry the field without knowing it.
-_PREFIX = b"\x2a" + bytes([len(metrics.PREFIX)]) + metrics.PREFIX.encode()
-_SCOPE = b"\x32" + bytes([len(_PREFIX)]) + _PREFIX
+def _text(number: int, value: bytes) -> bytes:
+    """A text (or message) field of protobuf, shorter than 128 bytes."""
+    return bytes([number << 3 | 2, len(value)]) + value
+
+
+#: ``stats_scope: {prefix: istio, sharing_name: istio}``: all loggers count in one place, so that a changed listener does
+#: not forget what it counted. Our messages are older than Envoy: they carry the field without knowing it.
+_SCOPE = _text(6, _text(5, metrics.PREFIX.encode()) + _text(6, metrics.PREFIX.encode()))
 
 
 def _tags(kind: str, client: bool, service: str) -> list[dict[str, str]]:
@@ -114,15 +119,18 @@ _JSON = {
 }  # fmt: skip
 
 
-def file_log(path: str, encoding: str, text_format: str) -> Message:
+def file_log(path: str, encoding: str, text_format: str, *, connections: bool) -> Message:
     """Istio's access log; ``text_format`` replaces the default, ``encoding`` (``TEXT`` or ``JSON``) says what it is."""
     if encoding == "JSON":
         shown: dict[str, object] = {"json_format": struct(_fields(text_format) or _JSON)}
     else:
         line = text_format or _TEXT
         shown = {"text_format_source": {"inline_string": line if line.endswith("\n") else line + "\n"}}
+    # Connections are logged when they are open, too, for the metrics' sake; a line is written once.
+    opened = {"log_type_filter": {"types": ["TcpUpstreamConnected"], "exclude": True}}
     return accesslog_pb2.AccessLog(
         name="envoy.access_loggers.file",
+        filter=opened if connections else None,
         typed_config=packed(file_pb2.FileAccessLog(path=path, log_format=shown)),
     )
 

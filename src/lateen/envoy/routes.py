@@ -60,12 +60,7 @@ def forward(cluster: str, **action: Any) -> Fields:
     return {
         "name": "default",
         "match": {"prefix": "/"},
-        "route": {
-            "cluster": cluster,
-            "timeout": duration(0),
-            "retry_policy": default_retry(elsewhere="hash_policy" not in action),
-            **action,
-        },
+        "route": {"cluster": cluster, "timeout": duration(0), **action},
     }
 
 

@@ -62,7 +62,7 @@ def _complete(shown: Any) -> None:
     """Show the field that our messages carry without knowing it (see ``lateen.envoy.access``)."""
     if isinstance(shown, dict):
         if str(shown.get("@type", "")).endswith("access_loggers.stats.v3.Config"):
-            shown.setdefault("stats_scope", {"prefix": "istio"})
+            shown.setdefault("stats_scope", {"prefix": "istio", "sharing_name": "istio"})
         for it in shown.values():
             _complete(it)
     elif isinstance(shown, list):

@@ -108,6 +108,18 @@ def service(db: Database, key: ServiceKey) -> Service | None:
 
 
 @query
+def meant(db: Database, key: ServiceKey) -> ServiceKey:
+    """The service itself, or the one of this cluster whose name an ExternalName says: it is an alias then."""
+    seen = [key]
+    while (found := service(db, seen[-1])) and found.external_name:
+        other = by_hostname(db, found.external_name.rstrip("."))
+        if other is None or other in seen:
+            break
+        seen.append(other)
+    return seen[-1]
+
+
+@query
 def by_hostname(db: Database, host: str) -> ServiceKey | None:
     """The service a full name means. Kubernetes' names carry their namespace."""
     suffix = f".svc.{facts.mesh_config(db).domain}"

@@ -32,7 +32,7 @@ from lateen.testing.namespaces import NODE_ADDRESS, Namespace
 _SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"  # noqa: S105 - a type
 _START = """
 mount -t tmpfs -o mode=755 tmpfs /etc
-cp "$0"/etc/* /etc/
+cp -r "$0"/etc/* /etc/
 mkdir -p /etc/istio/proxy
 mount --bind "$0" /etc/istio/proxy
 exec setpriv --reuid=1337 --regid=1337 --clear-groups --pdeathsig KILL "$@"
@@ -78,6 +78,9 @@ class EnvoyProcess:
             wellknown.WORKLOAD_SECRET,
             {"tls_certificate": {name: {"inline_string": it} for name, it in pair.items()}},
         )
+        system = self.folder / "etc" / "ssl" / "certs"  # the internet's authorities; here there is none
+        system.mkdir(parents=True, exist_ok=True)
+        (system / "ca-certificates.crt").write_bytes(root_pem)
         trusted = {"trusted_ca": {"inline_string": root_pem.decode()}}
         self._secret(wellknown.ROOT_SECRET, {"validation_context": trusted})
 

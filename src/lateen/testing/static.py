@@ -40,7 +40,20 @@ def statically(found: View) -> dict[str, Any]:
             {"name": f"routes-{number}", "address": address, "filter_chains": [{"filters": filters}]}
         )
     made["static_resources"]["listeners"] += listeners
+    _unshare(made)
     return made
+
+
+def _unshare(shown: Any) -> None:
+    """``--mode validate`` of Envoy 1.40 crashes where statistics are shared; a running one does not."""
+    if isinstance(shown, dict):
+        if "stats_scope" in shown:
+            shown["stats_scope"] = {"prefix": shown["stats_scope"]["prefix"]}
+        for it in shown.values():
+            _unshare(it)
+    elif isinstance(shown, list):
+        for it in shown:
+            _unshare(it)
 
 
 def _all_of(found: View, kind: TypeUrl) -> list[dict[str, Any]]:

@@ -66,7 +66,7 @@ def virtual_inbound(db: Database, workload: ObjectKey) -> Resource:
         wellknown.VIRTUAL_INBOUND, "0.0.0.0", wellknown.INBOUND_PORT, chains, traffic_direction="INBOUND",
         listener_filters=[listeners.original_dst(), listeners.tls_inspector(), listeners.http_inspector()],
         listener_filters_timeout=duration(timeout), continue_on_listener_filters_timeout=True,
-        access_log=logs.text(db),
+        access_log=logs.text(db, connections=False),
     )  # fmt: skip
     return seal(wellknown.VIRTUAL_INBOUND, made)
 

@@ -13,14 +13,17 @@ from lateen.registry import facts
 _CHOSEN = "%CLUSTER_METADATA(mesh:packed)%"
 
 
-def text(db: Database) -> list[Any]:
-    """The access log, where the mesh has one."""
+def text(db: Database, *, connections: bool) -> list[Any]:
+    """The access log of requests or of connections, where the mesh has one."""
     settings = facts.mesh_config(db)
     if not settings.access_log_file:
         return []
     return [
         access.file_log(
-            settings.access_log_file, settings.access_log_encoding.value, settings.access_log_format
+            settings.access_log_file,
+            settings.access_log_encoding.value,
+            settings.access_log_format,
+            connections=connections,
         )
     ]
 
@@ -28,10 +31,10 @@ def text(db: Database) -> list[Any]:
 def client(db: Database, *, http: bool) -> list[Any]:
     """For what leaves."""
     tell = access.http_metrics if http else access.tcp_metrics
-    return [*tell(metrics.SOURCE, "unknown", _CHOSEN), *text(db)]
+    return [*tell(metrics.SOURCE, "unknown", _CHOSEN), *text(db, connections=not http)]
 
 
 def server(db: Database, security: str, service: str, *, http: bool) -> list[Any]:
     """For what arrives; ``service`` is packed."""
     tell = access.http_metrics if http else access.tcp_metrics
-    return [*tell(metrics.DESTINATION, security, service), *text(db)]
+    return [*tell(metrics.DESTINATION, security, service), *text(db, connections=not http)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -36,10 +36,9 @@ async def many(request: web.Request, registry: Registry, kind: Kind, namespace: 
             return answer(request, kind, made, 201)
         case "DELETE":
             chosen = selected(request, registry.store.all(kind.storage, namespace))
+            options = await _deletion(request)
             for it in chosen:
-                await registry.delete(
-                    kind, it["metadata"].get("namespace", ""), it["metadata"]["name"], dry_run=dry
-                )
+                await _delete_if_there(registry, kind, it, options)
             return web.json_response(
                 _list_of(kind, chosen, {"resourceVersion": str(registry.store.revision)})
             )
@@ -106,19 +105,48 @@ async def one(
             made, created = await patched(request, registry, kind, namespace, name, sub, dry=dry)
             return answer(request, kind, made, 201 if created else 200)
         case "DELETE":
-            options = await body(request) if request.can_read_body else {}
+            options = await _deletion(request)
             gone = await registry.delete(
-                kind, namespace, name, uid=(options.get("preconditions") or {}).get("uid", ""),
-                propagation=request.query.get("propagationPolicy") or options.get("propagationPolicy") or "Background",
-                grace_seconds=_grace(request, options), dry_run=dry or options.get("dryRun") == ["All"],
+                kind, namespace, name, uid=options.uid, propagation=options.propagation, grace_seconds=options.grace_seconds,
+                dry_run=options.dry_run,
             )  # fmt: skip
             return answer(request, kind, gone, 200)
     raise ApiError(405, "MethodNotAllowed", _NOT_ALLOWED)
 
 
-def _grace(request: web.Request, options: dict[str, Any]) -> int | None:
-    given = request.query.get("gracePeriodSeconds", options.get("gracePeriodSeconds"))
-    return None if given is None else int(given)
+async def _delete_if_there(registry: Registry, kind: Kind, it: Any, options: _Deletion) -> None:
+    try:
+        await registry.delete(
+            kind, it["metadata"].get("namespace", ""), it["metadata"]["name"], dry_run=options.dry_run,
+            propagation=options.propagation, grace_seconds=options.grace_seconds,
+        )  # fmt: skip
+    except ApiError as refused:  # it went while others were deleted
+        if refused.code != 404:
+            raise
+
+
+class _Deletion(NamedTuple):
+    """DeleteOptions, of the query or of the body."""
+
+    uid: str
+    propagation: str
+    grace_seconds: int | None
+    dry_run: bool
+
+
+async def _deletion(request: web.Request) -> _Deletion:
+    given = await body(request) if request.can_read_body else {}
+    query = request.query
+    grace = query.get("gracePeriodSeconds", given.get("gracePeriodSeconds"))
+    orphan = given.get("orphanDependents")  # before there was propagationPolicy
+    usual = "Orphan" if orphan else "Background"
+    try:
+        seconds = None if grace is None else int(grace)
+    except ValueError as wrong:
+        raise ApiError(400, "BadRequest", f"gracePeriodSeconds is no number: {grace!r}") from wrong
+    propagation = query.get("propagationPolicy") or given.get("propagationPolicy") or usual
+    dry_run = query.get("dryRun") == "All" or given.get("dryRun") == ["All"]
+    return _Deletion((given.get("preconditions") or {}).get("uid", ""), propagation, seconds, dry_run)
 
 
 async def patched(

@@ -40,6 +40,7 @@ from lateen.names.identity import Identity
 from lateen.names.keys import ObjectKey
 from lateen.names.metrics import Workload
 from lateen.pki.authority import RefusedError
+from lateen.policy import unsupported
 from lateen.registry import facts, workloads
 
 _log = structlog.get_logger("lateen")
@@ -152,7 +153,9 @@ class ControlPlane:
                 _log.info("in sync with Kubernetes", ca=self.authority.source)
 
     def _hooks(self) -> web.Application:
-        return webhook_application(self.injection, validate.validate)
+        return webhook_application(
+            self.injection, lambda it: (*validate.validate(it), *unsupported.in_document(it))
+        )
 
     async def _renew(self, contexts: Sequence[ssl.SSLContext], hosts: Sequence[str]) -> None:
         """New connections get a fresh certificate at half of the life of the last; established ones go on."""

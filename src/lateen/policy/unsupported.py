@@ -1,0 +1,116 @@
+"""What did the user write that this release does not do? Told as warnings: valid for Istio, but without effect here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+from lateen.api.decode import KINDS, decode, kind_of
+from lateen.api.destination_rule import DestinationRule, PortTrafficPolicy, TrafficPolicy
+from lateen.api.gateway import Gateway
+from lateen.api.meta import Fact
+from lateen.api.networking import HTTPRoute, L4Route, VirtualService
+from lateen.names.problems import Problem, Severity
+
+Findings: TypeAlias = Iterator[tuple[str, str]]
+
+_NOTHING = "is stored, but has no effect in this release"
+_HTTP = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
+
+
+def in_document(document: Mapping[str, Any]) -> tuple[Problem, ...]:
+    """Warnings about an object as it came; nothing for one that cannot be decoded, which others refuse."""
+    if kind_of(document) not in KINDS:
+        return ()
+    found = decode(document)
+    return in_object(found) if isinstance(found, Fact) else ()
+
+
+def in_object(it: Fact) -> tuple[Problem, ...]:
+    """Warnings about an object, in the order of its fields."""
+    match it:
+        case VirtualService():
+            found = _virtual_service(it)
+        case DestinationRule():
+            found = _destination_rule(it)
+        case Gateway():
+            found = _gateway(it)
+        case _:
+            return ()
+    kind, (namespace, name) = type(it).__name__, it.key
+    return tuple(Problem(kind, namespace, name, path, says, Severity.WARNING) for path, says in found)
+
+
+def _virtual_service(it: VirtualService) -> Findings:
+    for at, route in enumerate(it.spec.http):
+        yield from _http_route(route, f"spec.http[{at}]")
+    for at in range(len(it.spec.tls)):
+        yield f"spec.tls[{at}]", f"{_NOTHING}: TLS is passed on to the host that was called"
+    for at, rule in enumerate(it.spec.tcp):
+        yield from _tcp_route(rule, f"spec.tcp[{at}]")
+
+
+def _http_route(it: HTTPRoute, path: str) -> Findings:
+    if it.cors_policy and it.cors_policy.unmatched_preflights:
+        yield f"{path}.corsPolicy.unmatchedPreflights", _NOTHING
+    if it.retries and it.retries.retry_remote_localities is not None:
+        yield f"{path}.retries.retryRemoteLocalities", _NOTHING
+    if it.fault and it.fault.abort and it.fault.abort.http2_error:
+        yield f"{path}.fault.abort.http2Error", f"{_NOTHING}: use httpStatus or grpcStatus"
+
+
+def _tcp_route(it: L4Route, path: str) -> Findings:
+    for at, match in enumerate(it.match):
+        for name, written in (
+            ("destinationSubnets", match.destination_subnets),
+            ("sourceSubnet", match.source_subnet),
+        ):
+            if written:
+                yield f"{path}.match[{at}].{name}", f"{_NOTHING}: the rule applies to every address"
+
+
+def _destination_rule(it: DestinationRule) -> Findings:
+    if it.spec.workload_selector is not None:
+        yield (
+            "spec.workloadSelector",
+            f"{_NOTHING}: rules for some workloads of a namespace are left out as a whole",
+        )
+    yield from _policy(it.spec.traffic_policy, "spec.trafficPolicy")
+    for at, subset in enumerate(it.spec.subsets):
+        yield from _policy(subset.traffic_policy, f"spec.subsets[{at}].trafficPolicy")
+
+
+def _policy(it: TrafficPolicy | None, path: str) -> Findings:
+    if it is None:
+        return
+    yield from _level(it, path)
+    for name, written in (
+        ("tunnel", it.tunnel),
+        ("proxyProtocol", it.proxy_protocol),
+        ("retryBudget", it.retry_budget),
+    ):
+        if written is not None:
+            yield f"{path}.{name}", _NOTHING
+    for at, port in enumerate(it.port_level_settings):
+        yield from _level(port, f"{path}.portLevelSettings[{at}]")
+
+
+def _level(it: TrafficPolicy | PortTrafficPolicy, path: str) -> Findings:
+    balancing = it.load_balancer
+    if balancing and balancing.locality_lb_setting:
+        yield f"{path}.loadBalancer.localityLbSetting", f"{_NOTHING}: all localities count alike"
+    if balancing and balancing.zone_aware_lb_setting:
+        yield f"{path}.loadBalancer.zoneAwareLbSetting", f"{_NOTHING}: all localities count alike"
+    if it.tls and it.tls.credential_name:
+        yield f"{path}.tls.credentialName", f"{_NOTHING}: name files, such as caCertificates"
+    if it.tls and it.tls.ca_crl:
+        yield f"{path}.tls.caCrl", _NOTHING
+
+
+def _gateway(it: Gateway) -> Findings:
+    for at, server in enumerate(it.spec.servers):
+        path = f"spec.servers[{at}]"
+        if server.port.protocol.upper() not in _HTTP:
+            yield f"{path}.port.protocol", f"{server.port.protocol} {_NOTHING}: this server is not opened"
+        if server.bind:
+            yield f"{path}.bind", f"{_NOTHING}: the server listens on all addresses"

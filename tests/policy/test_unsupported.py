@@ -1,0 +1,36 @@
+"""What has no effect is told, and what has effect is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from lateen.names.problems import Severity
+from lateen.policy.unsupported import in_document
+
+
+@pytest.mark.parametrize(("kind", "spec", "paths"), [
+    ("VirtualService", "{hosts: [a], tls: [{match: [{sniHosts: [a]}], route: [{destination: {host: a}}]}]}", ["spec.tls[0]"]),
+    ("VirtualService", "{hosts: [a], tcp: [{match: [{destinationSubnets: [10.0.0.0/8]}], route: [{destination: {host: a}}]}]}",
+     ["spec.tcp[0].match[0].destinationSubnets"]),
+    ("VirtualService", "{hosts: [a], http: [{timeout: 1s, route: [{destination: {host: a}}]}]}", []),
+    ("DestinationRule", "{host: a, workloadSelector: {matchLabels: {a: b}}}", ["spec.workloadSelector"]),
+    ("DestinationRule", "{host: a, trafficPolicy: {tls: {mode: SIMPLE, credentialName: x}}}", ["spec.trafficPolicy.tls.credentialName"]),
+    ("DestinationRule", "{host: a, trafficPolicy: {portLevelSettings: [{port: {number: 1}, loadBalancer: {localityLbSetting: {enabled: true}}}]}}",
+     ["spec.trafficPolicy.portLevelSettings[0].loadBalancer.localityLbSetting"]),
+    ("DestinationRule", "{host: a, trafficPolicy: {loadBalancer: {simple: RANDOM}, tls: {mode: ISTIO_MUTUAL}}}", []),
+    ("Gateway", "{servers: [{port: {number: 443, name: https, protocol: HTTPS}, hosts: ['*'], tls: {mode: SIMPLE, credentialName: x}}]}",
+     ["spec.servers[0].port.protocol"]),
+    ("Gateway", "{servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}", []),
+    ("Unknown", "{}", []),
+])  # fmt: skip
+def test_what_has_no_effect_is_told(kind: str, spec: str, paths: list[str]) -> None:
+    document: dict[str, Any] = {
+        "apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": {"name": "it", "namespace": "default"},
+        "spec": yaml.safe_load(spec),
+    }  # fmt: skip
+    found = in_document(document)
+    assert [it.path for it in found] == paths
+    assert all(it.severity is Severity.WARNING for it in found)

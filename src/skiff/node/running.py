@@ -28,6 +28,7 @@ _FORGIVEN_AFTER_S = 600.0
 #: Nobody asks a container without a readiness probe; but one that ends at once was never ready.
 _LASTS_S = 0.3
 _HOOK_S = 30.0
+_PATIENT_LOOKS = 10
 
 
 class House(Protocol):
@@ -166,24 +167,21 @@ class Container:
 
     async def _image(self) -> Image | None:
         """The program of the image; waits, telling what to do, until there is one."""
-        image, told = self.spec.get("image", ""), False
+        image, looks = self.spec.get("image", ""), 0
         while not (found := find_image(image, self.house.home)) and not self._stopping.is_set():
             said = (
                 f'failed to pull image "{image}": skiff runs programs of this machine and has none for it. Add a line to '
                 f'{self.house.home / "images.yaml"}, such as: - {{image: "{image}", entrypoint: [/usr/bin/program]}}'
             )
-            if not told:
+            if looks == 0:
                 await self.house.event("Warning", "Failed", f"Failed to pull image: {said}")
                 await self.house.event("Warning", "Failed", "Error: ErrImagePull")
                 self._set({"waiting": {"reason": "ErrImagePull", "message": said}})
-                await self._pause(10.0)
-                if found := find_image(image, self.house.home):
-                    return found
+            elif looks == _PATIENT_LOOKS:
                 await self.house.event("Normal", "BackOff", f'Back-off pulling image "{image}"')
-            held = f'Back-off pulling image "{image}": {said}'
-            if not told:
+                held = f'Back-off pulling image "{image}": {said}'
                 self._set({"waiting": {"reason": "ImagePullBackOff", "message": held}})
-            told = True
+            looks += 1
             await self._pause(1.0)  # the user may add it at any time, and looking costs nothing
         return found
 

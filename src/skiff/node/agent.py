@@ -91,6 +91,8 @@ class NodeAgent:
         replaced = new is None or new["metadata"]["uid"] != before
         if replaced and (gone := self._workers.get(before)):
             gone.vanish()
+        elif replaced and old is not None:  # it had finished before this daemon began
+            shutil.rmtree(folder_of(self.settings.home, old), ignore_errors=True)
         if new is None or (new.get("spec") or {}).get("nodeName") != self.settings.node_name:
             return
         if worker := self._workers.get(new["metadata"]["uid"]):

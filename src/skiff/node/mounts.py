@@ -54,14 +54,18 @@ class Mounts:
                 if self._files.get(volume["name"]) != files:
                     write_files(directory, files, group)
                     self._files[volume["name"]] = files
-            elif "hostPath" in volume or not directory.exists():
+            elif "hostPath" in volume or not self._there(directory, volume):
                 await self._plain(directory, volume, group)
 
+    def _there(self, directory: Path, volume: Object) -> bool:
+        """Of a volume in memory an earlier daemon, when it was killed, left the place and nothing in it."""
+        return directory in self._memory if _in_memory(volume) else directory.exists()
+
     async def _plain(self, directory: Path, volume: Object, group: int | None) -> None:
-        empty = volume.get("emptyDir") or {}
-        if empty.get("medium") == "Memory":
-            directory.mkdir(parents=True)
-            size = f"size={int(quantity(str(empty['sizeLimit'])))}" if empty.get("sizeLimit") else "size=50%"
+        if _in_memory(volume):
+            directory.mkdir(parents=True, exist_ok=True)
+            limit = volume["emptyDir"].get("sizeLimit")
+            size = f"size={int(quantity(str(limit)))}" if limit else "size=50%"
             await run("mount", "-t", "tmpfs", "-o", f"{size},nosuid,nodev", "tmpfs", str(directory))
             self._memory.append(directory)
         plain_directory(directory, volume, group)
@@ -165,6 +169,10 @@ class Mounts:
         note.touch()
         note.chmod(0o666)
         return note
+
+
+def _in_memory(volume: Object) -> bool:
+    return (volume.get("emptyDir") or {}).get("medium") == "Memory"
 
 
 def _below(source: Path, sub: str) -> Path:

@@ -119,8 +119,8 @@ class PodWorker:
             ):  # it ran before: nobody shall send it anything yet
                 with contextlib.suppress(ApiError):
                     await self._write_status()
-            async with self.host.setting_up:
-                await self._set_up()
+            if not await self._has_place():
+                return await self._gone()
             life = loop.create_task(self._live())
             deleted = loop.create_task(self._deleted.wait())
             works = [
@@ -143,6 +143,22 @@ class PodWorker:
             await asyncio.gather(*works, return_exceptions=True)
             await self._clear(grace)
         return await self._gone()
+
+    async def _has_place(self) -> bool:
+        """Network and files, at last: what a busy machine refuses now it may grant in a moment. False: deleted before."""
+        wait_s = 1.0
+        while not self._deleted.is_set():
+            try:
+                async with self.host.setting_up:
+                    await self._set_up()
+                return True
+            except (KernelRefusedError, OSError, RuntimeError) as refused:
+                self.ip, self.netns = "", ""
+                await self.event("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {refused}")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._deleted.wait(), wait_s)
+            wait_s = min(2 * wait_s, _MOST_S)
+        return False
 
     async def _set_up(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -93,6 +93,8 @@ def test_a_cluster_from_its_beginning_to_its_end(new_cluster: type[Cluster]) -> 
         it.apply(DEPLOYMENT, SERVICE)
         it.until(lambda: serves(it), "the service answers through its load balancer")
         uids = {p["metadata"]["uid"] for p in it.objects("pods")}
+        it.kubectl("create", "job", "once", "--image=busybox", "--", "echo", "done")
+        it.kubectl("wait", "--for=condition=complete", "job/once", "--timeout=30s")
 
         it.run("skiff", "stop")
         assert it.run("skiff", "status", check=False).returncode == 3
@@ -100,6 +102,10 @@ def test_a_cluster_from_its_beginning_to_its_end(new_cluster: type[Cluster]) -> 
         assert not [line for line in traces(it)["args="] if "http.server" in line]
         it.run("skiff", "start")
         it.until(lambda: serves(it), "the service answers again")
+        assert it.kubectl("logs", "job/once").stdout == "done\n"  # kept, and not run again
+        assert it.objects("job", "once")[0]["status"]["succeeded"] == 1
+        it.kubectl("delete", "job", "once")
+        it.until(lambda: len(list((it.home / "pods").iterdir())) == 2, "its files are gone")
         assert {p["metadata"]["uid"] for p in it.objects("pods")} == uids
         assert "1 (" in it.kubectl("get", "pods").stdout  # restarted once, and it says so
         last = it.objects("pods")[0]["status"]["containerStatuses"][0]["lastState"]["terminated"]

@@ -171,16 +171,17 @@ def test_sidecars_speak_tls_1_3_and_name_themselves(mesh: TrafficMesh, client: P
         client.http("http://web/")
         client.say("web", 9090)
         client.line("web", 9000, "hello")
-        lines = [it for name in ("web-1", "web-2") if (envoy := mesh.pods[name].envoy) for it in [envoy]]
+        servers = [it for name in ("web-1", "web-2") if (it := mesh.pods[name].envoy)]
 
-        def logged() -> list[str]:
-            return [line for it in lines for line in it.log.splitlines() if "sa/client" in line]
+        def logged(mark: str) -> list[str]:
+            return [
+                line for it in servers for line in it.log.splitlines() if mark in line and "sa/client" in line
+            ]
 
-        found = until(lambda: (seen := logged()) and len(seen) >= 3 and seen, "three lines")
-    assert all("[TLSv1.3] [spiffe://cluster.local/ns/default/sa/client]" in it for it in found)
-    assert any("[outbound_.80_._.web.default.svc.cluster.local] [HTTP/1.1]" in it for it in found)
-    assert any("[outbound_.9090_._.web.default.svc.cluster.local] [HTTP/2]" in it for it in found)
-    assert any("[outbound_.9000_._.web.default.svc.cluster.local]" in it for it in found)
+        for port, protocol in ((80, "HTTP/1.1"), (9090, "HTTP/2"), (9000, "-")):
+            mark = f"[outbound_.{port}_._.web.default.svc.cluster.local] [{protocol}]"
+            found = until(lambda it=mark: logged(it), mark)
+            assert all("[TLSv1.3] [spiffe://cluster.local/ns/default/sa/client]" in it for it in found)
 
 
 def test_the_applications_own_tls_passes(mesh: TrafficMesh, plain: Pod) -> None:

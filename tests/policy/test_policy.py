@@ -158,3 +158,39 @@ def test_a_gateway_narrows_hosts_to_its_own() -> None:
     found = {(it.host, it.rule.name) for it in gateways.routed(db, "istio-system", server)}
     assert found == {("shop.example.com", "a"), ("x.org", "b")}
     assert gateways.servers(db, "istio-system", labels.of({"istio": "egress"})) == ()
+
+
+def test_rules_of_one_host_and_audience_are_one() -> None:
+    host = REVIEWS.hostname
+    named = "subsets: [{{name: {0}, labels: {{version: {0}}}}}]"
+    db = mesh(*(
+        f"""
+        apiVersion: networking.istio.io/v1
+        kind: DestinationRule
+        metadata: {{name: {name}, namespace: default}}
+        spec: {{host: {host}, {named.format(subset)}{more}}}
+        """
+        for name, subset, more in (("a", "v1", ""), ("b", "v2", ""), ("c", "v3", ", exportTo: [other]"))
+    ))  # fmt: skip
+    rule_key = traffic.rule_for(db, REVIEWS, "client")
+    assert [name for name, _ in traffic.subsets(db, rule_key)] == ["v1", "v2"]
+
+
+def test_what_a_subset_says_for_a_port_replaces_everything() -> None:
+    db = mesh("""
+        apiVersion: networking.istio.io/v1
+        kind: DestinationRule
+        metadata: {name: r}
+        spec:
+          host: reviews
+          trafficPolicy: {loadBalancer: {simple: RANDOM}}
+          subsets:
+          - name: v1
+            trafficPolicy:
+              portLevelSettings: [{port: {number: 80}, tls: {mode: DISABLE}}]
+    """)
+    rule_key = ObjectKey("default", "r")
+    assert traffic.policy(db, rule_key, "v1", 80).load_balancer is None
+    other = traffic.policy(db, rule_key, "v1", 81).load_balancer
+    assert other is not None
+    assert other.simple is SimpleLB.RANDOM

@@ -39,7 +39,7 @@ def endpoints(db: Database, key: ServiceKey, port_name: str) -> tuple[Endpoint, 
     found: set[Endpoint] = set()
     for it in db.keys(facts.slices_of, (key.namespace, service.name)):
         slice_ = db.get(EndpointSlice, it)
-        if slice_ is None or slice_.address_type == "FQDN":
+        if slice_ is None or slice_.address_type != "IPv4":  # pods are called by IPv4 only
             continue
         numbers = [port.port for port in slice_.ports if port.name == port_name and port.port]
         for backend in slice_.endpoints:

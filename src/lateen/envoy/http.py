@@ -11,7 +11,6 @@ from envoy.extensions.filters.http.grpc_stats.v3 import config_pb2 as grpc_stats
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
-from envoy.extensions.formatter.cel.v3 import cel_pb2
 
 from lateen.envoy import wellknown
 from lateen.envoy.sealing import Message, extension, packed
@@ -29,22 +28,21 @@ _ANY_ALPN = (
 def alpn(http2: bool | None) -> Message:
     """Offer the next sidecar what the request speaks: fixed where that is declared, asked per request otherwise."""
     text = _ANY_ALPN if http2 is None else _HTTP2_ALPN if http2 else _HTTP1_ALPN
-    form: dict[str, Any] = {"text_format_source": {"inline_string": text}}
-    if http2 is None:
-        form["formatters"] = [extension("envoy.formatter.cel", cel_pb2.Cel())]
-    return extension(ALPN, set_filter_state_pb2.Config(on_request_headers=[_offer(form)]))
+    return extension(ALPN, _offer(text))
 
 
 def upgrade() -> Message:
     """For a route (or one of its destinations): offer HTTP/2, whatever the request speaks."""
-    form = {"text_format_source": {"inline_string": _HTTP2_ALPN}}
-    return packed(set_filter_state_pb2.Config(on_request_headers=[_offer(form)]))
+    return packed(_offer(_HTTP2_ALPN))
 
 
-def _offer(form: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "object_key": "envoy.network.application_protocols", "format_string": form, "shared_with_upstream": "ONCE",
-    }  # fmt: skip
+def _offer(text: str) -> Message:
+    value = {
+        "object_key": "envoy.network.application_protocols",
+        "format_string": {"text_format_source": {"inline_string": text}},
+        "shared_with_upstream": "ONCE",
+    }
+    return set_filter_state_pb2.Config(on_request_headers=[value])
 
 
 def fault_filter() -> Message:

@@ -47,10 +47,18 @@ class NodeNetwork:
         await run("ip", "netns", "exec", NODE, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
 
     async def add_pod(self, key: str) -> tuple[str, str]:
-        """(name of a new namespace, its IP)."""
+        """(name of a new namespace, its IP). When the kernel refuses, nothing of it is left."""
         ip = self._free()
         self._taken[ip] = key
         name = f"skiff-{ipaddress.IPv4Address(ip).packed.hex()}"
+        try:
+            await self._make_pod(name, ip)
+        except BaseException:
+            await self.remove_pod(name, ip)
+            raise
+        return name, ip
+
+    async def _make_pod(self, name: str, ip: str) -> None:
         link = f"v{ipaddress.IPv4Address(ip).packed.hex()}"
         await run("ip", "netns", "add", name)
         await run(
@@ -66,7 +74,6 @@ class NodeNetwork:
         await run(
             "ip", "netns", "exec", name, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start"
         )
-        return name, ip
 
     async def remove_pod(self, name: str, ip: str) -> None:
         """Remove a pod's namespace, and with it its link; the address is free again."""

@@ -13,7 +13,7 @@ from typing import Any
 from skiff.api import Api, Object
 from skiff.errors import ApiError
 from skiff.kinds import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS
-from skiff.net.kernel import run
+from skiff.net.kernel import KernelRefusedError, run
 from skiff.node.container import Mount
 from skiff.node.environment import CannotStartError, Found, expand, quantity
 from skiff.node.volumes import plain_directory, volume_files, write_files
@@ -75,7 +75,7 @@ class Mounts:
         while True:
             await asyncio.sleep(_REFRESH_S)
             if self._files:
-                with contextlib.suppress(CannotStartError, ApiError):
+                with contextlib.suppress(CannotStartError, ApiError, KernelRefusedError, OSError):
                     await self.fill()
 
     async def clear(self) -> None:

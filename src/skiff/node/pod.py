@@ -30,6 +30,8 @@ _log = structlog.get_logger("skiff.node")
 
 #: What a sidecar is left at least, and what containers get when the whole node stops.
 _LEAST_S = 2.0
+#: The longest wait before the kernel is asked again for what it refused.
+_MOST_S = 30.0
 
 
 class Host(Protocol):
@@ -114,28 +116,21 @@ class PodWorker:
             return await self._gone()
         grace = _LEAST_S  # when the node stops
         try:
-            if (self.pod.get("status") or {}).get(
-                "podIP"
-            ):  # it ran before: nobody shall send it anything yet
+            # It ran before: nobody shall send it anything yet.
+            if (self.pod.get("status") or {}).get("podIP"):
                 with contextlib.suppress(ApiError):
                     await self._write_status()
-            if not await self._has_place():
-                return await self._gone()
-            life = loop.create_task(self._live())
-            deleted = loop.create_task(self._deleted.wait())
-            works = [
-                loop.create_task(self._tell()),
-                loop.create_task(self._mounts.keep_fresh()),
-                life,
-                deleted,
-            ]
-            await asyncio.wait([life, deleted], return_when=asyncio.FIRST_COMPLETED)
-            if life.done() and not life.cancelled() and life.exception():
-                _log.error(
-                    "a pod could not live", pod=f"{self.namespace}/{self.name}", reason=repr(life.exception())
-                )
-            await deleted
-            await self._end_or_vanish()
+            if await self._has_place():
+                life = loop.create_task(self._live())
+                deleted = loop.create_task(self._deleted.wait())
+                fresh = loop.create_task(self._mounts.keep_fresh())
+                works = [loop.create_task(self._tell()), fresh, life, deleted]
+                await asyncio.wait([life, deleted], return_when=asyncio.FIRST_COMPLETED)
+                if life.done() and not life.cancelled() and (wrong := life.exception()):
+                    who = f"{self.namespace}/{self.name}"
+                    _log.error("a pod could not live", pod=who, reason=repr(wrong))
+                await deleted
+                await self._end_or_vanish()
             grace = 0.0
         finally:
             for it in works:
@@ -153,8 +148,9 @@ class PodWorker:
                     await self._set_up()
                 return True
             except (KernelRefusedError, OSError, RuntimeError) as refused:
-                self.ip, self.netns = "", ""
-                await self.event("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {refused}")
+                await self._leave_network()
+                said = f"Failed to create pod sandbox: {refused}"
+                await self.event("Warning", "FailedCreatePodSandBox", said)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._deleted.wait(), wait_s)
             wait_s = min(2 * wait_s, _MOST_S)
@@ -294,8 +290,12 @@ class PodWorker:
         await asyncio.gather(*(it.stop(grace) for it in self.mains))
         await asyncio.gather(*(it.stop(grace) for it in self.inits))
         await self._mounts.clear()
+        await self._leave_network()
+
+    async def _leave_network(self) -> None:
         if self.netns and self.netns != NODE:
             await self.host.network.remove_pod(self.netns, self.ip)
+        self.netns = self.ip = ""
 
     async def _gone(self) -> None:
         await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
@@ -317,6 +317,10 @@ class PodWorker:
                     self._dirty.set()
                 elif refused.code != 404:
                     _log.warning("a status was refused", pod=self.name, reason=refused.message)
+            except Exception:  # noqa: BLE001  # a pod whose status stands still would never be ready
+                _log.exception("a status could not be written", pod=self.name)
+                self._dirty.set()
+                await asyncio.sleep(1.0)
 
     async def _write_status(self) -> None:
         inits, mains = [it.status() for it in self.inits], [it.status() for it in self.mains]
@@ -344,7 +348,7 @@ class PodWorker:
         while True:
             try:
                 return await self._mounts.fill()
-            except (CannotStartError, ApiError) as missing:
+            except (CannotStartError, ApiError, KernelRefusedError, OSError) as missing:
                 if str(missing) != told:
                     told = str(missing)
                     await self.event("Warning", "FailedMount", f"MountVolume.SetUp failed: {told}")

@@ -11,16 +11,20 @@ import uuid
 from pathlib import Path
 from typing import Protocol
 
+import structlog
+
 from skiff.api import Object
 from skiff.net.kernel import kill
 from skiff.node import container as processes
-from skiff.node import probes
+from skiff.node import hooks, probes
 from skiff.node.container import Plan, security
 from skiff.node.environment import CannotStartError
 from skiff.node.images import Image, find_image
 from skiff.node.log_files import LogFile, last_lines
 from skiff.node.sessions import AttachedSession, Program, Terminal
 from skiff.node.statuses import Before, stamp
+
+_log = structlog.get_logger("skiff.node")
 
 #: Before the second, third, ... restart; the first follows at once. A run of ten minutes begins the list anew.
 _WAITS_S = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
@@ -125,7 +129,10 @@ class Container:
             return 137
         self.ended = asyncio.Event()
         terminal = Terminal() if self.spec.get("tty") else None
-        guardian = await processes.start(plan, stdin=bool(self.spec.get("stdin")), terminal=terminal)
+        try:
+            guardian = await processes.start(plan, stdin=bool(self.spec.get("stdin")), terminal=terminal)
+        except OSError as refused:
+            return await self._not_started(str(refused))
         self._guardian = guardian
         self._program = Program(guardian.stdin, terminal, once=bool(self.spec.get("stdinOnce")))
         self._id = uuid.uuid4().hex + uuid.uuid4().hex
@@ -136,7 +143,7 @@ class Container:
         self._set({"running": {"startedAt": begun}})
         if self._stopping.is_set():  # told to end while it was being started
             kill(guardian)
-        prober = asyncio.ensure_future(self._watch_over())
+        prober = asyncio.ensure_future(self._watched())
         try:
             await self._say_started()
             code = await self._program.run(guardian, log)
@@ -147,6 +154,19 @@ class Container:
         self._set({"terminated": self._epitaph(code, begun)})
         self.ended.set()
         return code
+
+    async def _not_started(self, why: str) -> int:
+        """The machine is short of something; like a program that failed at once."""
+        found = {
+            "exitCode": 128,
+            "reason": "StartError",
+            "startedAt": stamp(),
+            "finishedAt": stamp(),
+            "message": why,
+        }
+        self._set({"terminated": found})
+        await self.house.event("Warning", "Failed", f"Error: failed to start container {self.name}: {why}")
+        return 128
 
     async def _say_started(self) -> None:
         image = self.spec.get("image", "")
@@ -200,13 +220,20 @@ class Container:
 
     # --- probes ------------------------------------------------------------------------------
 
+    async def _watched(self) -> None:
+        while True:
+            try:
+                return await self._watch_over()
+            except Exception:  # noqa: BLE001  # a container that nobody asks would never be ready
+                _log.exception("a container is looked at anew", container=self.name)
+            await asyncio.sleep(1.0)
+
     async def _watch_over(self) -> None:
         hook = (self.spec.get("lifecycle") or {}).get("postStart")
         if hook and await self._hook(hook, _HOOK_S, "PostStart"):
             return await self._end(self._grace())
-        if (probe := self.spec.get("startupProbe")) and not await self._repeat(
-            probe, until_good=True, fatal=True
-        ):
+        probe = self.spec.get("startupProbe")
+        if probe and not await self._repeat(probe, until_good=True, fatal=True):
             return None
         self.started = True
         readiness, liveness = self.spec.get("readinessProbe"), self.spec.get("livenessProbe")
@@ -231,9 +258,7 @@ class Container:
         good = bad = 0
         await asyncio.sleep(float(probe.get("initialDelaySeconds") or 0))
         period, ever = float(probe.get("periodSeconds") or 10), False
-        while not (
-            fatal and self._stopping.is_set()
-        ):  # a container that is ending anyway is not ended for its health
+        while not (fatal and self._stopping.is_set()):  # what is ending anyway is not ended for its health
             wrong = await probes.check(probe, self.spec, self.house.ip, self.run)
             good, bad = (good + 1, 0) if not wrong else (0, bad + 1)
             ever = ever or not wrong
@@ -313,19 +338,7 @@ class Container:
         return {key.decode(): value.decode(errors="replace") for key, _, value in pairs}
 
     async def _hook(self, hook: Object, seconds: float, name: str) -> str:
-        """Run a lifecycle hook; what went wrong, "" when nothing did."""
-        wrong = ""
-        try:
-            if command := hook.get("exec"):
-                async with asyncio.timeout(seconds):
-                    code, said = await self.run(command.get("command") or [], seconds)
-                wrong = (said.strip()[-500:] or f"exit code {code}") if code else ""
-            elif get := hook.get("httpGet"):
-                await probes.http_get(get, self.spec, self.house.ip, seconds)
-            elif rest := hook.get("sleep"):
-                await asyncio.sleep(min(float(rest.get("seconds") or 0), seconds))
-        except Exception as raised:  # noqa: BLE001  # whatever a hook does wrong is told, and the node goes on
-            wrong = str(raised) or type(raised).__name__
+        wrong = await hooks.run(hook, self.spec, self.house.ip, self.run, seconds)
         if wrong:
             await self.house.event("Warning", f"Failed{name}Hook", f"{name}Hook failed: {wrong}")
         return wrong

@@ -117,6 +117,8 @@ def test_a_cluster_from_its_beginning_to_its_end(new_cluster: type[Cluster]) -> 
         )
         it.run("skiff", "start")
         it.until(lambda: serves(it), "the service answers after kill -9")
+        mounts = it.kubectl("exec", "deployment/web", "--", "cat", "/proc/mounts").stdout
+        assert "tmpfs /memory tmpfs" in mounts  # a volume in memory is one again
         assert (
             len([a for a in traces(it)["args="] if a.endswith("http.server 8080") and "sh -c" not in a]) == 2
         )

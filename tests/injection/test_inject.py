@@ -91,6 +91,7 @@ def test_a_revision_has_its_own_settings() -> None:
     made = done(pod(), settings)
     assert made["metadata"]["annotations"]["istio.io/rev"] == "canary"
     assert json.loads(made["metadata"]["annotations"][STATUS])["revision"] == "canary"
+    assert environment(made)["CA_ADDR"] == "istiod-canary.istio-system.svc:15012"
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,7 @@ def test_a_revision_has_its_own_settings() -> None:
         ({"values": "[]"}, {}, "no mapping"),
         ({}, {"mesh": "a: ["}, "istio: data.mesh"),
         ({"config": "- a"}, {}, "data.config"),
+        ({}, {"mesh": "defaultConfig: {statusPort: high}"}, "statusPort"),
     ],
 )
 def test_config_maps_that_cannot_be_read_are_named(injector: Any, mesh: Any, said: str) -> None:
@@ -266,6 +268,29 @@ def test_the_pods_own_proxy_config_wins_and_adds() -> None:
     assert json.loads(told["PROXY_CONFIG"])["concurrency"] == 1
 
 
+@pytest.mark.parametrize(
+    ("annotations", "port"),
+    [
+        ({"proxy.istio.io/config": "statusPort: 15120"}, 15120),
+        ({"status.sidecar.istio.io/port": "15220", "proxy.istio.io/config": "statusPort: 15120"}, 15220),
+    ],
+)
+def test_the_agents_port_is_where_probes_and_metrics_ask(annotations: Object, port: int) -> None:
+    made = done(pod(annotations, {"livenessProbe": {"httpGet": {"path": "/", "port": 80}}}))
+    assert made["spec"]["containers"][0]["livenessProbe"]["httpGet"]["port"] == port
+    assert json.loads(environment(made)["PROXY_CONFIG"])["statusPort"] == port
+    assert made["metadata"]["annotations"]["prometheus.io/port"] == str(port)
+    assert f"15090,15021,{port}" in made["spec"]["initContainers"][0]["args"]
+
+
+def test_the_agent_knows_how_long_the_pod_may_take_to_end() -> None:
+    beside = {"sidecar.istio.io/nativeSidecar": "false"}
+    assert environment(done(pod(beside, terminationGracePeriodSeconds=5)))["LATEEN_GRACE_PERIOD"] == "5s"
+    assert environment(done(pod(beside)))["LATEEN_GRACE_PERIOD"] == "30s"
+    # What is told to end after the application has nothing left to wait for.
+    assert "LATEEN_GRACE_PERIOD" not in environment(done(pod()))
+
+
 def test_capture_can_be_left_out() -> None:
     made = done(pod({"sidecar.istio.io/interceptionMode": "NONE"}))
     assert names(made) == (["istio-proxy"], ["app"])
@@ -304,6 +329,9 @@ def test_volumes_of_annotations(volume: str, mount: str) -> None:
     ("name", "value"),
     [
         ("proxy.istio.io/config", "concurrency: ["), ("proxy.istio.io/config", "just text"),
+        ("proxy.istio.io/config", "a: &a [1]\nb: [*a, *a]"), ("proxy.istio.io/config", "[" * 9_000),
+        ("proxy.istio.io/config", "a: " + "x" * 20_000), ("proxy.istio.io/config", "since: 2026-01-02"),
+        ("proxy.istio.io/config", "statusPort: 70000"), ("sidecar.istio.io/userVolume", "[" * 9_000),
         ("sidecar.istio.io/interceptionMode", "TPROXY"), ("status.sidecar.istio.io/port", "70000"),
         ("readiness.status.sidecar.istio.io/periodSeconds", "-1"), ("sidecar.istio.io/proxyCPU", "lots"),
         ("traffic.sidecar.istio.io/includeOutboundIPRanges", "10.0.0.0/99"),

@@ -19,6 +19,9 @@ STATUS_PORT = "status.sidecar.istio.io/port"
 TEMPLATES = "inject.istio.io/templates"
 TRAFFIC = "traffic.sidecar.istio.io"
 READINESS = "readiness.status.sidecar.istio.io"
+#: Reading YAML takes a second for 50 KB, and all who ask the control plane wait meanwhile.
+_LONGEST_CONFIG = 16 * 1024
+_LONGEST_SHOWN = 200
 _QUANTITY = re.compile(r"\d+(\.\d+)?([eE][+-]?\d+|m|k|[KMGTPE]i?)?")
 
 
@@ -30,12 +33,16 @@ def check(annotations: Mapping[str, str]) -> None:
     """InjectionError for the first value that is wrong."""
     for name, rule in _RULES.items():
         if name in annotations and (wrong := rule(str(annotations[name]))):
-            raise InjectionError(f'annotation {name}: "{annotations[name]}" {wrong}')
+            raise InjectionError(f'annotation {name}: "{_shown(str(annotations[name]))}" {wrong}')
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def proxy_config(annotations: Mapping[str, str]) -> dict[str, Any]:
     """The pod's own ProxyConfig; ``check`` has seen it."""
-    return yaml.safe_load(annotations.get(PROXY_CONFIG, "")) or {}
+    return _plain(annotations.get(PROXY_CONFIG, "")) or {}
 
 
 def truth(annotations: Mapping[str, str], name: str, *, default: bool) -> bool:
@@ -48,6 +55,19 @@ def named(annotations: Mapping[str, str], name: str) -> list[dict[str, Any]]:
     """JSON of things with names, as a list or by name: ``userVolume`` and ``userVolumeMount``."""
     found = json.loads(annotations.get(name) or "[]")
     return found if isinstance(found, list) else [{"name": key, **it} for key, it in found.items()]
+
+
+class _Loader(yaml.SafeLoader):
+    """Without aliases: a few lines of them, written out, fill any memory."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not accepted", None)
+        return super().compose_node(parent, index)
+
+
+def _plain(text: str) -> Any:
+    return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
 
 
 def _mode(text: str) -> str:
@@ -90,23 +110,28 @@ def _quantity(text: str) -> str:
 
 
 def _config(text: str) -> str:
+    if len(text) > _LONGEST_CONFIG:
+        return f"is longer than {_LONGEST_CONFIG} characters"
     try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as wrong:
-        return f"is not YAML: {wrong}"
+        found = _plain(text)
+        json.dumps(found, sort_keys=True)  # the form in which the agent gets it: no dates, no mixed keys
+    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as wrong:
+        return f"is not YAML that JSON can say: {wrong}"
     if found is None:
         return ""
     if not isinstance(found, dict):
         return "is not a ProxyConfig such as {concurrency: 1}"
     if not isinstance(found.get("proxyMetadata") or {}, dict):
         return "has a proxyMetadata which is no mapping"
+    if wrong := _port(str(found.get("statusPort") or 0)):
+        return f"has a statusPort which {wrong}"
     return ""
 
 
 def _things(text: str) -> str:
     try:
         found = json.loads(text)
-    except ValueError as wrong:
+    except (ValueError, RecursionError) as wrong:
         return f"is not JSON: {wrong}"
     if isinstance(found, dict) and all(isinstance(it, dict) for it in found.values()):
         return ""

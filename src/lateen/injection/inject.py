@@ -7,11 +7,12 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lateen.envoy.wellknown import AGENT_PORT
 from lateen.injection import annotations as asked
 from lateen.injection import shape, template
 from lateen.injection.decide import PROXY, REVISION, STATUS, injected
 from lateen.injection.owner import Owner, owner_of
-from lateen.injection.probes import AGENT_PORT, rewritten
+from lateen.injection.probes import rewritten
 from lateen.injection.settings import InjectionSettings
 from lateen.injection.template import INIT, USER, Injected
 
@@ -19,6 +20,7 @@ Object = dict[str, Any]
 
 _SCRAPE = ("prometheus.io/scrape", "prometheus.io/port", "prometheus.io/path")
 _LONGEST_LABEL = 63
+_DEFAULT_GRACE_S = 30
 
 
 def inject(
@@ -37,7 +39,8 @@ def inject(
     asked.check(annotations)
     containers, inits = spec["containers"], spec.get("initContainers") or []
     written = next((it for it in [*containers, *inits] if it["name"] == PROXY), None)
-    about = _about(labels, annotations, settings, namespace, owner or owner_of(metadata))
+    grace_s = spec.get("terminationGracePeriodSeconds")
+    about = _about(labels, annotations, settings, namespace, owner or owner_of(metadata), grace_s)
     about, containers, inits = _rewritten(about, containers, inits, settings)
     _place(spec, _merged(template.proxy(about, settings), written or {}), about, containers, inits, settings)
     _surround(spec, annotations, settings)
@@ -66,17 +69,18 @@ def _mapping(tree: Object, name: str) -> Object:
 
 
 def _about(
-    labels: Object, annotations: Object, settings: InjectionSettings, namespace: str, owner: Owner
-) -> Injected:
+    labels: Object, annotations: Object, settings: InjectionSettings, namespace: str, owner: Owner,
+    grace_s: int | None,
+) -> Injected:  # fmt: skip
     gateway = annotations.get(asked.TEMPLATES, "sidecar").strip() == "gateway"
     native = asked.truth(annotations, "sidecar.istio.io/nativeSidecar", default=settings.native_sidecars)
-    port = int(annotations.get(asked.STATUS_PORT, AGENT_PORT))
     config = _config(settings.proxy_config, asked.proxy_config(annotations))
+    port = int(annotations.get(asked.STATUS_PORT) or config.get("statusPort") or AGENT_PORT)
     if port not in (0, AGENT_PORT):
         config["statusPort"] = port
     return Injected(
         namespace, owner, labels, annotations, (), {}, _scraped(annotations, settings), config, port, gateway,
-        native and not gateway,
+        native and not gateway, _DEFAULT_GRACE_S if grace_s is None else grace_s,
     )  # fmt: skip
 
 

@@ -66,6 +66,10 @@ def settings(
     shared, default = _part(values, "global"), InjectionSettings()
     proxy, webhook = _part(shared, "proxy"), {**_part(values, "sidecarInjectorWebhook"), **(config or {})}
     proxy_config = _part(mesh, "defaultConfig")
+    if not str(proxy_config.get("statusPort") or 0).isdecimal():
+        raise SettingsError(
+            f"MeshConfig: defaultConfig.statusPort is {proxy_config['statusPort']!r}, which is no port"
+        )
     if _truth(proxy.get("holdApplicationUntilProxyStarts"), default=False):
         proxy_config["holdApplicationUntilProxyStarts"] = True  # either of the two places says it
     return InjectionSettings(

@@ -54,6 +54,7 @@ class _Spec(_Part):
     volumes: list[_Named] | None = None
     image_pull_secrets: list[_Named] | None = None
     security_context: _SecurityContext | None = None
+    termination_grace_period_seconds: int | None = None
 
 
 class _Pod(_Part):

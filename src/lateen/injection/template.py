@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from lateen.envoy.wellknown import INBOUND_PORT, OUTBOUND_PORT, READY_PORT, STATS_PORT
 from lateen.injection.annotations import READINESS, TRAFFIC, named
 from lateen.injection.decide import PROXY
 from lateen.injection.owner import Owner
@@ -17,7 +18,6 @@ from lateen.injection.settings import InjectionSettings
 Object = dict[str, Any]
 
 INIT, USER = "istio-init", 1337
-_METRICS_PORT, _HEALTH_PORT = 15090, 15021
 
 
 class Injected(NamedTuple):
@@ -34,6 +34,7 @@ class Injected(NamedTuple):
     status_port: int  # of the agent; 0 when the pod wants none
     gateway: bool
     native: bool
+    grace_s: int  # between the order to end and the kubelet's kill
 
     @property
     def held(self) -> bool:
@@ -49,11 +50,11 @@ class Injected(NamedTuple):
 def init(it: Injected, settings: InjectionSettings) -> Object:
     """The container that captures the pod's traffic. What it needs, it says itself: the pod may forbid root."""
     said = it.annotations.get
-    own = [str(port) for port in (_METRICS_PORT, _HEALTH_PORT, it.status_port) if port]
+    own = [str(port) for port in (STATS_PORT, READY_PORT, it.status_port) if port]
     excluded = [*own, settings.exclude_inbound_ports, said(f"{TRAFFIC}/excludeInboundPorts", "")]
     outbound = [settings.exclude_outbound_ports, said(f"{TRAFFIC}/excludeOutboundPorts", "")]
     args = [
-        "istio-iptables", "-p", "15001", "-z", "15006", "-u", str(USER), "-m", "REDIRECT",
+        "istio-iptables", "-p", str(OUTBOUND_PORT), "-z", str(INBOUND_PORT), "-u", str(USER), "-m", "REDIRECT",
         "-i", said(f"{TRAFFIC}/includeOutboundIPRanges", settings.include_ranges),
         "-x", said(f"{TRAFFIC}/excludeOutboundIPRanges", settings.exclude_ranges),
         "-b", said(f"{TRAFFIC}/includeInboundPorts", settings.include_inbound_ports), "-d", ",".join(filter(None, excluded)),
@@ -84,7 +85,7 @@ def proxy(it: Injected, settings: InjectionSettings) -> Object:
             f"--proxyLogLevel={said('sidecar.istio.io/logLevel', settings.log_level)}",
             f"--log_output_level=default:{said('sidecar.istio.io/agentLogLevel', settings.agent_log_level)}",
         ],
-        "ports": [{"containerPort": _METRICS_PORT, "name": "http-envoy-prom", "protocol": "TCP"}],
+        "ports": [{"containerPort": STATS_PORT, "name": "http-envoy-prom", "protocol": "TCP"}],
         "env": _environment(it, settings), "resources": _resources(it, settings), **_probes(it),
         "securityContext": {
             "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "privileged": False,
@@ -103,7 +104,7 @@ def _probes(it: Injected) -> Object:
     """Ready as the annotations say. What comes after a native sidecar waits for its startup probe."""
     if not it.status_port:
         return {}
-    healthy = {"httpGet": {"path": "/healthz/ready", "port": _HEALTH_PORT, "scheme": "HTTP"}}
+    healthy = {"httpGet": {"path": "/healthz/ready", "port": READY_PORT, "scheme": "HTTP"}}
     said = it.annotations.get
     ready: Object = {
         **healthy, "failureThreshold": int(said(f"{READINESS}/failureThreshold", "4")),
@@ -146,6 +147,7 @@ def _told(it: Injected, settings: InjectionSettings) -> dict[str, str]:
         "ISTIO_PROMETHEUS_ANNOTATIONS": _json(it.scraped) if it.scraped else "",
         "ISTIO_KUBE_APP_PROBERS": _json(it.probers) if it.probers else "",
         "LATEEN_NATIVE_SIDECAR": "true" if it.native else "",
+        "LATEEN_GRACE_PERIOD": "" if it.native else f"{it.grace_s}s",
     }
     told |= {name: value for name, value in optional.items() if value}
     told |= settings.added_environment

@@ -13,7 +13,7 @@ SELECTOR = {"app": NAME, "istio": "ingressgateway"}
 
 
 def ingress(it: Installation) -> list[Object]:
-    """ServiceAccount, Role to read TLS secrets, Service and Deployment."""
+    """ServiceAccount, Service and Deployment."""
     labels = {
         "app.kubernetes.io/managed-by": "lateen", "app.kubernetes.io/part-of": "istio",
         "operator.istio.io/component": "IngressGateways", "istio.io/rev": it.revision or "default", **SELECTOR,

@@ -29,15 +29,10 @@ def components(it: Installation) -> tuple[Component, ...]:
     """In the order of installation."""
     made = [Component("Istio core", tuple(core(it)))]
     if it.has("pilot"):
-        made.append(Component("Istiod", tuple(pilot(it)), (named("istiod", it),)))
+        made.append(Component("Istiod", tuple(pilot(it)), (it.named("istiod"),)))
     if it.has("ingressGateway"):
         made.append(Component("Ingress gateways", tuple(gateway.ingress(it)), ("istio-ingressgateway",)))
     return tuple(made)
-
-
-def named(name: str, it: Installation) -> str:
-    """Resources of a revision carry its name: ``istiod-canary``."""
-    return f"{name}-{it.revision}" if it.revision else name
 
 
 def labels(it: Installation, component: str) -> dict[str, str]:
@@ -71,11 +66,11 @@ def pilot(it: Installation) -> list[Object]:
     return [
         mesh_config_map(it),
         injector_config_map(it),
-        *rbac.pilot(it, labels(it, "Pilot"), named("istiod", it)),
+        *rbac.pilot(it, labels(it, "Pilot"), it.named("istiod")),
         service(it),
         deployment(it),
-        *webhooks.mutating(it, labels(it, "Pilot"), named("istiod", it)),
-        *webhooks.validating(it, labels(it, "Pilot"), named("istiod", it)),
+        *webhooks.mutating(it, labels(it, "Pilot"), it.named("istiod")),
+        *webhooks.validating(it, labels(it, "Pilot"), it.named("istiod")),
     ]
 
 
@@ -84,7 +79,7 @@ def mesh_config_map(it: Installation) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": named("istio", it), "namespace": it.namespace, "labels": labels(it, "Pilot")},
+        "metadata": {"name": it.named("istio"), "namespace": it.namespace, "labels": labels(it, "Pilot")},
         "data": {
             "mesh": yaml.safe_dump(dict(it.mesh_config), sort_keys=True),
             "meshNetworks": "networks: {}\n",
@@ -103,7 +98,7 @@ def injector_config_map(it: Installation) -> Object:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": named("istio-sidecar-injector", it), "namespace": it.namespace, "labels": labels(it, "Pilot"),
+            "name": it.named("istio-sidecar-injector"), "namespace": it.namespace, "labels": labels(it, "Pilot"),
         },
         "data": {"values": json.dumps(values, sort_keys=True, indent=2)},
     }  # fmt: skip
@@ -124,7 +119,7 @@ def service(it: Installation) -> Object:
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
-            "name": named("istiod", it), "namespace": it.namespace,
+            "name": it.named("istiod"), "namespace": it.namespace,
             "labels": {**labels(it, "Pilot"), "app": "istiod", "istio": "pilot"},
         },
         "spec": {
@@ -143,7 +138,7 @@ def deployment(it: Installation) -> Object:
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
-            "name": named("istiod", it), "namespace": it.namespace, "labels": {**labels(it, "Pilot"), **selector},
+            "name": it.named("istiod"), "namespace": it.namespace, "labels": {**labels(it, "Pilot"), **selector},
         },
         "spec": {
             "replicas": 1,
@@ -157,7 +152,7 @@ def deployment(it: Installation) -> Object:
                     },
                 },
                 "spec": {
-                    "serviceAccountName": named("istiod", it),
+                    "serviceAccountName": it.named("istiod"),
                     "terminationGracePeriodSeconds": 30,
                     "containers": [_discovery(it)],
                 },
@@ -196,9 +191,9 @@ def _environment(it: Installation) -> list[Object]:
         "CLUSTER_ID": str(it.values["global"]["clusterName"]),
         "PILOT_CERT_PROVIDER": "istiod",
         "LOG_LEVEL": str(it.values["global"]["logging"]["level"]),
-        "MESH_CONFIG_MAP": named("istio", it),
-        "INJECTOR_CONFIG_MAP": named("istio-sidecar-injector", it),
-        "ISTIOD_SERVICE": named("istiod", it),
+        "MESH_CONFIG_MAP": it.named("istio"),
+        "INJECTOR_CONFIG_MAP": it.named("istio-sidecar-injector"),
+        "ISTIOD_SERVICE": it.named("istiod"),
     }
     fields = {
         "POD_NAME": "metadata.name",

@@ -22,13 +22,9 @@ DEFAULTS: dict[str, Any] = {
     "namespace": "istio-system",
     "meshConfig": {
         "trustDomain": "cluster.local",
-        "rootNamespace": "istio-system",
         "enableAutoMtls": True,
         "enablePrometheusMerge": True,
-        "defaultConfig": {
-            "discoveryAddress": "istiod.istio-system.svc:15012",
-            "holdApplicationUntilProxyStarts": False,
-        },
+        "defaultConfig": {"holdApplicationUntilProxyStarts": False},
     },
     "values": {
         "global": {
@@ -89,13 +85,19 @@ class Installation:
 
     @property
     def mesh_config(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.tree["meshConfig"]
-        return found
+        """As chosen; proxies find this control plane, whatever its revision and namespace."""
+        address = f"{self.named('istiod')}.{self.namespace}.svc:15012"
+        own = {"rootNamespace": self.namespace, "defaultConfig": {"discoveryAddress": address}}
+        return merged(own, self.tree["meshConfig"])
 
     @property
     def values(self) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self.tree["values"]
         return found
+
+    def named(self, name: str) -> str:
+        """Resources of a revision carry its name: ``istiod-canary``."""
+        return f"{name}-{self.revision}" if self.revision else name
 
     def image(self, name: str) -> str:
         """``lateen/pilot:0.1.0``."""

@@ -63,7 +63,7 @@ def mutating(it: Installation, labels: dict[str, str], service: str) -> list[Obj
                 [_absent(_INJECT), _absent(_REVISION)],
             )
         )
-    name = "istio-sidecar-injector" + (f"-{it.revision}" if it.revision else "")
+    name = it.named("istio-sidecar-injector")
     if it.namespace != "istio-system":
         name += f"-{it.namespace}"
     return [
@@ -99,7 +99,7 @@ def _injector(
 
 def validating(it: Installation, labels: dict[str, str], service: str) -> list[Object]:
     """ValidatingWebhookConfiguration ``istio-validator[-<revision>]-<namespace>``; Lateen refuses what it cannot honour."""
-    name = "istio-validator" + (f"-{it.revision}" if it.revision else "") + f"-{it.namespace}"
+    name = f"{it.named('istio-validator')}-{it.namespace}"
     groups = ["networking.istio.io", "security.istio.io", "telemetry.istio.io", "extensions.istio.io"]
     selector = {"objectSelector": {"matchExpressions": [_in(_REVISION, it.revision)]}} if it.revision else {}
     hook: Object = {

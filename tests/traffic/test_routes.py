@@ -294,12 +294,11 @@ def test_requests_are_mirrored(mesh: TrafficMesh, client: Pod, mirror: str) -> N
     assert (copy["path"], copy["host"]) == ("/mirrored", "web-shadow")
 
 
-def test_a_share_is_mirrored(mesh: TrafficMesh, client: Pod) -> None:
+@pytest.mark.parametrize("share", ["mirrorPercentage: {value: 0}", "mirrorPercent: 0"])
+def test_a_share_is_mirrored(mesh: TrafficMesh, client: Pod, share: str) -> None:
     heard = mesh.pods["other-1"].app.heard
     heard.clear()
-    spec = (
-        "http: [{mirror: {host: other}, mirrorPercentage: {value: 0}, route: [{destination: {host: web}}]}]"
-    )
+    spec = f"http: [{{mirror: {{host: other}}, {share}, route: [{{destination: {{host: web}}}}]}}]"
     with mesh.having(virtual_service(spec)):
         for _ in range(10):
             client.http("http://web/")

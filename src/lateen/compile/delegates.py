@@ -64,6 +64,7 @@ def _merged(root: HTTPRoute, it: HTTPRoute, matches: list[HTTPMatchRequest]) -> 
         fault=it.fault or root.fault,
         mirror=it.mirror or root.mirror,
         mirrors=it.mirrors or root.mirrors,
+        mirror_percent=root.mirror_percent if it.mirror_percent is None else it.mirror_percent,
         mirror_percentage=it.mirror_percentage or root.mirror_percentage,
         cors_policy=it.cors_policy or root.cors_policy,
         headers=Headers(

@@ -213,7 +213,8 @@ def _rewrite(rule: HTTPRoute) -> dict[str, Any]:
 def _mirrors(rule: HTTPRoute, it: Situation) -> Iterator[routes.Fields]:
     mirrors = [(one.destination, one.percentage) for one in rule.mirrors]
     if rule.mirror:
-        mirrors.insert(0, (rule.mirror, rule.mirror_percentage))
+        old = Percent(value=float(rule.mirror_percent)) if rule.mirror_percent is not None else None
+        mirrors.insert(0, (rule.mirror, rule.mirror_percentage or old))
     for destination, percentage in mirrors:
         fraction = _fraction(percentage.value if percentage else 100.0)
         yield {"cluster": it.target(destination).cluster, "runtime_fraction": {"default_value": fraction}}

@@ -50,6 +50,7 @@ async def test_a_body_is_read_before_the_answer(port: int) -> None:
 @pytest.mark.parametrize("sent", [
     b"nonsense\r\n\r\n", b"GET /\r\n\r\n", b"GET / HTTP/2.0\r\n\r\n", b"POST / HTTP/1.1\r\ncontent-length: 99999999\r\n\r\n",
     b"POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n", b"GET / HTTP/1.1\r\na: " + b"x" * 100_000 + b"\r\n\r\n",
+    b"GET / HTTP/1.1\r\na: b\n\nGET /admin HTTP/1.1\r\n\r\n",
 ])  # fmt: skip
 async def test_who_speaks_no_http_is_not_answered(port: int, sent: bytes) -> None:
     with contextlib.suppress(ConnectionResetError):
@@ -82,7 +83,7 @@ async def test_all_forms_of_a_body(scripted, sent: bytes) -> None:  # type: igno
 @pytest.mark.parametrize(
     "sent",
     [
-        b"", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe",
+        b"", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nA: " + b"x" * 100_000 + b"\r\n\r\n",
     ],

@@ -7,7 +7,7 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from lateen.agent import metrics
+from lateen.agent import metrics, scraping, settings
 from lateen.agent.metrics import MalformedError
 from lateen.names.metrics import Workload
 
@@ -134,3 +134,14 @@ def test_a_large_page_is_expanded_without_waiting_for_it() -> None:
         lines += [f'envoy_istio_request_bytes_bucket{{{packed},le="{bound}"}} {bound}' for bound in range(20)]
     page = expanded("\n".join(lines))
     assert page.count("istio_request_bytes_bucket{") == 4000
+
+
+@pytest.mark.parametrize("patience", ["nan", "inf", "1e300", "-1", "0", "soon", "0.5"])
+async def test_the_page_is_there_whatever_patience_is_claimed(patience: str) -> None:
+    environment = {
+        "POD_NAME": "a", "POD_NAMESPACE": "b", "INSTANCE_IP": "10.0.0.1", "PROXY_CONFIG": '{"proxyAdminPort": 1}',
+    }  # fmt: skip
+    it = scraping.Scraping(settings.from_environment("sidecar", "", environment))
+    page = await it.page({"x-prometheus-scrape-timeout-seconds": patience}, None)
+    assert page.status == 200
+    assert b'istio_agent_scrape_failures_total{type="envoy"} 1' in page.body

@@ -19,6 +19,7 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from lateen.api.crds import manifests as definitions
 from lateen.app.control_plane import ControlPlane, Ports, Settings, authority_of
 from lateen.names.identity import Identity
 from lateen.pki.certificates import pem, self_signed
@@ -90,7 +91,8 @@ async def pod(api_server: Any, tmp_path: Path) -> AsyncIterator[Pod]:
     ground = Ground()
     namespace, client = ground.plugged(ADDRESS), ground.plugged(CLIENT)
     async with api_server.client() as admin:
-        for it in OBJECTS:
+        # Without its kinds the control plane waits for them a while.
+        for it in [*definitions(), *OBJECTS]:
             made = await admin.create(it)
         await LocalApi(api_server.registry).update(
             PODS, {**made, "status": it["status"]}, subresource="status"
@@ -220,10 +222,19 @@ async def test_when_envoy_dies_the_agent_ends_and_the_next_one_uses_the_certific
     assert pod.leaf().serial_number == serial
 
 
-@pytest.mark.parametrize(("native", "patience"), [("", "1s"), ("true", "1h")])
-async def test_it_drains_and_ends_when_told(pod: Pod, native: str, patience: str) -> None:
-    # A native sidecar is told after its application has ended: it does not wait for long.
-    pod.agent.environment["LATEEN_NATIVE_SIDECAR"] = native
+@pytest.mark.parametrize(
+    ("change", "patience"),
+    [
+        ({}, "1s"),
+        (
+            {"LATEEN_GRACE_PERIOD": "3s", "EXIT_ON_ZERO_ACTIVE_CONNECTIONS": "true"},
+            "1h",
+        ),  # before the kubelet's kill
+        ({"LATEEN_NATIVE_SIDECAR": "true"}, "1h"),  # it is told after its application has ended
+    ],
+)
+async def test_it_drains_and_ends_when_told(pod: Pod, change: dict[str, str], patience: str) -> None:
+    pod.agent.environment |= change
     pod.agent.configure(terminationDrainDuration=patience)
     pod.agent.start()
     await until(pod.ready)

@@ -117,7 +117,7 @@ def test_the_bootstrap_has_what_the_proxy_config_wants() -> None:
     assert {"safe_regex": {"regex": ".*x"}} in patterns
     command = " ".join(envoy_process.command(it, "/x/envoy.json", "warning", "misc:error"))  # type: ignore[arg-type]
     assert "--concurrency 3" in command
-    assert "--drain-time-s 20 --parent-shutdown-time-s 60" in command
+    assert "--drain-time-s 20" in command
     assert command.endswith("--log-level warning --component-log-level misc:error --concurrency 3")
 
 
@@ -133,6 +133,7 @@ def test_a_gateway_uses_all_cores() -> None:
     [
         ({"POD_NAME": ""}, "POD_NAME is missing"), ({"PROXY_CONFIG": "{"}, "PROXY_CONFIG is not JSON"),
         ({"PROXY_CONFIG": "[]"}, "not a JSON dict"), ({"PROXY_CONFIG": '{"concurrency": "many"}'}, "concurrency is 'many'"),
+        ({"PROXY_CONFIG": '{"statusPort": 99999}'}, "statusPort is 99999: it is a number up to 65535"),
         ({"PROXY_CONFIG": '{"drainDuration": "soon"}'}, 'drainDuration: "soon" is not a duration'),
         ({"PROXY_CONFIG": '{"discoveryAddress": "istiod"}'}, "of the form host:port"), ({"CA_ADDR": "x"}, "CA_ADDR"),
         ({"SECRET_TTL": "x"}, "SECRET_TTL"), ({"ISTIO_KUBE_APP_PROBERS": "nonsense"}, "ISTIO_KUBE_APP_PROBERS is not JSON"),

@@ -19,7 +19,9 @@ def wait(arguments: Sequence[str]) -> int:
     parser.add_argument("--timeoutSeconds", type=float, default=60.0)
     parser.add_argument("--requestTimeoutMillis", type=float, default=500.0)
     parser.add_argument("--periodMillis", type=float, default=200.0)
-    parser.add_argument("--port", type=int, default=wellknown.AGENT_PORT)
+    parser.add_argument(
+        "--port", type=int, default=wellknown.READY_PORT
+    )  # the same, wherever the agent's own port is
     options = parser.parse_args(arguments)
     end, said = time.monotonic() + options.timeoutSeconds, "no answer"
     while time.monotonic() < end:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lateen.agent import admin
-from lateen.agent.envoy_process import inbound_only
 from lateen.agent.settings import SIDECAR, Settings
 from lateen.envoy import wellknown
 
@@ -18,6 +17,8 @@ _ESTABLISHED, _LISTENING = "01", "0A"
 _LOOK_EVERY_S = 0.2
 #: A native sidecar is told to end after its application: only what is still in Envoy's buffers has to get out.
 _AFTER_APPLICATION_S = 0.5
+#: Of the pod's grace, what Envoy and the agent need to end by themselves: killed, they would break what still goes on.
+_LAST_S = 2.0
 #: Gateways listen where their Gateway objects say; these are for those who watch over them.
 _OWN_PORTS = frozenset(
     {wellknown.ADMIN_PORT, wellknown.AGENT_PORT, wellknown.READY_PORT, wellknown.STATS_PORT}
@@ -26,7 +27,9 @@ _OWN_PORTS = frozenset(
 
 async def begin(it: Settings) -> None:
     """Tell peers: connections get ``Connection: close`` or GOAWAY with their next response."""
-    for path in ("/healthcheck/fail", f"/drain_listeners?{inbound_only(it)}graceful"):
+    # A sidecar goes on carrying what its application sends.
+    way = "inboundonly&" if it.kind == SIDECAR else ""
+    for path in ("/healthcheck/fail", f"/drain_listeners?{way}graceful"):
         try:
             await admin.post(it.proxy.admin_port, path)
         except OSError as wrong:
@@ -34,13 +37,16 @@ async def begin(it: Settings) -> None:
 
 
 async def patiently(it: Settings) -> None:
-    """The time that peers get."""
+    """The time that peers get: as configured, within what the kubelet grants."""
     if it.native:
         await asyncio.sleep(min(_AFTER_APPLICATION_S, it.proxy.termination_drain_s))
         return
     ports = _entrances(it)  # now: a listener that has drained is gone, while its connections may go on
-    await asyncio.sleep(it.proxy.termination_drain_s)
-    while it.exit_on_zero_connections and (count := connections(ports)):
+    loop = asyncio.get_running_loop()
+    left_s = max(it.grace_s - _LAST_S, 0.0)
+    end = loop.time() + left_s
+    await asyncio.sleep(min(it.proxy.termination_drain_s, left_s))
+    while it.exit_on_zero_connections and loop.time() < end and (count := connections(ports)):
         _log.info("connections that are still open: %d", count)
         await asyncio.sleep(_LOOK_EVERY_S)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lateen.agent import secrets
-from lateen.agent.settings import SIDECAR, Settings
+from lateen.agent.settings import Settings
 from lateen.envoy import bootstrap, wellknown
 
 _CONFIG = "envoy.json"
@@ -50,8 +50,8 @@ def command(it: Settings, config: Path, level: str, component_levels: str) -> li
     """The command line. Hot restart is off: it shares memory between pods, and a new pod is the way to a new Envoy."""
     words = [
         it.proxy.binary or binary(), "-c", str(config), "--disable-hot-restart", "--drain-strategy", "immediate",
-        "--drain-time-s", str(it.proxy.drain_s), "--parent-shutdown-time-s", str(it.proxy.parent_shutdown_s),
-        "--local-address-ip-version", "v4", "--file-flush-interval-msec", "1000", "--log-level", level,
+        "--drain-time-s", str(it.proxy.drain_s), "--local-address-ip-version", "v4",
+        "--file-flush-interval-msec", "1000", "--log-level", level,
     ]  # fmt: skip
     if component_levels:
         words += ["--component-log-level", component_levels]
@@ -67,8 +67,3 @@ def binary() -> str:
         if (found := Path(folder) / "_bin" / "envoy").exists():
             return str(found)
     return "envoy"
-
-
-def inbound_only(it: Settings) -> str:
-    """How this proxy is drained: a sidecar goes on carrying what its application sends."""
-    return "inboundonly&" if it.kind == SIDECAR else ""

@@ -147,10 +147,10 @@ async def _response(reader: asyncio.StreamReader, method: str) -> Response:
     status = 100
     while status < 200:
         first, headers = await _head(reader)
-        words = first.split(" ", 2)
-        if not words[0].startswith("HTTP/1."):
+        version, _, rest = first.partition(" ")
+        if not version.startswith("HTTP/1."):
             raise ValueError(first[:40])
-        status = int(words[1])
+        status = int(rest[:3])
     if method == "HEAD" or status in (204, 304):
         return Response(status, b"", headers)
     if "chunked" in headers.get("transfer-encoding", "").lower():
@@ -175,6 +175,9 @@ async def _head(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]]:
     except asyncio.LimitOverrunError as wrong:
         raise ValueError("the headers are too large") from wrong
     first, *lines = head.decode("latin-1").split("\r\n")[:-2]
+    # Probes' headers go on to the application: a lone line feed in one could be a second request to it.
+    if any(it in line for line in (first, *lines) for it in "\r\n\0"):
+        raise ValueError("the headers hold control characters")
     pairs = (line.partition(":") for line in lines)
     return first, {name.strip().lower(): value.strip() for name, _, value in pairs}
 

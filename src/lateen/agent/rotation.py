@@ -58,8 +58,12 @@ class Rotation:
         """A new certificate at once, whatever the age of the old; StepError."""
         waiting: asyncio.Future[Life] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
-        self._asked.set()
+        self.soon()
         return await waiting
+
+    def soon(self) -> None:
+        """A new certificate at once; a failure is told and tried again, as any."""
+        self._asked.set()
 
     async def run(self, kept: Life | None = None) -> None:
         """Until cancelled; ``kept`` is what an earlier run has left."""

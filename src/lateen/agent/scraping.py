@@ -14,7 +14,8 @@ from lateen.agent.settings import Settings
 
 _log = logging.getLogger("metrics")
 
-_TIMEOUT_S, _MARGIN = 10.0, 0.8
+#: What Prometheus says of its patience is believed up to a minute, and what is no time at all is not.
+_TIMEOUT_S, _LONGEST_S, _MARGIN = 10.0, 60.0, 0.8
 _ACCEPT = "text/plain;version=0.0.4;q=0.9,*/*;q=0.1"
 _KIND = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -29,10 +30,7 @@ class Scraping:
 
     async def page(self, headers: Mapping[str, str], not_after: float | None) -> Response:
         """The page for Prometheus, within the time that it gives."""
-        try:
-            patience_s = float(headers.get("x-prometheus-scrape-timeout-seconds", "")) * _MARGIN
-        except ValueError:
-            patience_s = _TIMEOUT_S
+        patience_s = _patience_s(headers.get("x-prometheus-scrape-timeout-seconds", ""))
         self._asked += 1
         envoys, applications = await asyncio.gather(self._envoy(patience_s), self._application(patience_s))
         own = self._own(not_after)
@@ -84,3 +82,11 @@ class Scraping:
                 )
             )
         return own
+
+
+def _patience_s(said: str) -> float:
+    try:
+        seconds = float(said)
+    except ValueError:
+        return _TIMEOUT_S
+    return seconds * _MARGIN if 0 < seconds <= _LONGEST_S else _TIMEOUT_S

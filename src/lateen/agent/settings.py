@@ -6,6 +6,7 @@ Variables, files and fields are Istio's (``lateen.injection.template`` writes th
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -55,7 +56,6 @@ class ProxyConfig:
     binary: str = ""
     folder: str = FOLDER
     drain_s: int = 45
-    parent_shutdown_s: int = 60
     termination_drain_s: float = 5.0
     status_port: int = wellknown.AGENT_PORT
     admin_port: int = wellknown.ADMIN_PORT
@@ -83,6 +83,8 @@ class Settings:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     probers: Mapping[str, Any] = field(default_factory=dict)
     scrape: Scrape | None = None
+    #: How long the kubelet waits between its order to end and killing, seconds.
+    grace_s: float = math.inf
     #: It ends after the application (a native sidecar), not together with it.
     native: bool = False
     exit_on_zero_connections: bool = False
@@ -126,7 +128,9 @@ def from_environment(
         trust_domain=said.get("TRUST_DOMAIN") or "cluster.local",
         cluster=said.get(f"{_META}CLUSTER_ID") or "Kubernetes", labels=pairs(labels),
         metadata=_metadata(said, pairs(labels), pairs(annotations)),
-        probers=probers, scrape=_scrape(said), native=said.get("LATEEN_NATIVE_SIDECAR") == "true",
+        probers=probers, scrape=_scrape(said),
+        grace_s=_seconds("LATEEN_GRACE_PERIOD", said.get("LATEEN_GRACE_PERIOD"), math.inf),
+        native=said.get("LATEEN_NATIVE_SIDECAR") == "true",
         exit_on_zero_connections=said.get("EXIT_ON_ZERO_ACTIVE_CONNECTIONS") == "true",
     )  # fmt: skip
 
@@ -175,10 +179,10 @@ def _proxy_config(kind: str, said: Mapping[str, Any]) -> ProxyConfig:
     def seconds(name: str, default: float) -> float:
         return _seconds(f"PROXY_CONFIG: {name}", said.get(name), default)
 
-    def number(name: str, default: int) -> int:
-        value = said.get(name, default)
-        if isinstance(value, bool) or not str(value).isdigit():
-            raise SettingsError(f"PROXY_CONFIG: {name} is {value!r}: it is a number")
+    def number(name: str, default: int, largest: int = 2**31 - 1) -> int:
+        value = default if said.get(name) is None else said[name]
+        if isinstance(value, bool) or not str(value).isdecimal() or int(value) > largest:
+            raise SettingsError(f"PROXY_CONFIG: {name} is {value!r}: it is a number up to {largest}")
         return int(value)
 
     address = str(said.get("discoveryAddress") or "istiod.istio-system.svc:15012")
@@ -187,10 +191,9 @@ def _proxy_config(kind: str, said: Mapping[str, Any]) -> ProxyConfig:
         # Istio's default: two threads beside an application; a gateway has the node's cores.
         concurrency=number("concurrency", 2 if kind == SIDECAR else 0),
         binary=str(said.get("binaryPath") or ""), folder=str(said.get("configPath") or FOLDER),
-        drain_s=round(seconds("drainDuration", 45)), parent_shutdown_s=round(seconds("parentShutdownDuration", 60)),
-        termination_drain_s=seconds("terminationDrainDuration", 5),
-        status_port=number("statusPort", 0) or wellknown.AGENT_PORT,
-        admin_port=number("proxyAdminPort", 0) or wellknown.ADMIN_PORT,
+        drain_s=round(seconds("drainDuration", 45)), termination_drain_s=seconds("terminationDrainDuration", 5),
+        status_port=number("statusPort", 0, 65535) or wellknown.AGENT_PORT,
+        admin_port=number("proxyAdminPort", 0, 65535) or wellknown.ADMIN_PORT,
         stats=_patterns(said.get("proxyStatsMatcher")),
     )  # fmt: skip
 

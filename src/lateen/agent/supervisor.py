@@ -6,14 +6,13 @@ The agent ends when Envoy does, with its code: whoever runs the container starts
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 from collections.abc import Coroutine
 
 from lateen.agent import drain, envoy_process, http, rotation
 from lateen.agent.readiness import Readiness
-from lateen.agent.rotation import Rotation, StepError
+from lateen.agent.rotation import Rotation
 from lateen.agent.settings import Settings
 from lateen.agent.status import Status
 
@@ -50,9 +49,7 @@ class Supervisor:
         try:
             async with asyncio.TaskGroup() as tasks:
                 beside = [tasks.create_task(self._rotation.run(rotation.kept()))]
-                loop.add_signal_handler(
-                    signal.SIGUSR1, lambda: beside.append(tasks.create_task(self._renew()))
-                )
+                loop.add_signal_handler(signal.SIGUSR1, self._rotation.soon)
                 try:
                     return await self._proxy(tasks, beside)
                 finally:
@@ -116,10 +113,6 @@ class Supervisor:
 
     async def _quit(self) -> None:
         self._stop.set()
-
-    async def _renew(self) -> None:
-        with contextlib.suppress(StepError):  # told by the rotation, which goes on trying
-            await self._rotation.now()
 
 
 async def _stopped(envoy: asyncio.subprocess.Process) -> None:

@@ -23,6 +23,7 @@ from skiff.auth.authorize import Authorizer
 from skiff.auth.pki import ClusterPki
 from skiff.auth.tokens import Tokens
 from skiff.bootstrap import bootstrap
+from skiff.claim import claim
 from skiff.controllers.run import ControllerSettings, run_all
 from skiff.errors import ApiError
 from skiff.kinds import BUILT_IN, NAMESPACES, PODS, SERVICE_ACCOUNTS, Kind
@@ -62,6 +63,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        claimed = await claim(self.settings.home)
         await bootstrap(self.registry, self.settings)
         await self.node.prepare()
         runner = await self._serve()
@@ -83,6 +85,7 @@ class Daemon:
                 it.result()  # a bug in one of them: say so and stop in order
         finally:
             await self._end([waiting, *works], runner)
+            claimed.close()
 
     async def _end(self, tasks: list[asyncio.Task[Any]], runner: web.AppRunner) -> None:
         (self.settings.home / READY_FILE).unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from skiff import kubeconfig
+from skiff import claim, kubeconfig
 from skiff.settings import Settings
 
 CONTEXT = "skiff"
@@ -66,7 +66,11 @@ def _differs(settings: Settings) -> bool:
 
 
 def _require_free(settings: Settings) -> None:
-    """A port that somebody else listens at would be found out late, and by a traceback."""
+    """Another cluster's network would be taken apart, and a port of somebody else found out late, by a traceback."""
+    if other := claim.holder():
+        raise LifecycleError(
+            f"another cluster runs on this machine, in {other}: end it with `SKIFF_HOME={other} skiff stop`"
+        )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -260,9 +264,11 @@ def delete(settings: Settings) -> None:
     if os.geteuid() != 0 and settings.home.exists():
         raise LifecycleError("what skiff made belongs to root: run `sudo skiff delete`")
     stop(settings)
-    from skiff.node.leftovers import clear  # the node's code: only here
+    from skiff.node import leftovers  # the node's code: only here
 
-    asyncio.run(clear(settings))
+    asyncio.run(leftovers.clear_own(settings))
+    if not claim.holder():  # else what is there is another cluster's
+        asyncio.run(leftovers.clear_network(settings))
     before = _before(settings)
     shutil.rmtree(settings.home, ignore_errors=True)
     kubeconfig.remove(kubeconfig.default_path(), CONTEXT, before)

@@ -10,9 +10,13 @@ from skiff.node import limits
 from skiff.settings import Settings
 
 
-async def clear(settings: Settings) -> None:
-    """Remove every network namespace, link, route, mount and control group of a node."""
+async def clear_network(settings: Settings) -> None:
+    """Remove every network namespace, link and route of a node, whichever cluster made them."""
     await NodeNetwork(settings.pod_cidr, settings.service_cidr, ()).remove()
+
+
+async def clear_own(settings: Settings) -> None:
+    """Remove the mounts and control groups of this cluster."""
     await unmount(settings.home)
     limits.remove(settings)
 

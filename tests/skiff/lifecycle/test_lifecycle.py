@@ -168,6 +168,24 @@ def test_what_cannot_work_is_said_in_one_line(new_cluster: type[Cluster]) -> Non
         it.end()
 
 
+def test_one_cluster_at_a_time_has_the_network(new_cluster: type[Cluster]) -> None:
+    it = new_cluster()
+    other = ("env", f"SKIFF_HOME={it.folder}/other", f"KUBECONFIG={it.folder}/other.config")
+    try:
+        it.start()
+        it.apply(DEPLOYMENT)
+        it.until(lambda: it.objects("deployment", "web")[0]["status"].get("readyReplicas") == 2, "it runs")
+        said = it.run(*other, "skiff", "start", "--port", "7443", check=False)
+        assert said.returncode == 1
+        assert said.stderr.startswith(f"Error: another cluster runs on this machine, in {it.home}: end it with")
+        links = it.run("ip", "netns", "list").stdout
+        it.run(*other, "skiff", "delete")
+        assert it.run("ip", "netns", "list").stdout == links
+        assert it.run("skiff", "status").returncode == 0
+    finally:
+        it.end()
+
+
 @pytest.mark.parametrize("permitted", [True, False])
 def test_limits_are_enforced_or_said_not_to_be(new_cluster: type[Cluster], permitted: bool) -> None:
     it = new_cluster()

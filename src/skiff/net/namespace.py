@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
+import os
+import signal
+import time
+from pathlib import Path
 
 from skiff.net.kernel import run
 
@@ -11,6 +17,9 @@ HOST_LINK = "skiff0"
 HOST_IP = "169.254.77.1"
 NODE_IP = "169.254.77.2"
 GATEWAY = "169.254.1.1"
+_NAMES = Path("/run/netns")
+#: How long what was killed may take to be gone.
+_PATIENCE_S = 5.0
 
 
 class NodeNetwork:
@@ -82,12 +91,13 @@ class NodeNetwork:
         self._taken.pop(ip, None)
 
     async def remove(self) -> None:
-        """Remove every namespace, link and route of a node."""
+        """Remove every namespace, link and route of a node, and whatever still runs in there."""
         await run("ip", "link", "del", HOST_LINK, check=False)
-        for line in (await run("ip", "netns", "list")).splitlines():
-            name = line.split()[0]
-            if name.startswith("skiff-"):
-                await run("ip", "netns", "del", name, check=False)
+        names = [line.split()[0] for line in (await run("ip", "netns", "list")).splitlines()]
+        names = [it for it in names if it.startswith("skiff-")]
+        await _empty(names)
+        for it in names:
+            await run("ip", "netns", "del", it, check=False)
         self._taken.clear()
 
     def _free(self) -> str:
@@ -98,3 +108,24 @@ class NodeNetwork:
             if ip not in self._taken:
                 return ip
         raise RuntimeError(f"no free address in {self._pods}")
+
+
+async def _empty(names: list[str]) -> None:
+    """End what runs in network namespaces: a program may have outlived the daemon that would have ended it."""
+    inside = {(_NAMES / it).stat().st_ino for it in names if (_NAMES / it).exists()}
+    until = time.monotonic() + _PATIENCE_S
+    while (found := _processes(inside)) and time.monotonic() < until:
+        for it in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(it, signal.SIGKILL)
+        await asyncio.sleep(0.02)
+
+
+def _processes(inside: set[int]) -> list[int]:
+    found = []
+    for it in Path("/proc").iterdir() if inside else ():
+        if it.name.isdigit() and int(it.name) != os.getpid():
+            with contextlib.suppress(OSError):  # it ended, or is about to
+                if (it / "ns" / "net").stat().st_ino in inside:
+                    found.append(int(it.name))
+    return found

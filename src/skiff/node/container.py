@@ -274,7 +274,8 @@ def identity(security: dict[str, Any]) -> list[str]:
     dropped = {name.lower().removeprefix("cap_") for name in said.get("drop") or []}
     kept = set() if "all" in dropped else set(_DEFAULT.split()) - dropped
     kept |= {name.lower().removeprefix("cap_") for name in said.get("add") or []}
-    command = ["/usr/bin/setpriv", f"--reuid={user}", f"--regid={group}"]
+    # A process which becomes another user forgets with whom it has to end: it is told again.
+    command = ["/usr/bin/setpriv", "--pdeathsig=KILL", f"--reuid={user}", f"--regid={group}"]
     command.append(f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups")
     if not (security.get("privileged") or "all" in kept):
         listed = "".join(f",+{name}" for name in sorted(kept))
@@ -361,5 +362,5 @@ def exec_command(guardian: int, command: list[str], security: dict[str, Any], di
     return [
         "/usr/bin/nsenter", f"--target={pid}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root",
         # It ends with nsenter, which waits for it: when the client leaves, or a probe takes too long.
-        "/usr/bin/setpriv", "--pdeathsig=KILL", *identity(security)[1:], "/usr/bin/env", "-C", directory or "/", *command,
+        *identity(security), "/usr/bin/env", "-C", directory or "/", *command,
     ]  # fmt: skip

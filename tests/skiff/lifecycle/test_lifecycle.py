@@ -27,6 +27,11 @@ DEPLOYMENT: dict[str, Any] = {
                     "name": "web", "image": "python:3", "args": ["-m", "http.server", "8080"],
                     "volumeMounts": [{"name": "memory", "mountPath": "/memory"}],
                     "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
+                    "securityContext": {"runAsUser": 1000},
+                }, {
+                    # Nobody tells the kernel again with whom it has to end.
+                    "name": "changed", "image": "python:3",
+                    "args": ["-c", "import os, time; os.setuid(1000); time.sleep(1000)"],
                 }],
             },
         },
@@ -107,7 +112,7 @@ def test_a_cluster_from_its_beginning_to_its_end(new_cluster: type[Cluster]) -> 
         it.kubectl("delete", "job", "once")
         it.until(lambda: len(list((it.home / "pods").iterdir())) == 2, "its files are gone")
         assert {p["metadata"]["uid"] for p in it.objects("pods")} == uids
-        assert "1 (" in it.kubectl("get", "pods").stdout  # restarted once, and it says so
+        assert "2 (" in it.kubectl("get", "pods").stdout  # both containers were restarted, and it says so
         last = it.objects("pods")[0]["status"]["containerStatuses"][0]["lastState"]["terminated"]
         assert last["reason"] == "Unknown"
 
@@ -117,7 +122,7 @@ def test_a_cluster_from_its_beginning_to_its_end(new_cluster: type[Cluster]) -> 
         )
         it.run("skiff", "start")
         it.until(lambda: serves(it), "the service answers after kill -9")
-        mounts = it.kubectl("exec", "deployment/web", "--", "cat", "/proc/mounts").stdout
+        mounts = it.kubectl("exec", "deployment/web", "-c", "web", "--", "cat", "/proc/mounts").stdout
         assert "tmpfs /memory tmpfs" in mounts  # a volume in memory is one again
         assert (
             len([a for a in traces(it)["args="] if a.endswith("http.server 8080") and "sh -c" not in a]) == 2
@@ -177,7 +182,9 @@ def test_one_cluster_at_a_time_has_the_network(new_cluster: type[Cluster]) -> No
         it.until(lambda: it.objects("deployment", "web")[0]["status"].get("readyReplicas") == 2, "it runs")
         said = it.run(*other, "skiff", "start", "--port", "7443", check=False)
         assert said.returncode == 1
-        assert said.stderr.startswith(f"Error: another cluster runs on this machine, in {it.home}: end it with")
+        assert said.stderr.startswith(
+            f"Error: another cluster runs on this machine, in {it.home}: end it with"
+        )
         links = it.run("ip", "netns", "list").stdout
         it.run(*other, "skiff", "delete")
         assert it.run("ip", "netns", "list").stdout == links

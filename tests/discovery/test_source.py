@@ -11,6 +11,7 @@ from lateen.discovery.source import FOLLOWED, REFUSALS, Table
 from lateen.incremental import Change
 from lateen.kube.client import KubeError, path_of
 from lateen.names.keys import ObjectKey
+from lateen.names.problems import Severity
 from lateen.registry.facts import INDEXES, Proxy
 
 VS = {
@@ -68,6 +69,24 @@ def test_what_is_broken_from_the_start_is_left_out_until_it_is_deleted() -> None
     assert list(it.problems) == [("virtualservices", ObjectKey("default", "a"))]
     it.table.on_event("DELETED", BROKEN)
     assert (it.said(), it.problems) == ([], {})
+
+
+def test_a_field_that_nobody_knows_does_not_take_the_others_down() -> None:
+    it = World()
+    strange = named("a", {**VS, "spec": {**VS["spec"], "timeOut": "1s"}})  # type: ignore[dict-item]
+    it.table.on_list([strange])
+    assert it.said() == [("a", True)]
+    [problem] = it.problems.values()
+    assert (problem.path, problem.severity) == ("spec.timeOut", Severity.WARNING)
+    # Beside something that cannot be, it is not what is told; and two choices where one is meant are no field too many.
+    it.table.on_event("MODIFIED", {**strange, "spec": {**strange["spec"], "hosts": "a"}})
+    assert (it.said(), [one.path for one in it.problems.values()]) == ([], ["spec.hosts"])
+    both = {"exact": "/a", "prefix": "/b"}
+    route = {"match": [{"uri": both}], "route": VS["spec"]["http"][0]["route"]}  # type: ignore[index]
+    it.table.on_event("ADDED", named("b", {**VS, "spec": {"hosts": ["b"], "http": [route]}}))
+    assert it.said() == []
+    it.table.on_event("MODIFIED", VS)
+    assert list(it.problems) == [("virtualservices", ObjectKey("default", "b"))]
 
 
 def test_a_list_takes_away_what_is_not_in_it_and_its_problems() -> None:

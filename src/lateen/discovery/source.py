@@ -36,6 +36,10 @@ FOLLOWED = (
 ESSENTIAL = frozenset({"namespaces", "services", "pods", "endpointslices"})
 #: A kind that we held objects of is gone when it is not there for so long: a restarting API server forgets for a moment.
 GONE_AFTER_S = 60.0
+_TOLD = {
+    Severity.ERROR: "an object is left out until it is mended",
+    Severity.WARNING: "an object is used without what nobody understands",
+}
 #: So often a kind may be refused before the others go on without it: definitions and roles take a moment to be made.
 REFUSALS = 5
 
@@ -104,20 +108,20 @@ class Table:
 
     def _change(self, obj: Object) -> Change | None:
         key = _key(obj)
-        found = _fact(obj, key)
-        if isinstance(found, Problem):
-            if self._problems.get((self._plural, key)) != found:
-                _log.warning(
-                    "an object is left out until it is mended", problem=str(found), kept=key in self._held
-                )
-            self._problems[self._plural, key] = found
+        found, problem = _fact(obj, key)
+        if problem is None:
+            self._problems.pop((self._plural, key), None)
+        elif self._problems.get((self._plural, key)) != problem:
+            self._problems[self._plural, key] = problem
+            _log.warning(_TOLD[problem.severity], problem=str(problem), kept=key in self._held)
+        if found is None:
             return None
-        self._problems.pop((self._plural, key), None)
         self._held[key] = type(found)
         return Change(type(found), key, found)
 
     def _count(self) -> None:
-        metrics.PROBLEMS.labels(self._plural).set(sum(plural == self._plural for plural, _ in self._problems))
+        mine = [it for (plural, _), it in self._problems.items() if plural == self._plural]
+        metrics.PROBLEMS.labels(self._plural).set(sum(it.severity is Severity.ERROR for it in mine))
 
 
 class Source:
@@ -131,15 +135,12 @@ class Source:
         self._configured = asyncio.Event()
         #: The data of all ConfigMaps of the mesh's namespace, for those who read settings of their own.
         self.config_maps: dict[str, Mapping[str, str]] = {}
-        self.namespace_labels: dict[str, dict[str, str]] = {}
 
     async def run(self) -> None:
         """Follow until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for (api_version, plural), table in self.tables.items():
                 ears = Ears(table.on_list, table.on_event, table.on_refused)
-                if plural == "namespaces":
-                    ears = self._with_labels(ears)
                 tasks.create_task(follow(self._client, Followed(api_version, plural), ears))
             maps = Followed("v1", "configmaps", self._namespace)
             tasks.create_task(follow(self._client, maps, Ears(self._maps_listed, self._map_changed)))
@@ -156,21 +157,6 @@ class Source:
     def unreadable(self) -> dict[str, str]:
         """Kinds that Kubernetes does not let us list, and its words."""
         return {plural: it.unreadable for (_, plural), it in self.tables.items() if it.unreadable}
-
-    def _with_labels(self, ears: Ears) -> Ears:
-        def listed(objects: list[Object]) -> None:
-            self.namespace_labels = {it["metadata"]["name"]: _labels(it) for it in objects}
-            ears.on_list(objects)
-
-        def changed(kind: str, obj: Object) -> None:
-            name = obj["metadata"]["name"]
-            if kind == "DELETED":
-                self.namespace_labels.pop(name, None)
-            else:
-                self.namespace_labels[name] = _labels(obj)
-            ears.on_event(kind, obj)
-
-        return Ears(listed, changed, ears.on_refused)
 
     def _maps_listed(self, objects: list[Object]) -> None:
         self.config_maps = {it["metadata"]["name"]: it.get("data") or {} for it in objects}
@@ -199,18 +185,31 @@ class Source:
         self._put([Change(mesh_config.MeshConfig, ONLY, found)])
 
 
-def _fact(obj: Object, key: ObjectKey) -> Fact | Problem:
-    """What an object says, or the first thing that is wrong with it. Admission asks the same, but may be switched off."""
+def _fact(obj: Object, key: ObjectKey) -> tuple[Fact | None, Problem | None]:
+    """What an object says, and the first thing that is wrong with it, or would have been for admission.
+
+    Admission may be switched off, or was when the object came, and fields of other versions of Istio's API may be known
+    to the API server: as in Istio, a field that nobody knows does not take the others down.
+    """
     try:
         if str(obj.get("apiVersion", "")).partition("/")[0].endswith("istio.io"):
-            errors = [it for it in validate(obj) if it.severity is Severity.ERROR]
-            if errors:
-                return errors[0]
-        return decode(obj)
+            refused = _first(validate(obj), Severity.ERROR)
+            if refused and (wrong := _first(validate(obj, strict=False), Severity.ERROR)):
+                return None, wrong
+        else:
+            refused = None
+        found = decode(obj)
     except Exception as bug:  # noqa: BLE001  # one object must not take the others down
         metrics.INTERNAL_ERRORS.inc()
         _log.exception("an object could not be read: a bug", kind=obj.get("kind"), name=str(key))
-        return Problem(str(obj.get("kind")), *key, "", f"could not be read: {bug!r}")
+        return None, Problem(str(obj.get("kind")), *key, "", f"could not be read: {bug!r}")
+    if isinstance(found, Problem):
+        return None, found
+    return found, refused and refused._replace(severity=Severity.WARNING)
+
+
+def _first(problems: Iterable[Problem], severity: Severity) -> Problem | None:
+    return next((it for it in problems if it.severity is severity), None)
 
 
 def _mapping(text: str) -> dict[str, Any]:
@@ -218,10 +217,6 @@ def _mapping(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise TypeError("MeshConfig is a YAML mapping, such as `accessLogFile: /dev/stdout`")
     return found
-
-
-def _labels(obj: Object) -> dict[str, str]:
-    return obj["metadata"].get("labels") or {}
 
 
 def _key(obj: Object) -> ObjectKey:

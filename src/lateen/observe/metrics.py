@@ -28,7 +28,7 @@ CONVERGENCE = Histogram(
 )  # fmt: skip
 SERVICES = Gauge("pilot_services", "Services known.")
 KUBERNETES_EVENTS = Counter("pilot_k8s_cfg_events", "Changes heard from Kubernetes.", ["type", "event"])
-PROBLEMS = Gauge("lateen_objects_left_out", "Objects that could not be decoded.", ["kind"])
+PROBLEMS = Gauge("lateen_objects_left_out", "Objects that are wrong, and not in force as written.", ["kind"])
 UNREADABLE = Gauge("lateen_kinds_unreadable", "Kinds that Kubernetes does not let us list.", ["kind"])
 APPLY_SECONDS = Histogram("lateen_apply_seconds", "Time to take one batch of changes in.", buckets=_QUICK)
 VIEW_SECONDS = Histogram("lateen_view_seconds", "Time to bring one view up to date.", buckets=_QUICK)

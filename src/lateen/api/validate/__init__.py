@@ -27,7 +27,7 @@ from lateen.api.validate.unknown import unknown
 from lateen.api.validate.virtual_service import virtual_service
 from lateen.api.validate.wasm_plugin import wasm_plugin
 from lateen.api.validate.workloads import workload_entry, workload_group
-from lateen.names.problems import Problem
+from lateen.names.problems import Problem, Severity
 
 _DRY_RUN = "istio.io/dry-run"
 
@@ -49,8 +49,12 @@ RULES: Mapping[str, Callable[[Any], Findings]] = {
 }
 
 
-def validate(document: Mapping[str, Any]) -> list[Problem]:
-    """What is wrong with an object, and what is worth a warning. Never raises; a kind that is not Istio's is fine."""
+def validate(document: Mapping[str, Any], *, strict: bool = True) -> list[Problem]:
+    """What is wrong with an object, and what is worth a warning. Never raises; a kind that is not Istio's is fine.
+
+    ``strict`` is for those who write: a field that nobody knows is an error then, for most are misspelt. An object which
+    is there all the same has the meaning of the fields that are known.
+    """
     kind = kind_of(document)
     table = KINDS.get(kind) or STORED.get(kind)
     if table is None or table.__name__ not in RULES:
@@ -59,7 +63,8 @@ def validate(document: Mapping[str, Any]) -> list[Problem]:
     taken = tuple(it.path for it in problems)
     if fact is not None:
         problems += [it for it in _told(_rules(fact), document) if not (taken and it.path.startswith(taken))]
-    return [*problems, *_told(unknown(document, table), document)]
+    severity = Severity.ERROR if strict else Severity.WARNING
+    return [*problems, *_told(unknown(document, table, severity), document)]
 
 
 def _rules(fact: Fact) -> Findings:

@@ -11,17 +11,19 @@ import msgspec
 
 from lateen.api.decode import present
 from lateen.api.meta import Fact
-from lateen.api.validate.finding import Finding, Findings, entry
+from lateen.api.validate.finding import Finding, Findings, entry, warning
+from lateen.names.problems import Severity
 
 _TOP = ("apiVersion", "kind", "metadata", "spec", "status")
 
 
-def unknown(document: Mapping[str, Any], table: type[Fact]) -> Findings:
-    """What decoding passes over in silence."""
+def unknown(document: Mapping[str, Any], table: type[Fact], severity: Severity) -> Findings:
+    """What decoding passes over in silence; ``severity`` is that of a field which nobody knows."""
     for name in document:
         if name not in _TOP:
-            yield Finding(name, _advice(name, _TOP))
-    yield from _walk(document.get("spec"), _fields(table)["spec"], "spec")
+            yield Finding(name, _advice(name, _TOP), severity)
+    for it in _walk(document.get("spec"), _fields(table)["spec"], "spec"):
+        yield it if it.severity is Severity.ERROR else it._replace(severity=severity)
 
 
 @functools.cache
@@ -50,7 +52,7 @@ def _object(value: Mapping[str, Any], struct: type, at: str) -> Findings:
         if name in known:
             yield from _walk(one, known[name], f"{at}.{name}")
         else:
-            yield Finding(entry(at, str(name)), _advice(str(name), known))
+            yield warning(entry(at, str(name)), _advice(str(name), known))
     for group in getattr(struct, "ONE_OF", ()):
         chosen = [name for name in group if value.get(name) is not None]
         if len(chosen) > 1:

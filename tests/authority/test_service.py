@@ -10,13 +10,13 @@ from typing import Any
 import grpc.aio
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from lateen.authority import messages
 from lateen.authority.service import MOST_WAITING, CertificateService
 from lateen.authority.store import Authority
 from lateen.authority.tokens import Reviewer
 from lateen.discovery.server import server
 from lateen.kube.client import KubeClient
 from lateen.kube.config import Connection
+from lateen.pki import messages
 from lateen.pki.certificates import pem, self_signed
 
 

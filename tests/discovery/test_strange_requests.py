@@ -12,10 +12,10 @@ from google.protobuf import field_mask_pb2, wrappers_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lateen.authority import messages
 from lateen.discovery.introduction import StrangerError, proxy
 from lateen.envoy import codec
 from lateen.envoy.codec import MalformedError
+from lateen.pki import messages
 
 words = st.text(max_size=12)
 json_values = st.recursive(
@@ -33,8 +33,9 @@ def test_bytes_are_a_request_or_malformed(raw: bytes) -> None:
     for decode in (codec.delta_request, codec.state_request):
         with contextlib.suppress(MalformedError):
             decode(raw)
-    with contextlib.suppress(messages.MalformedError):
-        messages.request(raw)
+    for read in (messages.decode_request, messages.decode_response):
+        with contextlib.suppress(messages.MalformedError):
+            read(raw)
 
 
 @given(
@@ -70,7 +71,9 @@ def test_numbers_that_json_does_not_know_are_refused(number: float) -> None:
 def test_the_cas_messages_are_those_of_protobuf(csr: bytes, chain: list[bytes]) -> None:
     # A message of the library with the same fields on the wire: repeated text in field 1.
     made = field_mask_pb2.FieldMask()
-    made.ParseFromString(messages.response([it.hex().encode() for it in chain]))
+    made.ParseFromString(messages.encode_response([it.hex().encode() for it in chain]))
     assert [bytes.fromhex(it) for it in made.paths] == chain
     request = wrappers_pb2.BytesValue(value=csr).SerializeToString()
-    assert messages.request(request) == (csr, 0)
+    assert messages.decode_request(request) == (csr, 0)
+    assert messages.decode_request(messages.encode_request(csr, 86_400)) == (csr, 86_400)
+    assert messages.decode_response(messages.encode_response(chain)) == chain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -80,6 +81,19 @@ def test_time_to_live_is_capped_by_the_limit_and_by_the_issuer(root: Issuer) -> 
 def test_what_is_no_request_is_refused(root: Issuer, request_: bytes) -> None:
     with pytest.raises(authority.RefusedError, match="no certificate signing request"):
         sign(root, request_)
+
+
+def test_a_curve_that_nobody_knows_is_refused(root: Issuer) -> None:
+    p256, other = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d030163")
+    _, request, _ = csr(ec.generate_private_key(ec.SECP256R1())).split(b"-----\n")[:3]
+    raw = base64.b64decode(request.partition(b"-----")[0]).replace(p256, other)
+    words = [
+        b"-----BEGIN CERTIFICATE REQUEST-----\n",
+        base64.encodebytes(raw),
+        b"-----END CERTIFICATE REQUEST-----\n",
+    ]
+    with pytest.raises(authority.RefusedError, match=r"Curve .* is not supported"):
+        sign(root, b"".join(words))
 
 
 def test_a_short_key_is_refused(root: Issuer) -> None:

@@ -17,13 +17,14 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from lateen.agent import http2, secrets, settings
 from lateen.agent.settings import Settings
 from lateen.names.identity import Identity
+from lateen.pki import messages
 from lateen.pki.certificates import key_pem
 
-METHOD = "/istio.v1.auth.IstioCertificateService/CreateCertificate"
 _CALL_S, _PATIENCE_S = 10.0, 25.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
 #: Refusals which another attempt in a moment may turn: the control plane starts, or cannot reach Kubernetes just now.
@@ -45,8 +46,8 @@ def main() -> int:
 
 async def _certified(it: Settings) -> dict[str, float]:
     key = ec.generate_private_key(ec.SECP256R1())
-    request = request_message(csr(key, it.identity), it.life_s)
-    chain = certificates(await _patiently(it, request))
+    request = messages.encode_request(csr(key, it.identity), it.life_s)
+    chain = [one.decode() for one in messages.decode_response(await _patiently(it, request))]
     if not chain:
         raise ValueError("the CA's answer holds no certificate")
     leaf = x509.load_pem_x509_certificate(chain[0].encode())
@@ -64,8 +65,6 @@ async def _certified(it: Settings) -> dict[str, float]:
 
 def csr(key: ec.EllipticCurvePrivateKey, identity: Identity) -> bytes:
     """The request to sign, as PEM."""
-    from cryptography.hazmat.primitives.serialization import Encoding
-
     uri = x509.UniformResourceIdentifier(str(identity))
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     named = builder.add_extension(x509.SubjectAlternativeName([uri]), critical=True)
@@ -102,44 +101,16 @@ async def _call(it: Settings, request: bytes) -> bytes:
     try:
         proof = [(b"authorization", f"Bearer {token}".encode()), (b"clusterid", it.cluster.encode())]
         return await http2.unary(
-            reader, writer, METHOD, request, authority=f"{host}:{port}", scheme="https", metadata=proof
+            reader,
+            writer,
+            messages.METHOD,
+            request,
+            authority=f"{host}:{port}",
+            scheme="https",
+            metadata=proof,
         )
     finally:
         writer.close()
-
-
-def request_message(csr_pem: bytes, seconds: int) -> bytes:
-    """An IstioCertificateRequest: the CSR in field 1, the wanted life in field 3."""
-    return b"\x0a" + _varint(len(csr_pem)) + csr_pem + b"\x18" + _varint(seconds)
-
-
-def certificates(response: bytes) -> list[str]:
-    """The chain of an IstioCertificateResponse, the leaf first; ValueError."""
-    found, at = [], 0
-    while at < len(response):
-        if response[at] != 0x0A:
-            raise ValueError("the CA's answer has a form that is not known here")
-        size, at = _read_varint(response, at + 1)
-        found.append(response[at : at + size].decode())
-        at += size
-    return found
-
-
-def _varint(value: int) -> bytes:
-    made = b""
-    while value > 0x7F:
-        made, value = made + bytes([value & 0x7F | 0x80]), value >> 7
-    return made + bytes([value])
-
-
-def _read_varint(raw: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < len(raw) and shift < 35:
-        byte = raw[at]
-        value, at, shift = value | (byte & 0x7F) << shift, at + 1, shift + 7
-        if not byte & 0x80:
-            return value, at
-    raise ValueError("the CA's answer is cut off")
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ import grpc
 import structlog
 from prometheus_client import Counter, Gauge
 
-from lateen.authority import messages
 from lateen.authority.store import Authority
 from lateen.authority.tokens import Caller, NotAuthenticatedError, Reviewer
 from lateen.kube.client import KubeError
 from lateen.names.identity import Identity
 from lateen.names.metrics import Workload
+from lateen.pki import messages
 from lateen.pki.authority import RefusedError, signed
 
 _log = structlog.get_logger("lateen.authority")
@@ -94,14 +94,14 @@ class CertificateService:
         identity = Identity(self._trust_domain(), caller.namespace, caller.service_account)
         workload = await self._workload(caller)
         try:
-            csr, seconds = messages.request(raw)
+            csr, seconds = messages.decode_request(raw)
             async with self._turns:
                 chain = await asyncio.to_thread(self._signed, csr, seconds, identity, workload)
         except (RefusedError, messages.MalformedError) as wrong:
             UNREADABLE.inc()
             await _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, f"CSR signing error: {wrong}")
         ISSUED.inc()
-        return messages.response([*chain, self._authority.root_pem])
+        return messages.encode_response([*chain, self._authority.root_pem])
 
     async def _workload(self, caller: Caller) -> Workload:
         """Who the certificate says its owner is. A token need not name a pod: then the account stands for it."""

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from lateen.names.identity import Identity
 from lateen.pki.certificates import Issuer, leaf, pem
@@ -39,8 +40,7 @@ def signed(
     Only the public key is taken from the request: the names are those the caller has proven
     (Istio's CA ignores the names of a CSR in the same way).
     """
-    request = _request(csr_pem)
-    key = request.public_key()
+    key = _key(csr_pem)
     if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
         raise RefusedError(
             f"a key of kind {type(key).__name__} is not accepted: use EC P-256 or RSA of 2048 bits or more"
@@ -62,15 +62,16 @@ def signed(
     return tuple(pem(it) for it in (made, *issuer.chain))
 
 
-def _request(csr_pem: bytes) -> x509.CertificateSigningRequest:
+def _key(csr_pem: bytes) -> CertificatePublicKeyTypes:
+    """The key that a request is for, and that has signed it."""
     try:
         request = x509.load_pem_x509_csr(csr_pem)
-        valid = request.is_signature_valid
-    except (ValueError, InvalidSignature) as wrong:
-        raise RefusedError(f"this is no certificate signing request: {wrong}") from wrong
+        key, valid = request.public_key(), request.is_signature_valid
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as wrong:
+        raise RefusedError(f"this is no certificate signing request that can be read: {wrong}") from wrong
     if not valid:
         raise RefusedError("the request is not signed by the key it is for")
-    return request
+    return key
 
 
 def loaded(certificate_pem: bytes, private_key_pem: bytes, chain_pem: bytes, root_pem: bytes) -> Issuer:
@@ -80,7 +81,7 @@ def loaded(certificate_pem: bytes, private_key_pem: bytes, chain_pem: bytes, roo
         key = serialization.load_pem_private_key(private_key_pem, None)
         roots = x509.load_pem_x509_certificates(root_pem)
         chain = x509.load_pem_x509_certificates(chain_pem) if chain_pem.strip() else []
-    except (ValueError, IndexError, TypeError) as wrong:
+    except (ValueError, IndexError, TypeError, UnsupportedAlgorithm) as wrong:
         raise RefusedError(f"the CA's files cannot be read: {wrong}") from wrong
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise RefusedError(

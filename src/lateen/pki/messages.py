@@ -1,11 +1,11 @@
-"""What do the CA's two messages say? Read and written by hand: they have three fields that matter.
+"""What do the CA's two messages say? Read and written by hand, for both sides: they have three fields that matter.
 
 https://github.com/istio/api/blob/master/security/v1alpha1/ca.proto (``IstioCertificateService``)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 METHOD = "/istio.v1.auth.IstioCertificateService/CreateCertificate"
 
@@ -14,8 +14,13 @@ class MalformedError(ValueError):
     """The bytes are no such message."""
 
 
-def request(raw: bytes) -> tuple[bytes, int]:
-    """(CSR as PEM, wanted validity in seconds) of an IstioCertificateRequest."""
+def encode_request(csr_pem: bytes, seconds: int) -> bytes:
+    """An IstioCertificateRequest: the CSR, and the validity that is wanted."""
+    return _bytes(csr_pem) + b"\x18" + _varint(seconds)
+
+
+def decode_request(raw: bytes) -> tuple[bytes, int]:
+    """(CSR as PEM, wanted validity in seconds) of an IstioCertificateRequest; MalformedError."""
     csr, validity = b"", 0
     for field, value in _fields(raw):
         if field == 1 and isinstance(value, bytes):
@@ -25,9 +30,19 @@ def request(raw: bytes) -> tuple[bytes, int]:
     return csr, validity
 
 
-def response(chain: list[bytes]) -> bytes:
+def encode_response(chain: Sequence[bytes]) -> bytes:
     """An IstioCertificateResponse: certificates, the leaf first, the root last."""
-    return b"".join(b"\x0a" + _varint(len(it)) + it for it in chain)
+    return b"".join(map(_bytes, chain))
+
+
+def decode_response(raw: bytes) -> list[bytes]:
+    """The chain of an IstioCertificateResponse, the leaf first; MalformedError."""
+    return [value for field, value in _fields(raw) if field == 1 and isinstance(value, bytes)]
+
+
+def _bytes(value: bytes) -> bytes:
+    """Field 1 of either message."""
+    return b"\x0a" + _varint(len(value)) + value
 
 
 def _fields(raw: bytes) -> Iterator[tuple[int, bytes | int]]:

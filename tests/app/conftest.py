@@ -72,12 +72,15 @@ def run(api_server: Any) -> Run:
 
 
 @pytest.fixture
-async def page() -> AsyncIterator[Callable[..., Awaitable[tuple[int, str]]]]:
-    """GET a debug page: (status, text)."""
-    async with aiohttp.ClientSession() as session:
+def page() -> Callable[..., Awaitable[tuple[int, str]]]:
+    """GET a debug page, perhaps from another address: (status, text)."""
 
-        async def get(it: ControlPlane, path: str) -> tuple[int, str]:
-            async with session.get(f"http://127.0.0.1:{it.ports.monitoring}{path}") as answer:
-                return answer.status, await answer.text()
+    async def get(it: ControlPlane, path: str, source: str = "127.0.0.1") -> tuple[int, str]:
+        url, connector = (
+            f"http://127.0.0.1:{it.ports.monitoring}{path}",
+            aiohttp.TCPConnector(local_addr=(source, 0)),
+        )
+        async with aiohttp.ClientSession(connector=connector) as session, session.get(url) as answer:
+            return answer.status, await answer.text()
 
-        yield get
+    return get

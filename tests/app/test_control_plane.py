@@ -13,9 +13,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from lateen.authority import messages
 from lateen.discovery.source import REFUSALS
 from lateen.envoy.resource import CLUSTER
+from lateen.pki import messages
 from lateen.testing.ads import Delta, until
 
 NODE = "sidecar~10.0.0.1~web-1.default~default.svc.cluster.local"
@@ -238,6 +238,9 @@ async def test_it_is_ready_when_in_sync_and_its_pages_say_what_it_knows(
         services = json.loads((await page(plane, "/debug/registryz"))[1])
         assert "web.default.svc.cluster.local" in [it["hostname"] for it in services]
         assert (await page(plane, "/debug/endpointz"))[0] == 200
+        for path in ("/debug", "/debug/config_dump?proxyID=web-1.default", "/debug/syncz"):
+            assert (await page(plane, path, source="127.0.0.2"))[0] == 403, "other pods need not know"
+        assert (await page(plane, "/metrics", source="127.0.0.2"))[0] == 200
         assert (await page(plane, "/version"))[1].strip()
 
 

@@ -17,6 +17,7 @@ from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from lateen.names.identity import Identity
 from lateen.testing.ads import NODE, Delta, serving
 from lateen.testing.mesh import changed, endpoint_slice, mesh, pod, removed, service
+from lateen.xds.stream import MOST_TYPES
 
 WEB = (
     pod("web-1", "10.0.0.1", "web", ports={"http": 8080}), service("web", {"http": 80}, "10.96.0.10", target=8080),
@@ -166,7 +167,7 @@ async def test_bytes_that_are_no_message_end_the_stream_and_only_it(world: World
 
 async def test_many_types_end_the_stream(world: World) -> None:
     it = await world.stream()
-    for number in range(40):
+    for number in range(MOST_TYPES + 1):
         await it.ask(f"type.googleapis.com/t{number}", "a")
     with pytest.raises(EOFError) as refused:  # noqa: PT012
         while True:

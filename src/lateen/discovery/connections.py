@@ -15,7 +15,7 @@ from lateen.envoy.resource import CLUSTER, ENDPOINT, EXTENSION_CONFIG, LISTENER,
 from lateen.observe import metrics
 from lateen.registry.facts import Proxy
 from lateen.xds import sotw, stream
-from lateen.xds.stream import Standing
+from lateen.xds.stream import GreedyError, Standing
 
 _log = structlog.get_logger("lateen.discovery")
 
@@ -83,8 +83,13 @@ class State:
         return it.type_url, codec.state_response(it.type_url, it.version, it.nonce, it.resources)
 
 
+#: The machines have one answer per type under way, so that the outbox of an honest proxy is short by itself. One that
+#: acknowledges what it has not read, by guessing nonces, must not fill our memory.
+MOST_UNREAD = 64
+
+
 class Connection:
-    """One stream of one proxy. The machines have one answer per type under way, so the outbox is short by itself."""
+    """One stream of one proxy."""
 
     def __init__(self, machine: Machine, proxy: Proxy) -> None:
         self.machine = machine
@@ -113,6 +118,8 @@ class Connection:
 
     def _send(self, answers: Iterator[tuple[TypeUrl, bytes]]) -> None:
         for type_url, raw in answers:
+            if self.outbox.qsize() >= MOST_UNREAD:
+                raise GreedyError("a proxy acknowledges what it was sent without reading it")
             metrics.PUSHES.labels(_metric(type_url)).inc()
             metrics.SIZE.labels(_metric(type_url)).observe(len(raw))
             self._moments[type_url] = time.time()

@@ -1,10 +1,14 @@
-"""What does the control plane know? Pages for the command line, for dashboards and for probes; Istio's paths."""
+"""What does the control plane know? Pages for the command line, for dashboards and for probes; Istio's paths.
+
+What is under ``/debug`` would tell a pod everything about the others: as Istio, it is for who asks from within our own
+pod, which a port-forward does for whoever may make one.
+"""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,11 +36,12 @@ class Pages:
 
 
 _PAGES = web.AppKey("pages", Pages)
+_OURSELVES = ("127.0.0.1", "::1")
 
 
 def application(pages: Pages) -> web.Application:
     """``/ready``, ``/metrics``, ``/version`` and ``/debug/...``."""
-    app = web.Application()
+    app = web.Application(middlewares=[_guarded])
     app[_PAGES] = pages
     for path, page in (
         ("/ready", _ready), ("/metrics", _metrics), ("/version", _version), ("/debug/syncz", _syncz),
@@ -45,6 +50,15 @@ def application(pages: Pages) -> web.Application:
     ):  # fmt: skip
         app.router.add_get(path, page)
     return app
+
+
+@web.middleware
+async def _guarded(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    if request.path.startswith("/debug") and request.remote not in _OURSELVES:
+        return web.Response(status=403, text="only from within this pod: use kubectl port-forward\n")
+    return await handler(request)
 
 
 async def _ready(request: web.Request) -> web.Response:

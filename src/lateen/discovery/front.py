@@ -21,7 +21,7 @@ _log = structlog.get_logger("lateen.discovery")
 
 _CHUNK = 64 * 1024
 HANDSHAKE_S = 10.0
-#: Connections at once, handshakes included: each costs three file descriptors and some tens of kilobytes.
+#: Connections at once: each costs three file descriptors and some tens of kilobytes. Handshakes are bounded by time.
 MOST_CONNECTIONS = 4096
 #: A peer that vanished without a word is noticed by TCP after so long even when gRPC sends no pings yet.
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))

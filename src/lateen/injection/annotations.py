@@ -123,8 +123,8 @@ def _config(text: str) -> str:
         return "is not a ProxyConfig such as {concurrency: 1}"
     if not isinstance(found.get("proxyMetadata") or {}, dict):
         return "has a proxyMetadata which is no mapping"
-    if wrong := _port(str(found.get("statusPort") or 0)):
-        return f"has a statusPort which {wrong}"
+    if no_port := _port(str(found.get("statusPort") or 0)):
+        return f"has a statusPort which {no_port}"
     return ""
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001, E501
 """How long does it take until a proxy may be told? Views of a large mesh, first and after one change.
 
     .venv/bin/python bench/compile.py [services] [endpoints of each] [namespaces]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from typing import Any
@@ -147,6 +148,10 @@ def main(settings: Settings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(20),
     )  # fmt: skip
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (most, most)
+    )  # a terminal's 1024 files are too few for many pods
     if sys.version_info < (3, 12):  # later it is the default: no thread for each process of the cluster
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
     asyncio.run(Daemon(settings).run())

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from skiff import claim, kubeconfig
+from skiff import claim, kubeconfig, watches
 from skiff.settings import Settings
 
 CONTEXT = "skiff"
@@ -46,6 +46,9 @@ def start(settings: Settings) -> Iterator[str]:
     else:
         _require_free(settings)
         yield f"starting the cluster in {settings.home}"
+        _make_home(settings)
+        if told := watches.allow(settings.home):
+            yield f"  {told}"
         _spawn(settings)
         yield f"  API server at https://127.0.0.1:{_port(settings)}"
     _admit(settings)
@@ -87,9 +90,12 @@ def _limits(settings: Settings) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def _spawn(settings: Settings) -> None:
+def _make_home(settings: Settings) -> None:
     settings.home.mkdir(parents=True, exist_ok=True)
     settings.home.chmod(0o700)  # keys, tokens and secrets lie in here
+
+
+def _spawn(settings: Settings) -> None:
     (settings.home / "ready").unlink(missing_ok=True)
     argv = [
         sys.executable, "-m", "skiff.cli", "daemon", f"--cpus={settings.cpus}", f"--memory={settings.memory_mib}",
@@ -273,6 +279,7 @@ def delete(settings: Settings) -> None:
     asyncio.run(leftovers.clear_own(settings))
     if not claim.holder():  # else what is there is another cluster's
         asyncio.run(leftovers.clear_network(settings))
+    watches.put_back(settings.home)
     before = _before(settings)
     shutil.rmtree(settings.home, ignore_errors=True)
     kubeconfig.remove(kubeconfig.default_path(), CONTEXT, before)

@@ -148,10 +148,8 @@ def main(settings: Settings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(20),
     )  # fmt: skip
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(
-        resource.RLIMIT_NOFILE, (most, most)
-    )  # a terminal's 1024 files are too few for many pods
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # a terminal's 1024 are too few for many pods
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if sys.version_info < (3, 12):  # later it is the default: no thread for each process of the cluster
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
     asyncio.run(Daemon(settings).run())

@@ -135,6 +135,7 @@ class ControlPlane:
             secure = await self.front.start(self.ports.secure, contexts[0])
             open_things.push_async_callback(self.front.stop)
             pages = debug.Pages(self.loop, self.service, self.source, self.loop.synced.is_set)
+            open_things.push_async_callback(self.service.close)
             numbers = []
             for app, port, tls in (
                 (debug.application(pages), self.ports.monitoring, None), (self._hooks(), self.ports.webhooks, contexts[1]),

@@ -25,6 +25,8 @@ _log = structlog.get_logger("lateen.discovery")
 
 #: A proxy introduces itself at once, or it is none.
 FIRST_WORD_S = 30.0
+#: What is not written to a proxy by then is not written.
+CLOSING_S = 1.0
 MAX_MESSAGE = 64 * 1024 * 1024
 
 #: (identity of the certificate, came encrypted) of a gRPC peer.
@@ -38,6 +40,16 @@ class DiscoveryService:
         self._loop, self._peers = loop, peers
         self._versions: Counter[str] = Counter()
         self.connections: dict[Connection, None] = {}
+        self._streams: set[asyncio.Task[Any]] = set()
+        self._closing = False
+
+    async def close(self) -> None:
+        """End every stream with a word, so that proxies look for another control plane at once."""
+        self._closing = True
+        for it in self._streams:
+            it.cancel()
+        if self._streams:
+            await asyncio.wait(self._streams, timeout=CLOSING_S)
 
     def handler(self) -> grpc.GenericRpcHandler:
         """For ``grpc.aio.Server.add_generic_rpc_handlers``."""
@@ -56,6 +68,24 @@ class DiscoveryService:
         await self._serve(requests, context, State(), codec.state_request)
 
     async def _serve(
+        self, requests: Any, context: Any, machine: Machine, decode: Callable[[bytes], Asked]
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._streams.add(task)
+        try:
+            if not self._closing:
+                await self._admitted(requests, context, machine, decode)
+        except asyncio.CancelledError:
+            if not self._closing:
+                raise
+            task.uncancel()
+        finally:
+            self._streams.discard(task)
+        if self._closing:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "this control plane ends")
+
+    async def _admitted(
         self, requests: Any, context: Any, machine: Machine, decode: Callable[[bytes], Asked]
     ) -> None:
         words = aiter(requests)

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,25 @@ def _children(pid: int) -> list[str]:
 @asynccontextmanager
 async def bridge(namespace: Namespace, port: int, target: int) -> AsyncIterator[asyncio.Server]:
     """Inside the namespace a port leads to one of this process."""
+    made = namespace.call(lambda: socket.create_server(("127.0.0.1", port)))
+    async with _relay(made, lambda: socket.create_connection(("127.0.0.1", target), 20)) as server:
+        yield server
 
+
+@asynccontextmanager
+async def entrance(namespace: Namespace, port: int) -> AsyncIterator[int]:
+    """A port of this process that leads to one inside the namespace."""
+    made = socket.create_server(("127.0.0.1", 0))
+
+    def connect() -> socket.socket:
+        return namespace.call(lambda: socket.create_connection(("127.0.0.1", port), 20))
+
+    async with _relay(made, connect):
+        yield made.getsockname()[1]
+
+
+@asynccontextmanager
+async def _relay(made: socket.socket, connect: Callable[[], socket.socket]) -> AsyncIterator[asyncio.Server]:
     async def pump(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
         try:
             while data := await source.read(65536):
@@ -154,13 +172,14 @@ async def bridge(namespace: Namespace, port: int, target: int) -> AsyncIterator[
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            there, back = await asyncio.open_connection("127.0.0.1", target)
+            opened = await asyncio.to_thread(connect)
+            opened.setblocking(False)
+            there, back = await asyncio.open_connection(sock=opened)
         except OSError:
             writer.close()
             return
         await asyncio.gather(pump(reader, back), pump(there, writer))
 
-    made = namespace.call(lambda: socket.create_server(("127.0.0.1", port)))
     server = await asyncio.start_server(connected, sock=made)
     try:
         yield server

@@ -1,12 +1,14 @@
 """What is stored, and what happened since? Every object in memory and in one SQLite file, every change in order.
 
 The file is written behind: changes of one turn of the loop are one transaction, so a crash of the machine may lose the
-last few milliseconds, and never half a change.
+last few milliseconds, and never half a change. While the file cannot be written (a full disk, a lock of somebody else's) the
+cluster goes on in memory, ``trouble`` says why, and what is missing is tried again every second.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,13 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from skiff.api import Object
 
-#: Events kept for watches that resume; older resourceVersions get 410 Gone.
-KEPT_EVENTS = 20_000
-#: A watcher that falls further behind is ended, and lists again.
-QUEUE_LIMIT = 20_000
+_log = structlog.get_logger("skiff.store")
+
+#: Changes kept for watches that resume, at most so many and so many bytes (as JSON; in memory several times that). Older
+#: resourceVersions get 410 Gone, and a watcher that has not read them yet is ended, and lists again.
+KEPT_CHANGES = 20_000
+KEPT_BYTES = 16 * 1024 * 1024
+_AGAIN_S = 1.0
 
 #: (group, plural): all versions of a resource are stored together.
 Storage = tuple[str, str]
@@ -35,6 +41,7 @@ class Change:
     storage: Storage
     object: Object
     previous: Object | None
+    size: int  # of the object as JSON
 
 
 class GoneError(LookupError):
@@ -46,26 +53,38 @@ class Follower:
 
     def __init__(self, storage: Storage, end: Callable[[Follower], None]) -> None:
         self.storage = storage
-        self._queue: asyncio.Queue[Change | None] = asyncio.Queue(QUEUE_LIMIT)
+        self._changes: deque[Change] = deque()
+        self._some, self._over = asyncio.Event(), False
         self._end = end
 
     async def next(self) -> Change | None:
         """The next change; None when the follower was ended because it fell behind or the store closed."""
-        return await self._queue.get()
+        while not self._changes and not self._over:
+            self._some.clear()
+            await self._some.wait()
+        return self._changes.popleft() if self._changes else None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether ``next`` has something without waiting."""
+        return bool(self._changes) or self._over
 
     def tell(self, change: Change) -> None:
         """Called by the store."""
-        try:
-            self._queue.put_nowait(change)
-        except asyncio.QueueFull:
+        self._changes.append(change)
+        self._some.set()
+
+    def forgotten(self, oldest: int) -> None:
+        """Called by the store, which keeps nothing up to that revision: nor does a follower that reads too slowly."""
+        if self._changes and self._changes[0].revision <= oldest:
+            self._changes.clear()
+            self.stop()
             self.close()
-            self._queue.get_nowait()
-            self._queue.put_nowait(None)
 
     def stop(self) -> None:
         """Let ``next`` return None after what is queued."""
-        if not self._queue.full():
-            self._queue.put_nowait(None)
+        self._over = True
+        self._some.set()
 
     def close(self) -> None:
         """Hear no more."""
@@ -95,8 +114,14 @@ class Store:
         self.revision: int = row[0] if row else 1
         self._oldest = self.revision  # history begins here
         self._history: deque[Change] = deque()
+        self._kept_bytes = 0
         self._followers: set[Follower] = set()
-        self._open = False  # a transaction is open
+        #: What the file lacks: (group, plural, namespace, name) -> (revision, body), None for what was removed.
+        self._unwritten: dict[tuple[str, str, str, str], tuple[int, bytes] | None] = {}
+        self._due = False  # somebody will call commit
+        #: Why the file cannot be written, while it cannot.
+        self.trouble = ""
+        self._db.execute("PRAGMA busy_timeout=0")  # whoever holds a lock must not hold up everybody
 
     # --- reading ---------------------------------------------------------------------------
 
@@ -122,12 +147,11 @@ class Store:
         self.revision += 1
         stored = {**obj, "metadata": {**metadata, "resourceVersion": str(self.revision)}}
         previous = self._objects.setdefault(storage, {}).get(key)
+        body = msgspec.json.encode(stored)
         self._objects[storage][key] = stored
-        self._write(
-            "INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?)",
-            (*storage, *key, self.revision, msgspec.json.encode(stored)),
-        )
-        self._tell(Change(self.revision, "MODIFIED" if previous else "ADDED", storage, stored, previous))
+        self._write((*storage, *key), (self.revision, body))
+        kind = "MODIFIED" if previous else "ADDED"
+        self._tell(Change(self.revision, kind, storage, stored, previous, len(body)))
         return stored
 
     def remove(self, storage: Storage, namespace: str, name: str) -> Object | None:
@@ -137,31 +161,55 @@ class Store:
             return None
         self.revision += 1
         last = {**previous, "metadata": {**previous["metadata"], "resourceVersion": str(self.revision)}}
-        self._write(
-            "DELETE FROM object WHERE grp = ? AND plural = ? AND ns = ? AND name = ?",
-            (*storage, namespace, name),
-        )
-        self._tell(Change(self.revision, "DELETED", storage, last, previous))
+        self._write((*storage, namespace, name), None)
+        size = len(msgspec.json.encode(last))
+        self._tell(Change(self.revision, "DELETED", storage, last, previous, size))
         return last
 
-    def _write(self, statement: str, values: tuple[object, ...]) -> None:
-        if not self._open:
-            self._db.execute("BEGIN")
-            self._open = True
+    def _write(self, key: tuple[str, str, str, str], value: tuple[int, bytes] | None) -> None:
+        self._unwritten[key] = value
+        if not self._due:
             try:
                 asyncio.get_running_loop().call_soon(self.commit)
+                self._due = True
             except RuntimeError:  # no loop: a command reads or writes the file by itself
-                self._db.execute(statement, values)
-                self.commit()
-                return
-        self._db.execute(statement, values)
+                self._commit()
 
     def commit(self) -> None:
-        """Make what was written lasting."""
-        if self._open:
+        """Make what was written lasting; later, when the file cannot be written now."""
+        self._due = False
+        try:
+            self._commit()
+        except sqlite3.Error as wrong:
+            with contextlib.suppress(RuntimeError):  # no loop, no second chance
+                asyncio.get_running_loop().call_later(_AGAIN_S, self.commit)
+                self._due = True
+            if self.trouble != str(wrong):
+                self.trouble = str(wrong)
+                _log.error("the database cannot be written; it is tried again", reason=self.trouble)
+        else:
+            if self.trouble:
+                self.trouble = ""
+                _log.warning("the database can be written again")
+
+    def _commit(self) -> None:
+        if not self._unwritten:
+            return
+        gone = [key for key, value in self._unwritten.items() if value is None]
+        kept = [(*key, *value) for key, value in self._unwritten.items() if value is not None]
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany(
+                "DELETE FROM object WHERE grp = ? AND plural = ? AND ns = ? AND name = ?", gone
+            )
+            self._db.executemany("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?)", kept)
             self._db.execute("INSERT OR REPLACE INTO revision VALUES (1, ?)", (self.revision,))
             self._db.execute("COMMIT")
-            self._open = False
+        except sqlite3.Error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        self._unwritten.clear()
 
     def close(self) -> None:
         """Write everything and end all followers."""
@@ -188,9 +236,14 @@ class Store:
             yield from (it for it in self._history if it.revision > revision)
 
     def _tell(self, change: Change) -> None:
-        self._history.append(change)
-        if len(self._history) > KEPT_EVENTS:
-            self._oldest = self._history.popleft().revision
-        for it in list(self._followers):
+        for it in self._followers:
             if it.storage == change.storage:
                 it.tell(change)
+        self._history.append(change)
+        self._kept_bytes += change.size
+        before = self._oldest
+        while len(self._history) > 1 and (len(self._history) > KEPT_CHANGES or self._kept_bytes > KEPT_BYTES):
+            oldest = self._history.popleft()
+            self._oldest, self._kept_bytes = oldest.revision, self._kept_bytes - oldest.size
+        for it in list(self._followers) if self._oldest != before else ():
+            it.forgotten(self._oldest)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +55,7 @@ async def test_a_follower_hears_what_came_after_its_revision_in_order() -> None:
 
 
 async def test_too_old_a_revision_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "KEPT_EVENTS", 2)
+    monkeypatch.setattr(module, "KEPT_CHANGES", 2)
     it = Store()
     start = it.revision
     for n in range(4):
@@ -63,18 +65,56 @@ async def test_too_old_a_revision_is_gone(monkeypatch: pytest.MonkeyPatch) -> No
     assert it.follow(PODS, it.revision - 2)
 
 
-async def test_a_follower_that_falls_behind_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "QUEUE_LIMIT", 2)
+@pytest.mark.parametrize(("limit", "least"), [("KEPT_CHANGES", 2), ("KEPT_BYTES", 200)])
+async def test_a_follower_that_falls_behind_is_ended(
+    monkeypatch: pytest.MonkeyPatch, limit: str, least: int
+) -> None:
+    """What one slow reader has not read yet is no longer kept than the history is."""
+    monkeypatch.setattr(module, limit, least)
     it = Store()
-    slow = it.follow(PODS, it.revision)
+    slow, quick, other = (it.follow(storage, it.revision) for storage in (PODS, PODS, ("", "secrets")))
     for n in range(5):
         it.put(PODS, pod(f"p{n}"))
-    assert (await slow.next(), await slow.next()) == ((await it_first(it)), None)
+        assert (await quick.next()) is not None
+    assert await slow.next() is None
+    it.put(("", "secrets"), pod("s"))
+    assert not quick.waiting
+    assert other.waiting
 
 
-async def it_first(it: Store) -> object:
-    """The second change: the first was dropped to make room for the end."""
-    return list(it._history)[1]
+async def test_a_locked_file_is_written_later_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    it = Store(path)
+    somebody = sqlite3.connect(path, isolation_level=None)
+    somebody.execute("BEGIN IMMEDIATE")
+    it.put(PODS, pod("a"))
+    await asyncio.sleep(0)  # one turn of the loop
+    assert it.trouble == "database is locked"
+    it.put(PODS, pod("b"))
+    it.remove(PODS, "n", "a")
+    assert [found["metadata"]["name"] for found in it.all(PODS)] == ["b"]
+    somebody.execute("ROLLBACK")
+    while it.trouble:
+        await asyncio.sleep(0.01)
+    assert somebody.execute("SELECT name FROM object").fetchall() == [("b",)]
+    somebody.close()
+    it.close()
+
+
+async def test_a_full_disk_is_told_and_costs_nothing_that_can_still_be_kept(tmp_path: Path) -> None:
+    it = Store(tmp_path / "state.db")
+    it.put(PODS, pod("a"))
+    it.commit()
+    it._db.execute(f"PRAGMA max_page_count={it._db.execute('PRAGMA page_count').fetchone()[0]}")
+    it.put(PODS, pod("large", text="x" * 100_000))
+    it.commit()
+    assert it.trouble == "database or disk is full"
+    it.remove(PODS, "n", "large")
+    it.put(PODS, pod("b"))
+    it.commit()
+    assert not it.trouble
+    it.close()
+    assert [found["metadata"]["name"] for found in Store(tmp_path / "state.db").all(PODS)] == ["a", "b"]
 
 
 WRITER = """

@@ -86,10 +86,11 @@ def test_clusters(dumps: tuple[Path, View]) -> None:
     file = str(dumps[0] / "config.json")
     header, *found = rows(lateen("cluster", "-f", file))
     assert header == ["SERVICE FQDN", "PORT", "SUBSET", "DIRECTION", "TYPE", "DESTINATION RULE"]
-    assert [it[:5] for it in found if it[0].startswith("reviews")] == [
-        ["reviews.default.svc.cluster.local", "9080", "-", "outbound", "EDS"],
-        ["reviews.default.svc.cluster.local", "9080", "v1", "outbound", "EDS"],
+    assert [it for it in found if it[0].startswith("reviews")] == [
+        ["reviews.default.svc.cluster.local", "9080", "-", "outbound", "EDS", "reviews.default"],
+        ["reviews.default.svc.cluster.local", "9080", "v1", "outbound", "EDS", "reviews.default"],
     ]
+    assert ["db.default.svc.cluster.local", "5432", "-", "outbound", "EDS"] in found
     assert ["BlackHoleCluster", "-", "-", "-", "STATIC"] in [it[:5] for it in found]
     [_, only] = rows(
         lateen(
@@ -138,7 +139,7 @@ def test_routes(dumps: tuple[Path, View]) -> None:
     header, *found = rows(lateen("route", "-f", file))
     assert header == ["NAME", "VHOST NAME", "DOMAINS", "MATCH", "VIRTUAL SERVICE"]
     mine = [it for it in found if it[1] == "reviews.default.svc.cluster.local:9080"]
-    assert [it[3] for it in mine] == ["/a*", "/*"]
+    assert [it[3:] for it in mine] == [["/a*", "reviews.default"], ["/*", "reviews.default"]]
     assert {it[2] for it in mine} == {"reviews.default, reviews + 1 more..."}
     assert {it[0] for it in rows(lateen("r", "-f", file, "--name", "80"))[1:]} == {"80"}
 

@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from lateen.compile.view import view
 from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, View
 from lateen.envoy.sealing import describe
-from lateen.incremental import Database
+from lateen.incremental import Change, Database
 from lateen.names.keys import ProxyKey
 from lateen.pki.certificates import key_pem, leaf, pem, self_signed
+from lateen.registry.facts import ONLY, MemberCluster
 from lateen.testing.mesh import changed, endpoint_slice, mesh, pod, router, service, sidecar
 from lateen.testing.static import statically
 
@@ -189,12 +190,23 @@ def test_only_endpoints_of_the_mesh_are_marked_for_mutual_tls() -> None:
     ]
     marks = ["envoy.transport_socket_match" in it["metadata"]["filter_metadata"] for it in whole]
     assert marks == [True, False]
+    assert whole[0]["metadata"]["filter_metadata"]["mesh"]["packed"].endswith("|Kubernetes")
     subset = shown(found, ENDPOINT, "outbound|9080|v2|reviews.default.svc.cluster.local")
     addresses = [
         it["endpoint"]["address"]["socket_address"]["address"]
         for it in subset["endpoints"][0]["lb_endpoints"]
     ]
     assert addresses == ["10.0.0.3"]
+
+
+def test_endpoints_are_of_the_cluster_that_the_installation_names() -> None:
+    db = shop()
+    db.apply([Change(MemberCluster, ONLY, MemberCluster("east"))])
+    found = shown(view(db, SIDECAR), ENDPOINT, "outbound|9080||reviews.default.svc.cluster.local")[
+        "endpoints"
+    ][0]
+    packed = [it["metadata"]["filter_metadata"]["mesh"]["packed"] for it in found["lb_endpoints"]]
+    assert {it.rpartition("|")[2] for it in packed} == {"east"}
 
 
 def test_strict_leaves_no_plain_chain() -> None:

@@ -32,7 +32,7 @@ from lateen.discovery.front import Front
 from lateen.discovery.loop import Loop
 from lateen.discovery.server import DiscoveryService, server
 from lateen.discovery.source import Source
-from lateen.incremental import Database
+from lateen.incremental import Change, Database
 from lateen.injection.settings import InjectionSettings, settings_from_config_maps
 from lateen.kube.client import KubeClient, KubeError
 from lateen.kube.config import KubeConfigError
@@ -84,6 +84,7 @@ class ControlPlane:
         self.settings, self.authority = settings, authority
         self.db: Database = facts.new_database()
         self.loop = Loop(self.db)
+        self.loop.put([Change(facts.MemberCluster, facts.ONLY, facts.MemberCluster(settings.cluster))])
         self.source = Source(
             client, self.loop.put, namespace=settings.namespace, config_map=settings.mesh_config_map
         )

@@ -37,7 +37,7 @@ def cluster(db: Database, upstream: Upstream) -> Resource | None:
     tcp = policy.connection_pool.tcp if policy.connection_pool else None
     http = policy.connection_pool.http if policy.connection_pool else None
     fields: dict[str, Any] = {
-        "metadata": _metadata(service),
+        "metadata": _metadata(service, upstream),
         "circuit_breakers": clusters.thresholds(**_limits(tcp, http)),
         "connect_timeout": duration(_connect_timeout(db, tcp)),
         **_kind(upstream, service, port),
@@ -54,9 +54,12 @@ def cluster(db: Database, upstream: Upstream) -> Resource | None:
     return seal(upstream.name, clusters.cluster(upstream.name, **fields))
 
 
-def _metadata(it: Service) -> clusters.Fields:
-    host, namespace = it.key.hostname, it.key.namespace
-    return clusters.mesh_metadata(f"{host}|{it.name}|{namespace}", host, it.name, namespace)
+def _metadata(it: Service, upstream: Upstream) -> clusters.Fields:
+    host, namespace, rule = it.key.hostname, it.key.namespace, upstream.rule
+    config = wellknown.written_in("destination-rule", rule.namespace, rule.name) if rule else ""
+    return clusters.mesh_metadata(
+        f"{host}|{it.name}|{namespace}", host, it.name, namespace, config=config, subset=upstream.subset
+    )
 
 
 def _connect_timeout(db: Database, tcp: TCPSettings | None) -> int:

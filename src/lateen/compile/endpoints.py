@@ -13,7 +13,7 @@ from lateen.names.locality import Locality
 from lateen.names.metrics import Workload as Packed
 from lateen.policy import authentication, traffic
 from lateen.registry import endpoints as registered
-from lateen.registry import services
+from lateen.registry import facts, services
 from lateen.registry.endpoints import Endpoint
 
 
@@ -30,7 +30,7 @@ def load_assignment(db: Database, upstream: Upstream) -> Resource | None:
     for it in registered.endpoints(db, upstream.service, port.name):
         if labels.matches(wanted, it.labels):
             mesh = authentication.takes_mutual_tls(db, it.workload, it.port)
-            places.setdefault(it.locality, []).append(_member(it, mesh=mesh))
+            places.setdefault(it.locality, []).append(_member(it, facts.member_cluster(db), mesh=mesh))
     groups = [
         endpoints.Group((place.region, place.zone, place.subzone), tuple(places[place]))
         for place in sorted(places)
@@ -40,11 +40,11 @@ def load_assignment(db: Database, upstream: Upstream) -> Resource | None:
     return seal(upstream.name, endpoints.assignment(upstream.name, groups), made.version)
 
 
-def _member(it: Endpoint, *, mesh: bool) -> endpoints.Member:
+def _member(it: Endpoint, member_cluster: str, *, mesh: bool) -> endpoints.Member:
     found = it.workload
     packed = Packed()
     if found:
         packed = Packed(
-            found.name, found.key.namespace, found.canonical_name, found.canonical_revision, "Kubernetes"
+            found.name, found.key.namespace, found.canonical_name, found.canonical_revision, member_cluster
         )
     return endpoints.Member(it.address, it.port, packed.packed(), mesh)

@@ -120,7 +120,8 @@ def rule_routes(db: Database, key: ObjectKey, caller: Caller, gateway: str, port
         gateway, port, caller.namespace, caller.labels, key.namespace, _targets(db, caller, key.namespace, port),
         facts.mesh_config(db).default_http_retry_policy,
     )  # fmt: skip
-    return [route for it in http_rules(db, key) for route in compiled(it, situation)]
+    origin = routes.shaped_by(wellknown.written_in("virtual-service", key.namespace, key.name))
+    return [{**route, **origin} for it in http_rules(db, key) for route in compiled(it, situation)]
 
 
 def _targets(db: Database, caller: Caller, owner: str, port: int) -> Callable[[Destination], Target]:

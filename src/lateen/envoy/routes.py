@@ -8,7 +8,8 @@ from typing import Any
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 
-from lateen.envoy.sealing import Message, duration, extension
+from lateen.envoy import wellknown
+from lateen.envoy.sealing import Message, duration, extension, struct
 
 #: A message's fields, as its constructor takes them.
 Fields = Mapping[str, Any]
@@ -62,6 +63,11 @@ def forward(cluster: str, **action: Any) -> Fields:
         "match": {"prefix": "/"},
         "route": {"cluster": cluster, "timeout": duration(0), **action},
     }
+
+
+def shaped_by(config: str) -> Fields:
+    """The field of a route that says which object it comes from."""
+    return {"metadata": {"filter_metadata": {wellknown.ISTIO_METADATA: struct({"config": config})}}}
 
 
 def headers(pairs: Sequence[tuple[str, str]], *, append: bool) -> list[Fields]:

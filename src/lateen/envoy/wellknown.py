@@ -26,6 +26,8 @@ ROOT_SECRET = "ROOTCA"  # noqa: S105 - a name
 
 #: The key of everything that we tell Envoy about endpoints and clusters for its metrics.
 MESH_METADATA = "mesh"
+#: The key of what Istio's tools look for.
+ISTIO_METADATA = "istio"
 TRANSPORT_MATCH = "envoy.transport_socket_match"
 
 #: Who signed the servers of the internet, as Debian's and Ubuntu's images say.
@@ -48,3 +50,8 @@ HTTP_ALPN = ("http/1.0", "http/1.1", "h2c")
 def secret_path(name: str) -> str:
     """The file that holds a secret."""
     return f"{SDS_FOLDER}/{name}.json"
+
+
+def written_in(kind: str, namespace: str, name: str) -> str:
+    """What Istio's tools call the object that shaped a resource, as its metadata say: ``kind`` is ``destination-rule``."""
+    return f"/apis/networking.istio.io/v1/namespaces/{namespace}/{kind}/{name}"

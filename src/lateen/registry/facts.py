@@ -39,6 +39,13 @@ class Proxy:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class MemberCluster:
+    """The cluster of Kubernetes whose objects these are, as the installation calls it."""
+
+    name: str = "Kubernetes"
+
+
 def _namespace(
     it: Service | Gateway | VirtualService | PeerAuthentication | DestinationRule,
 ) -> Iterable[str]:
@@ -97,3 +104,9 @@ def new_database() -> Database:
 def mesh_config(db: Database) -> MeshConfig:
     """The settings of the mesh; Istio's defaults while there are none."""
     return db.get(MeshConfig, ONLY) or DEFAULT
+
+
+@query
+def member_cluster(db: Database) -> str:
+    """Its name in metrics."""
+    return (db.get(MemberCluster, ONLY) or MemberCluster()).name

@@ -13,12 +13,14 @@ import structlog
 from aiohttp import web
 
 from skiff.api import Object
+from skiff.apiserver import context
 from skiff.apiserver.allocation import Addresses
 from skiff.apiserver.custom import CustomKinds
 from skiff.apiserver.http import application
 from skiff.apiserver.local import LocalApi
 from skiff.apiserver.registry import Registry
 from skiff.apiserver.webhooks import Webhooks
+from skiff.auth import escalation
 from skiff.auth.access import ClusterAccess
 from skiff.auth.authorize import Authorizer
 from skiff.auth.pki import ClusterPki
@@ -51,6 +53,7 @@ class Daemon:
         self.api = LocalApi(self.registry)
         self.tokens = Tokens(self.pki, still_exists=self._exists)
         authorizer = Authorizer(lambda kind: self.store.all(kind.storage))
+        self.registry.stored |= escalation.checks(authorizer, context.USER.get)
         self.access = ClusterAccess(self.tokens, authorizer)
         self.node = NodeAgent(self.api, settings, token=self._token)
         self.webhooks = Webhooks(

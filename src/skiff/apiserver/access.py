@@ -9,6 +9,7 @@ from aiohttp import web
 from skiff.api import Object
 from skiff.errors import ApiError
 from skiff.kinds import Kind
+from skiff.queries import truth
 
 
 class User(Protocol):
@@ -39,8 +40,7 @@ _METHODS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "dele
 def verb_of(request: web.Request, name: str) -> str:
     """Kubernetes' verb of a request."""
     if request.method in ("GET", "HEAD"):
-        watching = request.query.get("watch", "").lower() in ("1", "t", "true")
-        return "get" if name else "watch" if watching else "list"
+        return "get" if name else "watch" if truth(request, "watch") else "list"
     verb = _METHODS.get(request.method, request.method.lower())
     return "deletecollection" if verb == "delete" and not name else verb
 

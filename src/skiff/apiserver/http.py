@@ -79,7 +79,7 @@ async def _as_status(
         if request.writer.output_size:
             raise  # too late for an answer: the connection breaks
         response = _status(ApiError(500, "InternalError", f"Internal error occurred: {wrong!r}"))
-    warned = [*request.get(WARNINGS, []), *context.WARNINGS.get()]
+    warned = [*request.get(WARNINGS, []), *context.WARNINGS.get([])]
     if warned and not response.prepared:
         for it in dict.fromkeys(warned):
             escaped = it.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
@@ -114,9 +114,17 @@ async def _with_user(
     request[_USER] = user
     context.USER.set(user)
     if request.match_info.route.resource and "rest" not in request.match_info and request.path not in _OPEN:
+        _require_path(request)
+    return await handler(request)
+
+
+def _require_path(request: web.Request) -> None:
+    """May they ask there? For what is about no resource."""
+    access = request.app[SERVER].access
+    if access is not None:
+        user: User = request[_USER]  # type: ignore[assignment]  # put there by _with_user
         verb = access_rules.verb_of(request, "-")
         access_rules.require(access, user, verb, None, "", "", "", request.path)
-    return await handler(request)
 
 
 async def _ok(_: web.Request) -> web.Response:
@@ -180,6 +188,8 @@ async def _resource(request: web.Request) -> web.StreamResponse:
     )
     registry = request.app[SERVER].registry
     served = [it for it in registry.kinds.values() if it.group == group and version in (it.version, "")]
+    if not version or not rest:
+        _require_path(request)
     if not served:
         raise unknown_path()
     if not version:
@@ -194,10 +204,11 @@ async def _resource(request: web.Request) -> web.StreamResponse:
     ):
         namespace, rest = rest[1], rest[2:]
     kind = registry.kinds.get((group, version, rest[0]))
-    if kind is None:
+    # A role in a namespace must not reach what belongs to no namespace by naming one in the path.
+    if kind is None or len(rest) > 3 or (namespace and not kind.namespaced):
         raise unknown_path()
     name, sub = (rest[1] if len(rest) > 1 else ""), (rest[2] if len(rest) > 2 else "")
-    if sub and sub not in kind.subresources:
+    if (sub and sub not in kind.subresources) or (name and kind.namespaced and not namespace):
         raise unknown_path()
     return await _served(request, kind, namespace, name, sub)
 

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import msgspec
 from aiohttp import web
 
-from skiff.apiserver import selectors, tables
+from skiff.apiserver import context, selectors, tables
 from skiff.apiserver.bodies import body, checked, object_of
 from skiff.apiserver.registry import Registry
 from skiff.apiserver.watching import watch
 from skiff.errors import ApiError
 from skiff.kinds import Kind
 from skiff.patch import json_patch, merge_patch, strategic_merge_patch
+from skiff.queries import truth
 
 _NOT_ALLOWED = "the server does not allow this method on the requested resource"
 APPLY = "application/apply-patch+yaml"
@@ -81,9 +82,7 @@ def _place(it: Any) -> list[str]:
 
 
 def _list_of(kind: Kind, found: list[Any], metadata: dict[str, Any]) -> dict[str, Any]:
-    items = [{"apiVersion": kind.api_version, **it} for it in found] if kind.custom else found
-    if kind.custom:
-        items = [{**it, "apiVersion": kind.api_version} for it in found]
+    items = [{**it, "apiVersion": kind.api_version} for it in found] if kind.custom else found
     return {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": items}
 
 
@@ -146,6 +145,7 @@ async def _deletion(request: web.Request) -> _Deletion:
         raise ApiError(400, "BadRequest", f"gracePeriodSeconds is no number: {grace!r}") from wrong
     propagation = query.get("propagationPolicy") or given.get("propagationPolicy") or usual
     dry_run = query.get("dryRun") == "All" or given.get("dryRun") == ["All"]
+    context.DRY_RUN.set(dry_run)  # kubectl says it in the body
     return _Deletion((given.get("preconditions") or {}).get("uid", ""), propagation, seconds, dry_run)
 
 
@@ -219,8 +219,3 @@ def selected(request: web.Request, objects: list[Any]) -> list[Any]:
 def as_table(request: web.Request) -> bool:
     """Whether kubectl asks for rows."""
     return "as=Table" in request.headers.get("Accept", "")
-
-
-def truth(request: web.Request, name: str) -> bool:
-    """A boolean as Go reads it."""
-    return request.query.get(name, "").lower() in ("1", "t", "true")

@@ -47,7 +47,7 @@ class Registry:
         self.store = store
         self.admission = admission
         self.schemas = schemas
-        #: Told of every stored object of a kind, before anybody else hears of it: what CustomResourceDefinitions need.
+        #: Told (new, old) of an object of a kind before it is stored: it may refuse, or answer what is stored instead.
         self.stored: dict[Kind, Callable[[Object | None, Object | None], Object | None]] = {}
         self._addresses = addresses
         self._clock = clock or (lambda: datetime.now(UTC))

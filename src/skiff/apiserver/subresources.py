@@ -78,14 +78,16 @@ async def special(
         account = registry.get(SERVICE_ACCOUNTS, namespace, name)
         return web.json_response(access.token(account, await body(request)), status=201)
     asked = await body(request)
+    options = asked.get("deleteOptions") or {}
+    dry = request.query.get("dryRun") == "All" or options.get("dryRun") == ["All"]
     if sub == "eviction":
         await registry.delete(
-            PODS, namespace, name, grace_seconds=(asked.get("deleteOptions") or {}).get("gracePeriodSeconds")
+            PODS, namespace, name, grace_seconds=options.get("gracePeriodSeconds"), dry_run=dry
         )
     else:
         pod = registry.get(PODS, namespace, name)
         spec = {**pod["spec"], "nodeName": (asked.get("target") or {}).get("name", "")}
-        await registry.update(PODS, namespace, name, {**pod, "spec": spec})
+        await registry.update(PODS, namespace, name, {**pod, "spec": spec}, dry_run=dry)
     return web.json_response(
         {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, status=201
     )

@@ -13,12 +13,15 @@ from skiff.apiserver import selectors, tables
 from skiff.apiserver.registry import Registry
 from skiff.errors import ApiError
 from skiff.kinds import Kind
+from skiff.queries import truth
 from skiff.store.store import Change, Follower, GoneError
 
 BOOKMARK_S = 60.0
 #: The real server ends watches after 30 to 60 minutes, so that clients spread; so does this one.
 LONGEST_S = 1800.0
 INITIAL_END = "k8s.io/initial-events-end"
+#: Events which are sent together when so many are there: a write costs more than an event.
+_AT_ONCE = 50
 
 
 async def watch(request: web.Request, registry: Registry, kind: Kind, namespace: str) -> web.StreamResponse:
@@ -26,36 +29,38 @@ async def watch(request: web.Request, registry: Registry, kind: Kind, namespace:
     it = _Watch(request, registry, kind, namespace)
     response = web.StreamResponse(headers={"Content-Type": "application/json", "Cache-Control": "no-cache"})
     response.enable_chunked_encoding()
-    query = request.query
-    first = query.get("sendInitialEvents", "").lower() in ("1", "t", "true")
-    given = query.get("resourceVersion", "")
+    first = truth(request, "sendInitialEvents")
+    given = request.query.get("resourceVersion", "")
+    everything = first or given in ("", "0")
+    longest_s = _longest(request)
     try:
-        since = registry.store.revision if first or given in ("", "0") else int(given)
+        since = registry.store.revision if everything else int(given)
         follower = registry.store.follow(kind.storage, since)
     except GoneError as gone:
         raise ApiError(410, "Expired", str(gone)) from gone
     except ValueError as wrong:
         raise ApiError(400, "BadRequest", f"invalid resourceVersion {given!r}") from wrong
+    present = registry.store.all(kind.storage, namespace) if everything else []  # of exactly that revision
     try:
         await response.prepare(request)
-        if first or given in ("", "0"):
-            for obj in registry.store.all(kind.storage, namespace):
-                if it.means(obj):
-                    await response.write(it.line("ADDED", obj))
-        if first:
-            await response.write(it.bookmark(since, {INITIAL_END: "true"}))
-        await _stream(
-            it,
-            follower,
-            response,
-            float(query.get("timeoutSeconds") or LONGEST_S * random.uniform(1, 2)),
-        )
+        lines = [it.line("ADDED", obj) for obj in present if it.means(obj)]
+        lines += [it.bookmark(since, {INITIAL_END: "true"})] if first else []
+        for start in range(0, len(lines), _AT_ONCE):
+            await response.write(b"".join(lines[start : start + _AT_ONCE]))
+        await _stream(it, follower, response, longest_s)
         await response.write_eof()
     except ConnectionResetError:
         pass  # the client left
     finally:
         follower.close()
     return response
+
+
+def _longest(request: web.Request) -> float:
+    given = request.query.get("timeoutSeconds", "0")
+    if not given.isdigit():
+        raise ApiError(400, "BadRequest", f"timeoutSeconds is no number: {given!r}")
+    return float(given) or LONGEST_S * random.uniform(1, 2)
 
 
 async def _stream(it: _Watch, follower: Follower, response: web.StreamResponse, longest_s: float) -> None:
@@ -65,13 +70,20 @@ async def _stream(it: _Watch, follower: Follower, response: web.StreamResponse, 
         try:
             change = await asyncio.wait_for(follower.next(), min(left, BOOKMARK_S))
         except TimeoutError:
-            if it.bookmarks and loop.time() < end:
+            # Never past a change that is still to be told: who resumes there would miss it.
+            if it.bookmarks and loop.time() < end and not follower.waiting:
                 await response.write(it.bookmark(it.registry.store.revision, {}))
             continue
+        lines: list[bytes] = []
+        while change is not None:
+            lines.append(it.change(change) or b"")
+            if not follower.waiting or len(lines) >= _AT_ONCE:
+                break
+            change = await follower.next()
+        if told := b"".join(lines):
+            await response.write(told)
         if change is None:
             return
-        if line := it.change(change):
-            await response.write(line)
 
 
 class _Watch:
@@ -84,7 +96,7 @@ class _Watch:
         self._table = "as=Table" in request.headers.get("Accept", "")
         self._include = request.query.get("includeObject", "Metadata")
         self._header = True
-        self.bookmarks = request.query.get("allowWatchBookmarks", "").lower() in ("1", "t", "true")
+        self.bookmarks = truth(request, "allowWatchBookmarks")
 
     def means(self, obj: Any) -> bool:
         """Whether an object is among those watched."""
@@ -107,6 +119,8 @@ class _Watch:
         if self._table:
             obj = tables.table(self.kind, [obj], include=self._include, header=self._header)
             self._header = False
+        elif self.kind.custom:  # it may have been stored in another version
+            obj = {**obj, "apiVersion": self.kind.api_version}
         return msgspec.json.encode({"type": kind, "object": obj}) + b"\n"
 
     def bookmark(self, revision: int, annotations: dict[str, str]) -> bytes:

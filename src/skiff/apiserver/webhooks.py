@@ -144,7 +144,7 @@ class Webhooks:
                 return None
             said = f'Internal error occurred: failed calling webhook "{hook["name"]}": failed to call webhook: {wrong}'
             raise ApiError(500, "InternalError", said) from wrong
-        context.WARNINGS.get().extend(map(str, response.get("warnings") or ()))
+        context.warn(*map(str, response.get("warnings") or ()))
         if response.get("allowed"):
             return response
         status = response.get("status") or {}

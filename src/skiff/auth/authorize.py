@@ -33,9 +33,9 @@ class Authorizer:
             return True, ""
         for rule in self._rules(user, namespace):
             if path and not resource:
-                if _covers_path(rule, verb, path):
+                if covers_path(rule, verb, path):
                     return True, ""
-            elif _covers(rule, verb, group, resource, subresource, name):
+            elif covers(rule, verb, group, resource, subresource, name):
                 return True, ""
         return False, ""
 
@@ -51,21 +51,26 @@ class Authorizer:
     def _rules(self, user: User, namespace: str) -> Iterator[dict[str, Any]]:
         for binding in self._list(CLUSTER_ROLE_BINDINGS):
             if _names(binding, user, ""):
-                yield from self._role(binding, "")
+                yield from self.granted(binding) or ()
         for binding in self._list(ROLE_BINDINGS) if namespace else ():
             if binding["metadata"]["namespace"] == namespace and _names(binding, user, namespace):
-                yield from self._role(binding, namespace)
+                yield from self.granted(binding) or ()
 
-    def _role(self, binding: Object, namespace: str) -> Iterable[dict[str, Any]]:
-        reference = binding.get("roleRef") or {}
+    def granted(self, binding: Object) -> list[dict[str, Any]] | None:
+        """The rules of the role that a binding names; None when there is no such role."""
+        reference, namespace = binding.get("roleRef") or {}, binding["metadata"].get("namespace", "")
         kind = ROLES if reference.get("kind") == "Role" else CLUSTER_ROLES
         for role in self._list(kind):
             metadata = role["metadata"]
             if metadata["name"] == reference.get("name") and (
                 kind is CLUSTER_ROLES or metadata["namespace"] == namespace
             ):
-                return [*(role.get("rules") or ()), *self._aggregated(role)]
-        return ()
+                return self.rules_of(role)
+        return None
+
+    def rules_of(self, role: Object) -> list[dict[str, Any]]:
+        """A role's own rules and those it collects."""
+        return [*(role.get("rules") or ()), *self._aggregated(role)]
 
     def _aggregated(self, role: Object) -> Iterator[dict[str, Any]]:
         """The rules of the cluster roles that a role collects by their labels."""
@@ -91,7 +96,8 @@ def _is(subject: dict[str, Any], user: User, namespace: str) -> bool:
     return False
 
 
-def _covers(rule: dict[str, Any], verb: str, group: str, resource: str, subresource: str, name: str) -> bool:
+def covers(rule: dict[str, Any], verb: str, group: str, resource: str, subresource: str, name: str) -> bool:
+    """Whether a rule allows this of a resource."""
     full = f"{resource}/{subresource}" if subresource else resource
     resources = rule.get("resources") or ()
     names = rule.get("resourceNames") or ()
@@ -103,7 +109,8 @@ def _covers(rule: dict[str, Any], verb: str, group: str, resource: str, subresou
     )
 
 
-def _covers_path(rule: dict[str, Any], verb: str, path: str) -> bool:
+def covers_path(rule: dict[str, Any], verb: str, path: str) -> bool:
+    """Whether a rule allows this of a path that is no resource."""
     return _among(verb, rule.get("verbs")) and any(
         it == path or (it.endswith("*") and path.startswith(it[:-1]))
         for it in rule.get("nonResourceURLs") or ()

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from skiff.api import Node
 from skiff.errors import ApiError
+from skiff.queries import truth
 
 #: How long to wait for a first line, or a refusal, before the client is told that the stream is open.
 _FIRST_S = 0.3
@@ -20,8 +21,8 @@ async def serve(
 ) -> web.StreamResponse:
     """Answer the request."""
     lines = node.logs(
-        namespace, pod, container, follow=_truth(request, "follow"), previous=_truth(request, "previous"),
-        tail=_number(request, "tailLines"), since_seconds=_since(request), timestamps=_truth(request, "timestamps"),
+        namespace, pod, container, follow=truth(request, "follow"), previous=truth(request, "previous"),
+        tail=_number(request, "tailLines"), since_seconds=_since(request), timestamps=truth(request, "timestamps"),
     )  # fmt: skip
     limit = _number(request, "limitBytes")
     first = asyncio.ensure_future(anext(lines, None))
@@ -53,10 +54,6 @@ async def _copy(
         if limit is not None and limit <= 0:
             return
         part = await anext(lines, None)
-
-
-def _truth(request: web.Request, name: str) -> bool:
-    return request.query.get(name, "").lower() in ("1", "t", "true")
 
 
 def _number(request: web.Request, name: str) -> int | None:

@@ -16,6 +16,7 @@ import structlog
 from aiohttp import web
 
 from skiff.api import ExecSession
+from skiff.queries import truth
 from skiff.streams import websocket
 from skiff.streams.channels import (
     CLOSE,
@@ -58,7 +59,7 @@ async def serve(request: web.Request, session: ExecSession) -> web.StreamRespons
 
 
 async def _connect(request: web.Request, channels: Channels, session: ExecSession) -> None:
-    said = {name: _truth(request.query.get(name, "")) for name in ("stdin", "stdout", "stderr")}
+    said = {name: truth(request, name) for name in ("stdin", "stdout", "stderr")}
     chosen = {n for n, name in ((STDOUT, "stdout"), (STDERR, "stderr")) if said[name]}
     if not said["stdin"]:
         await session.write(None)
@@ -71,10 +72,6 @@ async def _connect(request: web.Request, channels: Channels, session: ExecSessio
             it.cancel()
         await asyncio.gather(hears, speaks, return_exceptions=True)
         await channels.close()
-
-
-def _truth(text: str) -> bool:
-    return text.lower() in ("1", "t", "true")
 
 
 async def _hear(channels: Channels, session: ExecSession, *, stdin: bool) -> None:

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from skiff.api import Node
 from skiff.errors import ApiError
+from skiff.queries import truth
 from skiff.streams import forward, logs, remote
 from skiff.streams.upgrade import is_spdy
 from skiff.streams.websocket import is_websocket
@@ -22,7 +23,7 @@ async def route(
     _require_upgrade(request)
     if sub == "portforward":
         return await forward.serve(request, node, namespace, pod)
-    tty = request.query.get("tty", "").lower() in ("1", "t", "true")
+    tty = truth(request, "tty")
     if sub == "attach":
         session = await node.attach(namespace, pod, container)
     else:

@@ -162,6 +162,65 @@ def test_tokens_of_pods_end_with_them(it: Cluster) -> None:
     assert 'pods "gone" not found' in refused.stderr
 
 
+@pytest.mark.root
+def test_nobody_grants_what_he_does_not_hold(it: Cluster) -> None:
+    """Neither by a role, nor by binding one, nor by a path that names a namespace for what belongs to none."""
+    it.kubectl("create", "namespace", "granted")
+    it.kubectl("create", "serviceaccount", "-n", "granted", "chief")
+    it.kubectl(
+        "create",
+        "rolebinding",
+        "-n",
+        "granted",
+        "chief",
+        "--clusterrole=admin",
+        "--serviceaccount=granted:chief",
+    )
+    bearer = it.kubectl("create", "token", "-n", "granted", "chief").stdout.strip()
+    user = "system:serviceaccount:granted:chief"
+
+    def says(*words: str) -> str:
+        return by(it, bearer, *words, "-n", "granted")[1]
+
+    assert "created" in says("create", "role", "reader", "--verb=get", "--resource=pods")
+    assert "created" in says("create", "rolebinding", "more", "--clusterrole=view", f"--user={user}")
+    said = says("create", "role", "node-reader", "--verb=get,list", "--resource=nodes")
+    assert f'user "{user}" (groups=' in said
+    assert (
+        'permissions not currently held:\n{APIGroups:[""], Resources:["nodes"], Verbs:["get", "list"]}'
+        in said
+    )
+    assert "not currently held" in says(
+        "create", "rolebinding", "all", "--clusterrole=cluster-admin", f"--user={user}"
+    )
+    assert '"nope" not found' in says("create", "rolebinding", "later", "--role=nope", f"--user={user}")
+    it.kubectl("create", "role", "-n", "granted", "everything", "--verb=*", "--resource=*.*")
+    it.kubectl(
+        "create",
+        "rolebinding",
+        "-n",
+        "granted",
+        "everything",
+        "--role=everything",
+        "--serviceaccount=granted:chief",
+    )
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "mine"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+    }  # fmt: skip
+    where = "/apis/rbac.authorization.k8s.io/v1/namespaces/granted/clusterrolebindings"
+    code, said = by(it, bearer, "create", f"--raw={where}", "-f", str(written(it, "binding.json", binding)))
+    assert code == 1
+    assert "could not find the requested resource" in said
+    assert not it.objects("clusterrolebinding", "mine")
+
+
+def written(it: Cluster, name: str, content: dict[str, Any]) -> Path:
+    path = it.folder / name
+    path.write_text(json.dumps(content))
+    return path
+
+
 def test_tokens_expire_and_cannot_be_forged(tmp_path: Path) -> None:
     now = [1000.0]
     pki = ClusterPki.load_or_create(tmp_path / "one")

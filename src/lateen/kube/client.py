@@ -44,10 +44,14 @@ class KubeError(Exception):
 def path_of(obj: Mapping[str, Any], *, named: bool = True) -> str:
     """The URL path of an object, or of its collection."""
     api_version, kind, metadata = obj["apiVersion"], obj["kind"], obj.get("metadata", {})
-    root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
     where = "" if kind in _CLUSTER_WIDE else f"/namespaces/{metadata.get('namespace') or 'default'}"
     plural = _PLURALS.get(kind) or f"{kind.lower()}s"
-    return f"{root}{where}/{plural}" + (f"/{metadata['name']}" if named else "")
+    return f"{_root(api_version)}{where}/{plural}" + (f"/{metadata['name']}" if named else "")
+
+
+def _root(api_version: str) -> str:
+    """The core group is older than groups, and lies elsewhere."""
+    return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
 
 
 class KubeClient:
@@ -86,12 +90,10 @@ class KubeClient:
         self, api_version: str, plural: str, namespace: str = "", labels: str = ""
     ) -> list[Object]:
         """All objects of a kind ("" is every namespace), page by page."""
-        root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-        where = f"/namespaces/{namespace}" if namespace else ""
         found: list[Object] = []
         query = {"limit": "500", **({"labelSelector": labels} if labels else {})}
         while True:
-            page = await self._request("GET", f"{root}{where}/{plural}", query=query)
+            page = await self._request("GET", self.collection(api_version, plural, namespace), query=query)
             found += page.get("items") or []
             following = page.get("metadata", {}).get("continue")
             if not following:
@@ -101,8 +103,8 @@ class KubeClient:
     @staticmethod
     def collection(api_version: str, plural: str, namespace: str = "") -> str:
         """The URL path of all objects of a kind."""
-        root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-        return f"{root}/namespaces/{namespace}/{plural}" if namespace else f"{root}/{plural}"
+        where = f"/namespaces/{namespace}" if namespace else ""
+        return f"{_root(api_version)}{where}/{plural}"
 
     async def read(self, path: str, query: Mapping[str, str]) -> Object:
         """GET with a query; KubeError when it is refused."""

@@ -6,7 +6,7 @@ import base64
 import os
 import ssl
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,14 +65,11 @@ def from_files(paths: list[Path], context: str | None) -> Connection:
     merged: dict[str, dict[str, Any]] = {"clusters": {}, "users": {}, "contexts": {}}
     current = ""
     for path in paths:
-        try:
-            document = yaml.safe_load(path.read_text()) or {}
-        except (OSError, yaml.YAMLError) as wrong:
-            raise KubeConfigError(f"{path}: cannot be read as a kubeconfig: {wrong}") from wrong
-        current = current or document.get("current-context", "")
+        document = _document(path)
+        current = current or str(document.get("current-context") or "")
         for section, one in (("clusters", "cluster"), ("users", "user"), ("contexts", "context")):
-            for it in document.get(section) or ():
-                merged[section].setdefault(it["name"], _absolute(it.get(one) or {}, path.parent))
+            for name, it in _entries(document, section, one, path):
+                merged[section].setdefault(name, _absolute(it, path.parent))
     name = context or current
     if name not in merged["contexts"]:
         known = ", ".join(sorted(merged["contexts"])) or "none"
@@ -84,14 +81,39 @@ def from_files(paths: list[Path], context: str | None) -> Connection:
                 f'{paths[0]}: context "{name}" names the {one} "{chosen.get(one)}", which is not defined'
             )
     cluster, user = merged["clusters"][chosen["cluster"]], merged["users"][chosen["user"]]
-    server = str(cluster["server"]).rstrip("/")
+    server = str(cluster.get("server") or "").rstrip("/")
+    if not server.startswith(("https://", "http://")):
+        raise KubeConfigError(f'cluster "{chosen["cluster"]}" has no server such as https://10.0.0.1:6443')
     if user.get("exec") or user.get("auth-provider"):
         raise KubeConfigError(
             f'user "{chosen["user"]}" needs a credential plug-in, which is not supported yet: use a token or certificate'
         )
-    tls = _tls(cluster, user) if server.startswith("https:") else None
+    try:
+        tls = _tls(cluster, user) if server.startswith("https:") else None
+    except (OSError, ValueError) as wrong:
+        raise KubeConfigError(f'context "{name}": its certificates cannot be read: {wrong}') from wrong
     token_file = Path(user["tokenFile"]) if user.get("tokenFile") else None
     return Connection(server, tls, user.get("token", ""), token_file, chosen.get("namespace") or "default")
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(path.read_text()) or {}
+    except (OSError, ValueError, yaml.YAMLError) as wrong:
+        raise KubeConfigError(f"{path}: cannot be read as a kubeconfig: {wrong}") from wrong
+    if not isinstance(found, dict):
+        raise KubeConfigError(f"{path}: is no kubeconfig: it holds no mapping")
+    return found
+
+
+def _entries(
+    document: Mapping[str, Any], section: str, one: str, path: Path
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    entries = document.get(section) or []
+    for it in entries if isinstance(entries, list) else [None]:
+        if not isinstance(it, dict) or "name" not in it or not isinstance(it.get(one) or {}, dict):
+            raise KubeConfigError(f'{path}: {section} is no list of {{"name": ..., "{one}": {{...}}}}')
+        yield str(it["name"]), it.get(one) or {}
 
 
 def _absolute(part: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -117,5 +139,5 @@ def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
 
 def _bytes(part: Mapping[str, Any], name: str) -> bytes:
     if data := part.get(f"{name}-data"):
-        return base64.b64decode(data)
+        return base64.b64decode("".join(str(data).split()), validate=True)
     return Path(part[name]).read_bytes() if part.get(name) else b""

@@ -218,6 +218,17 @@ async def test_state_of_the_world_is_served_too(world: World) -> None:
         assert (found.type_url, len(found.resources)) == (ENDPOINT, 1)
 
 
+async def test_nobody_takes_the_place_of_a_pod_that_runs_as_another() -> None:
+    own = Identity("cluster.local", "default", "web")
+    async with AsyncExitStack() as stack:
+        world = World(await stack.enter_async_context(serving(mesh(*WEB), lambda _: (own, True))), stack)
+        it = await world.stream(NODE.replace("web-1", "reviews-1"), SERVICE_ACCOUNT="web")
+        await it.ask(CLUSTER)
+        with pytest.raises(EOFError, match="the pod default/reviews-1 runs as reviews") as refused:
+            await it.hear()
+        assert refused.value.args[0] is grpc.StatusCode.UNAUTHENTICATED
+
+
 @pytest.mark.parametrize(
     ("identity", "status"),
     [

@@ -35,21 +35,25 @@ def proxy(node: Introduction) -> Proxy:
         raise StrangerError(
             f'node id "{node.id[:LONGEST_ID]}" is not of the form sidecar~IP~POD.NAMESPACE~DOMAIN (or router~...)'
         )
-    kind, ip = parts[0], parts[1]
     said = node.metadata
     return Proxy(
-        key=ProxyKey(node.id), kind=kind, ip=ip, namespace=namespace, pod=pod, labels=labels.of(_labels(said)),
-        service_account=str(said.get("SERVICE_ACCOUNT") or "default"), cluster=str(said.get("CLUSTER_ID") or "Kubernetes"),
-        network=str(said.get("NETWORK") or ""), locality=Locality(*node.locality),
-        version=str(said.get("ISTIO_VERSION") or ""), metadata=_kept(node),
+        key=ProxyKey(node.id), kind=parts[0], ip=parts[1], namespace=namespace, pod=pod, labels=labels.of(_labels(said)),
+        service_account=_word(said, "SERVICE_ACCOUNT") or "default", cluster=_word(said, "CLUSTER_ID") or "Kubernetes",
+        network=_word(said, "NETWORK"), locality=Locality(*(it[:LONGEST_ID] for it in node.locality)),
+        version=_word(said, "ISTIO_VERSION"), metadata=_kept(node),
     )  # fmt: skip
+
+
+def _word(said: Mapping[str, Any], name: str) -> str:
+    """Proxies' own words are kept, shown and counted by: not at any length."""
+    return str(said.get(name) or "")[:LONGEST_ID]
 
 
 def _kept(node: Introduction) -> dict[str, str]:
     # GENERATOR "grpc" is how Istio's bootstrap for proxyless gRPC says that no Envoy asks.
-    kept = {"ENVOY_VERSION": node.version}
-    if generator := node.metadata.get("GENERATOR"):
-        kept["GENERATOR"] = str(generator)
+    kept = {"ENVOY_VERSION": node.version[:LONGEST_ID]}
+    if generator := _word(node.metadata, "GENERATOR"):
+        kept["GENERATOR"] = generator
     return kept
 
 
@@ -59,13 +63,13 @@ def _labels(said: Mapping[str, Any]) -> dict[str, str]:
         return {}
     if len(found) > MOST_LABELS:
         raise StrangerError(f"a node has at most {MOST_LABELS} labels, this one says {len(found)}")
-    return {str(key): str(value) for key, value in found.items()}
+    return {str(key)[:LONGEST_ID]: str(value)[:LONGEST_ID] for key, value in found.items()}
 
 
-def check(it: Proxy, identity: Identity | None, *, encrypted: bool) -> None:
+def check(it: Proxy, identity: Identity | None, *, encrypted: bool, account: str = "") -> None:
     """A proxy that shows a certificate is served only what its own namespace and account may have.
 
-    Raises ``ImpostorError``.
+    ``account`` is that of the pod it says it is, where the pod is known. Raises ``ImpostorError``.
     """
     if not encrypted:
         return  # port 15010: in the clear, as Istio's, for clients without a certificate
@@ -75,4 +79,9 @@ def check(it: Proxy, identity: Identity | None, *, encrypted: bool) -> None:
         raise ImpostorError(
             f"the certificate is of {identity.namespace}/{identity.service_account}, "
             f"the node says {it.namespace}/{it.service_account}"
+        )
+    if account and account != identity.service_account:
+        raise ImpostorError(
+            f"the certificate is of {identity.namespace}/{identity.service_account}, "
+            f"the pod {it.namespace}/{it.pod} runs as {account}"
         )

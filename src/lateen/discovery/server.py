@@ -17,7 +17,9 @@ from lateen.discovery.loop import Loop
 from lateen.envoy import codec
 from lateen.envoy.codec import Asked, MalformedError
 from lateen.names.identity import Identity
+from lateen.names.keys import ObjectKey
 from lateen.observe import metrics
+from lateen.registry import workloads
 from lateen.registry.facts import Proxy
 from lateen.xds.stream import GreedyError
 
@@ -114,7 +116,8 @@ class DiscoveryService:
             raise StrangerError("the first request carries no node")
         it = proxy(first.node)
         identity, encrypted = self._peers(context.peer())
-        check(it, identity, encrypted=encrypted)
+        known = workloads.described(self._loop.db, ObjectKey(it.namespace, it.pod))
+        check(it, identity, encrypted=encrypted, account=known.service_account if known else "")
         return it
 
     def _join(self, connection: Connection) -> None:

@@ -11,11 +11,10 @@ from typing import Any
 
 from lateen.agent import http, http2
 from lateen.agent.http import Endpoint, Request, Response
+from lateen.envoy import wellknown
 
 _CHECK = "/grpc.health.v1.Health/Check"
 _SERVING = b"\x08\x01"
-#: From here nothing is captured (dataplane, section 1): the application is reached as if there were no mesh.
-_SOURCE = "127.0.0.6"
 #: Of the kubelet's request; the rest of it is between the kubelet and us.
 _OURS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
 _REDIRECTS = 10
@@ -48,7 +47,8 @@ def _endpoint(how: Mapping[str, Any], address: str, *, tls: bool = False) -> End
     if not port.isdigit():
         raise ValueError(f"the probe's port is {port}, and no port of the container has that name")
     own = to == address and to != "127.0.0.1" and ":" not in to
-    source = _SOURCE if own else ""
+    # From here nothing is captured (dataplane, section 1): the application is reached as if there were no mesh.
+    source = wellknown.INBOUND_SOURCE if own else ""
     return Endpoint(to, int(port), source, tls)
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lateen.envoy.wellknown import AGENT_PORT
+
 _PROBES = {"readinessProbe": "readyz", "livenessProbe": "livez", "startupProbe": "startupz"}
 _HOOKS = {"preStop": "prestopz", "postStart": "poststartz"}
 
 
-def rewritten(container: Mapping[str, Any], port: int) -> tuple[dict[str, Any], dict[str, Any]]:
+def rewritten(container: Mapping[str, Any], port: int = AGENT_PORT) -> tuple[dict[str, Any], dict[str, Any]]:
     """(the container asking the agent, the originals by path).
 
     What runs a command stays as it is, and so does what names a port the container does not have: the kubelet says so.

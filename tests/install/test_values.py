@@ -27,6 +27,17 @@ def test_a_setting_is_laid_over_the_profile() -> None:
     )
 
 
+def test_the_profile_may_be_a_setting() -> None:
+    it = installation("default", ["profile=demo", "meshConfig.trustDomain=td"])
+    assert (it.profile, it.mesh_config["accessLogFile"], it.mesh_config["trustDomain"]) == (
+        "demo",
+        "/dev/stdout",
+        "td",
+    )
+    with pytest.raises(ValuesError, match="there are default, demo, minimal"):
+        installation("default", ["profile=tiny"])
+
+
 @pytest.mark.parametrize(
     ("profile", "setting", "said"),
     [

@@ -109,11 +109,19 @@ class Installation:
 
 
 def installation(profile: str = "default", settings: Iterable[str] = ()) -> Installation:
-    """The values of a profile with ``path=value`` settings laid over; raises ValuesError with what would be right."""
+    """The values of a profile with ``path=value`` settings laid over; raises ValuesError with what would be right.
+
+    ``profile=demo`` among the settings chooses the profile, as istioctl's users write it.
+    """
+    settings = list(settings)
+    chosen = [it.removeprefix("profile=") for it in settings if it.startswith("profile=")]
+    profile = chosen[-1] if chosen else profile
     if profile not in PROFILES:
         raise ValuesError(f'unknown profile "{profile}": there are {", ".join(sorted(PROFILES))}')
     tree = merged(DEFAULTS, PROFILES[profile])
     for setting in settings:
+        if setting.startswith("profile="):
+            continue
         path, equals, text = setting.partition("=")
         if not equals or not path:
             raise ValuesError(
@@ -139,8 +147,6 @@ def _set(tree: dict[str, Any], path: str, value: Any) -> None:
     *parents, last = path.split(".")
     roots = set(DEFAULTS)
     first = parents[0] if parents else last
-    if first == "profile":
-        raise ValuesError("choose the profile with --profile")
     if first not in roots:
         raise ValuesError(f'unknown setting "{path}": a path starts with one of {", ".join(sorted(roots))}')
     place = tree

@@ -46,7 +46,7 @@ def install(
     chosen = _chosen(profile, settings, revision)
     if not yes:
         typer.confirm(
-            f"This will install the Lateen {profile} profile into the cluster. Proceed?", abort=True
+            f"This will install the Lateen {chosen.profile} profile into the cluster. Proceed?", abort=True
         )
 
     async def run(client: KubeClient) -> None:

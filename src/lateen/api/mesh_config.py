@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import yaml
 
 from lateen.api.meta import Duration, Value, from_text
 from lateen.api.networking import HTTPRetry
@@ -81,3 +82,14 @@ DEFAULT = MeshConfig()
 def decode(document: Mapping[str, Any]) -> MeshConfig:
     """The settings in a decoded ``mesh`` document; raises ``msgspec.ValidationError`` with the path."""
     return msgspec.convert(document, MeshConfig, dec_hook=from_text)
+
+
+def read(text: str) -> MeshConfig:
+    """The settings in the text of the ConfigMap; ValueError says what is wrong with it."""
+    try:
+        found = yaml.safe_load(text) if text else {}
+        if not isinstance(found, dict):
+            raise TypeError("MeshConfig is a YAML mapping, such as `accessLogFile: /dev/stdout`")
+        return decode(found)
+    except (msgspec.ValidationError, yaml.YAMLError, TypeError, RecursionError) as wrong:
+        raise ValueError(str(wrong)) from wrong

@@ -14,9 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import aiohttp
-import msgspec
 import structlog
-import yaml
 from aiohttp import web
 
 from lateen.admission.server import webhook_application
@@ -185,10 +183,9 @@ async def authority_of(client: KubeClient, settings: Settings) -> Authority:
 def _trust_domain(config: dict[str, Any] | None) -> str:
     """For the root's name. A mesh config that cannot be read is reported by whoever follows it."""
     try:
-        found = mesh_config.decode(yaml.safe_load(((config or {}).get("data") or {}).get("mesh") or "{}"))
-    except (msgspec.ValidationError, yaml.YAMLError, TypeError, ValueError):
-        found = mesh_config.DEFAULT
-    return found.trust_domain
+        return mesh_config.read(((config or {}).get("data") or {}).get("mesh", "")).trust_domain
+    except ValueError:
+        return mesh_config.DEFAULT.trust_domain
 
 
 async def run(settings: Settings) -> None:

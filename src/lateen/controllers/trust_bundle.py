@@ -7,14 +7,13 @@ import asyncio
 import structlog
 
 from lateen.controllers.mending import Mender
+from lateen.injection.decide import SPARED
 from lateen.kube.client import KubeClient, KubeError, Object
 from lateen.kube.watch import Ears, Followed, follow
 
 _log = structlog.get_logger("lateen.controllers")
 
 NAME, KEY = "istio-ca-root-cert", "root-cert.pem"
-#: Istio's list: nothing of the mesh runs there.
-_SPARED = frozenset({"kube-system", "kube-public", "kube-node-lease", "local-path-storage"})
 
 
 class TrustBundle:
@@ -64,7 +63,7 @@ class TrustBundle:
         self._mender.look(namespace)
 
     async def _mend(self, namespace: str) -> None:
-        if self._held is None or namespace not in self._namespaces or namespace in _SPARED:
+        if self._held is None or namespace not in self._namespaces or namespace in SPARED:
             return
         metadata = {"name": NAME, "namespace": namespace, "labels": {"istio.io/config": "true"}}
         wanted = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": self._data}

@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
-import msgspec
 import structlog
-import yaml
 
 from lateen.api import mesh_config
 from lateen.api.decode import decode
@@ -176,8 +173,8 @@ class Source:
         text = self.config_maps.get(self._config_map, {}).get("mesh", "")
         key = ("configmaps", ObjectKey(self._namespace, self._config_map))
         try:
-            found = mesh_config.decode(_mapping(text))
-        except (msgspec.ValidationError, yaml.YAMLError, TypeError, ValueError) as wrong:
+            found = mesh_config.read(text)
+        except ValueError as wrong:
             self.problems[key] = Problem("ConfigMap", *key[1], "data.mesh", str(wrong))
             _log.warning("the mesh keeps its last settings", problem=str(self.problems[key]))
             return
@@ -210,13 +207,6 @@ def _fact(obj: Object, key: ObjectKey) -> tuple[Fact | None, Problem | None]:
 
 def _first(problems: Iterable[Problem], severity: Severity) -> Problem | None:
     return next((it for it in problems if it.severity is severity), None)
-
-
-def _mapping(text: str) -> dict[str, Any]:
-    found = yaml.safe_load(text) if text else {}
-    if not isinstance(found, dict):
-        raise TypeError("MeshConfig is a YAML mapping, such as `accessLogFile: /dev/stdout`")
-    return found
 
 
 def _key(obj: Object) -> ObjectKey:

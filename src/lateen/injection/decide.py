@@ -15,7 +15,8 @@ from lateen.injection.settings import InjectionSettings
 INJECT, REVISION = "sidecar.istio.io/inject", "istio.io/rev"
 STATUS = "sidecar.istio.io/status"
 PROXY = "istio-proxy"
-_NEVER = frozenset({"kube-system", "kube-public", "kube-node-lease", "local-path-storage"})
+#: Kubernetes' own namespaces: nothing of the mesh runs there (Istio's list).
+SPARED = ("kube-system", "kube-public", "kube-node-lease", "local-path-storage")
 
 
 class Decision(NamedTuple):
@@ -31,7 +32,7 @@ def decide(pod: Mapping[str, Any], namespace: str, settings: InjectionSettings) 
     labels = _part(metadata, "labels")
     if _part(pod, "spec").get("hostNetwork"):
         return Decision(False, "the pod uses the network of its host")
-    if namespace in _NEVER:
+    if namespace in SPARED:
         return Decision(False, f"nothing is injected in namespace {namespace}")
     if injected(pod):
         return Decision(False, "the pod has a sidecar already")

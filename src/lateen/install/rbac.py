@@ -37,39 +37,30 @@ def pilot(it: Installation, labels: dict[str, str], name: str) -> list[Object]:
 
 
 def cluster_rules() -> list[Object]:
-    """Everything a mesh is made of may be read; only status, trust bundles and webhook CAs are written."""
+    """Everything a mesh is made of may be read; only trust bundles and webhook CAs are written."""
     istio = ["networking.istio.io", "security.istio.io", "telemetry.istio.io", "extensions.istio.io"]
     return [
         {"apiGroups": istio, "resources": ["*"], "verbs": READ},
-        {"apiGroups": istio, "resources": ["*/status"], "verbs": ["get", "update", "patch"]},
         {
             "apiGroups": [""],
-            "resources": ["pods", "nodes", "services", "namespaces", "endpoints", "serviceaccounts"],
+            "resources": ["pods", "services", "namespaces"],
             "verbs": READ,
         },
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": READ},
-        {"apiGroups": ["apps"], "resources": ["replicasets", "deployments"], "verbs": READ},
-        {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": READ},
         {
             "apiGroups": ["admissionregistration.k8s.io"],
             "resources": ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
-            "verbs": [*READ, "update", "patch"],
+            "verbs": [*READ, "patch"],
         },
         {
             "apiGroups": [""],
             "resources": ["configmaps"],
-            "verbs": [*READ, "create", "update", "patch", "delete"],
+            "verbs": [*READ, "create", "patch"],
         },
-        {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
         {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
-        {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
     ]
 
 
 def own_rules() -> list[Object]:
-    """The CA's key is a Secret of the mesh's own namespace; leases elect who writes."""
-    write = [*READ, "create", "update", "patch", "delete"]
-    return [
-        {"apiGroups": [""], "resources": ["secrets", "configmaps"], "verbs": write},
-        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": write},
-    ]
+    """The CA's key is a Secret of the mesh's own namespace."""
+    return [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create"]}]

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from lateen.injection.decide import INJECT, REVISION, SPARED
 from lateen.install.values import Installation
 
 Object = dict[str, Any]
 
-_INJECT, _REVISION, _NAMESPACE = "sidecar.istio.io/inject", "istio.io/rev", "istio-injection"
+_NAMESPACE = "istio-injection"
 
 
 def _in(key: str, *values: str) -> Object:
@@ -32,35 +33,29 @@ def mutating(it: Installation, labels: dict[str, str], service: str) -> list[Obj
     """MutatingWebhookConfiguration ``istio-sidecar-injector[-<revision>]-<namespace>``."""
     revision = it.revision or "default"
     hooks = [
-        ("rev.namespace.", [_in(_REVISION, revision), _absent(_NAMESPACE)], [_not_in(_INJECT, "false")]),
+        ("rev.namespace.", [_in(REVISION, revision), _absent(_NAMESPACE)], [_not_in(INJECT, "false")]),
         (
             "rev.object.",
-            [_absent(_REVISION), _absent(_NAMESPACE)],
-            [_not_in(_INJECT, "false"), _in(_REVISION, revision)],
+            [_absent(REVISION), _absent(_NAMESPACE)],
+            [_not_in(INJECT, "false"), _in(REVISION, revision)],
         ),
     ]
     if not it.revision:
         hooks += [
-            ("namespace.", [_in(_NAMESPACE, "enabled")], [_not_in(_INJECT, "false")]),
+            ("namespace.", [_in(_NAMESPACE, "enabled")], [_not_in(INJECT, "false")]),
             (
                 "object.",
-                [_absent(_NAMESPACE), _absent(_REVISION)],
-                [_in(_INJECT, "true"), _absent(_REVISION)],
+                [_absent(_NAMESPACE), _absent(REVISION)],
+                [_in(INJECT, "true"), _absent(REVISION)],
             ),
         ]
     if it.values["sidecarInjectorWebhook"]["enableNamespacesByDefault"] and not it.revision:
-        spared = _not_in(
-            "kubernetes.io/metadata.name",
-            "kube-system",
-            "kube-public",
-            "kube-node-lease",
-            "local-path-storage",
-        )
+        spared = _not_in("kubernetes.io/metadata.name", *SPARED)
         hooks.append(
             (
                 "auto.",
-                [_absent(_NAMESPACE), _absent(_REVISION), spared],
-                [_absent(_INJECT), _absent(_REVISION)],
+                [_absent(_NAMESPACE), _absent(REVISION), spared],
+                [_absent(INJECT), _absent(REVISION)],
             )
         )
     name = it.named("istio-sidecar-injector")
@@ -101,7 +96,7 @@ def validating(it: Installation, labels: dict[str, str], service: str) -> list[O
     """ValidatingWebhookConfiguration ``istio-validator[-<revision>]-<namespace>``; Lateen refuses what it cannot honour."""
     name = f"{it.named('istio-validator')}-{it.namespace}"
     groups = ["networking.istio.io", "security.istio.io", "telemetry.istio.io", "extensions.istio.io"]
-    selector = {"objectSelector": {"matchExpressions": [_in(_REVISION, it.revision)]}} if it.revision else {}
+    selector = {"objectSelector": {"matchExpressions": [_in(REVISION, it.revision)]}} if it.revision else {}
     hook: Object = {
         "name": "rev.validation.istio.io",
         "clientConfig": {

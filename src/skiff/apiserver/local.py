@@ -60,18 +60,17 @@ class LocalApi:
         )
 
     async def watch(self, kind: Kind) -> AsyncIterator[Event]:
-        """Existing objects, SYNCED, then changes. A reader that falls behind hears everything anew."""
-        while True:
-            store = self.registry.store
-            follower = store.follow(kind.storage, store.revision)
-            try:
-                for it in store.all(kind.storage):
-                    yield Event("ADDED", it)
-                yield Event("SYNCED", {})
-                while (change := await follower.next()) is not None:
-                    yield Event(change.type, change.object)
-            finally:
-                follower.close()
+        """Existing objects, SYNCED, then changes. It ends for a reader that falls behind."""
+        store = self.registry.store
+        follower = store.follow(kind.storage, store.revision)
+        try:
+            for it in store.all(kind.storage):
+                yield Event("ADDED", it)
+            yield Event("SYNCED", {})
+            while (change := await follower.next()) is not None:
+                yield Event(change.type, change.object)
+        finally:
+            follower.close()
 
     async def event(self, about: Object, kind: str, reason: str, message: str, *, source: str) -> None:
         """Record or count an Event."""

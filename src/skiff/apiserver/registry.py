@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from skiff.api import Object
+from skiff.apiserver import rules
 from skiff.apiserver.allocation import Addresses
 from skiff.apiserver.builtin import with_defaults
 from skiff.errors import ApiError, already_exists, conflict, invalid, not_found
@@ -22,6 +23,11 @@ from skiff.store.store import Store
 #: Letters of generated names: none that look alike, no vowels that would make words.
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _NAME = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
+#: Metadata that a client may name and never change.
+_OURS = (
+    "uid", "creationTimestamp", "resourceVersion", "namespace", "generation", "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+)  # fmt: skip
 #: Names of roles are path segments: anything but a slash.
 _NAMES = {"rbac.authorization.k8s.io": r"[^/%]+"}
 
@@ -97,7 +103,7 @@ class Registry:
         made = self._completed(kind, made, None)
         if self.admission:
             made = self._completed(kind, await self.admission.mutate(kind, "CREATE", "", made, None), None)
-        self._checked(kind, made)
+        self._checked(kind, made, None)
         made = self._owned(kind, None, made, manager, "")
         if self.admission:
             await self.admission.validate(kind, "CREATE", "", made, None)
@@ -160,8 +166,13 @@ class Registry:
             made = self._addresses.give(made, old, others)
         return made
 
-    def _checked(self, kind: Kind, obj: Object) -> None:
+    def _checked(self, kind: Kind, obj: Object, old: Object | None) -> None:
         causes = validate(obj, self.schema(kind))
+        # Of most writes only the status is new.
+        if not causes and (
+            old is None or any(obj.get(it) is not old.get(it) for it in obj if it != "status")
+        ):
+            causes = list(rules.broken(kind, obj, old))
         if (
             not re.fullmatch(_NAMES.get(kind.group, _NAME), obj["metadata"]["name"])
             or len(obj["metadata"]["name"]) > 253
@@ -208,7 +219,7 @@ class Registry:
             made = self._replaced(
                 kind, old, await self.admission.mutate(kind, "UPDATE", subresource, made, old), subresource
             )
-        self._checked(kind, made)
+        self._checked(kind, made, old)
         made = self._owned(kind, old, made, manager, subresource)
         if self.admission:
             await self.admission.validate(kind, "UPDATE", subresource, made, old)
@@ -222,13 +233,13 @@ class Registry:
         return self._put(kind, made, old)
 
     def _replaced(self, kind: Kind, old: Object, obj: Object, subresource: str) -> Object:
-        kept = {key: old["metadata"][key] for key in ("uid", "creationTimestamp", "resourceVersion", "namespace", "generation",
-                "deletionTimestamp", "deletionGracePeriodSeconds") if key in old["metadata"]}  # fmt: skip
+        kept = {key: old["metadata"][key] for key in _OURS if key in old["metadata"]}
         if subresource in ("status", "finalize"):
             part = "status" if subresource == "status" else "spec"
             changed = {**old, part: obj[part]} if part in obj else {k: v for k, v in old.items() if k != part}
             return changed
-        metadata = {k: v for k, v in {**(obj.get("metadata") or {}), **kept}.items() if v is not None}
+        given = {k: v for k, v in (obj.get("metadata") or {}).items() if k not in _OURS}
+        metadata = {k: v for k, v in {**given, **kept}.items() if v is not None}
         metadata["name"] = old["metadata"]["name"]
         made: Object = {**obj, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
         if "status" in kind.subresources:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from skiff.net.services import ready_endpoints
+from skiff.net.services import is_address, ready_endpoints
 
-A, CNAME, PTR, AAAA, SRV = 1, 5, 12, 28, 33
+A, CNAME, PTR, SRV, OPT = 1, 5, 12, 33, 41
 _TTL = 5
 _NXDOMAIN, _SERVFAIL = 3, 2
 _UDP_LIMIT = 1232
 _PENDING = 256
+_UPSTREAM_S = 2.0
 
 
 class Answer(NamedTuple):
@@ -83,7 +85,7 @@ def _of_service(
         for piece in slices if piece.get("addressType") == "IPv4"
         for endpoint in piece.get("endpoints") or []
         if every or (endpoint.get("conditions") or {}).get("ready", True) is not False
-        for ip in endpoint.get("addresses") or []
+        for ip in endpoint.get("addresses") or [] if is_address(ip)
     }  # fmt: skip
     if len(host) == 2 and host[0].startswith("_") and host[1].startswith("_"):
         return _srv(spec, slices, name, host, hosts if vip == "None" else {}, kind)
@@ -132,6 +134,16 @@ def question(packet: bytes) -> tuple[str, int, int]:
     if at + 5 > len(packet):
         raise ValueError("cut off")
     return ".".join(labels), struct.unpack_from(">H", packet, at + 1)[0], at + 5
+
+
+def udp_limit(packet: bytes) -> int:
+    """How large a reply by UDP may be: 512 bytes, or what the client says in an OPT record (RFC 6891)."""
+    with contextlib.suppress(ValueError, IndexError, struct.error):
+        _, _, end = question(packet)
+        kind, size = struct.unpack_from(">HH", packet, end + 1)
+        if packet[end] == 0 and kind == OPT:
+            return min(max(int(size), 512), _UDP_LIMIT)
+    return 512
 
 
 def query(number: int, name: str, kind: int) -> bytes:
@@ -188,14 +200,14 @@ def _record(record: tuple[str, int, Any]) -> bytes:
     return _name(name) + struct.pack(">HHIH", kind, 1, _TTL, len(data)) + data
 
 
-def host_resolver(path: Path = Path("/etc/resolv.conf")) -> str:
-    """The first IPv4 name server of the host, or nothing."""
+def host_resolvers(path: Path = Path("/etc/resolv.conf")) -> list[str]:
+    """The IPv4 name servers of the host."""
     try:
         lines = path.read_text().splitlines()
     except OSError:
-        return ""
-    servers = [line.split()[1] for line in lines if line.startswith("nameserver ") and len(line.split()) > 1]
-    return next((server for server in servers if ":" not in server), "")
+        return []
+    words = (line.split() for line in lines)
+    return [it[1] for it in words if len(it) > 1 and it[0] == "nameserver" and ":" not in it[1]]
 
 
 class _Upstream(asyncio.DatagramProtocol):
@@ -215,12 +227,42 @@ class _Upstream(asyncio.DatagramProtocol):
             self._got.set_exception(exc)
 
 
+async def _asked(servers: list[str], packet: bytes, ask: Callable[[str, bytes], Awaitable[bytes]]) -> bytes:
+    """The reply of the first of the host's name servers that gives one; they may change while the daemon runs."""
+    for server in servers:
+        with contextlib.suppress(OSError, TimeoutError, EOFError):
+            async with asyncio.timeout(_UPSTREAM_S):
+                return await ask(server, packet)
+    return b""
+
+
+async def _asked_by_udp(server: str, packet: bytes) -> bytes:
+    loop = asyncio.get_running_loop()
+    got: asyncio.Future[bytes] = loop.create_future()
+    transport, _ = await loop.create_datagram_endpoint(
+        lambda: _Upstream(packet, got), remote_addr=(server, 53)
+    )
+    try:
+        return await got
+    finally:
+        transport.close()
+
+
+async def _asked_by_tcp(server: str, packet: bytes) -> bytes:
+    """For who asks by TCP, because by UDP the reply was cut off."""
+    reader, writer = await asyncio.open_connection(server, 53)
+    try:
+        writer.write(len(packet).to_bytes(2, "big") + packet)
+        return await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+    finally:
+        writer.close()
+
+
 class DnsServer(asyncio.DatagramProtocol):
     """Answers over UDP and TCP; ``world`` is asked at every question."""
 
     def __init__(self, world: Callable[[], World], domain: str) -> None:
         self._world, self._domain = world, domain
-        self._upstream = host_resolver()
         self._tasks: set[asyncio.Task[None]] = set()
         self._transport: asyncio.DatagramTransport | None = None
 
@@ -235,7 +277,7 @@ class DnsServer(asyncio.DatagramProtocol):
             task.add_done_callback(self._tasks.discard)
 
     async def _reply(self, data: bytes, addr: Any) -> None:
-        reply = await self.answer(data, _UDP_LIMIT)
+        reply = await self.answer(data, udp_limit(data))
         if reply and self._transport is not None:
             self._transport.sendto(reply, addr)
 
@@ -250,33 +292,20 @@ class DnsServer(asyncio.DatagramProtocol):
             found = await self._followed(found, kind)
         if found is not None:
             return response(packet, end, found, limit)
-        if not self._upstream:
+        if not (servers := host_resolvers()):
             return response(packet, end, Answer(_NXDOMAIN, []))
-        return await self._forward(packet) or response(packet, end, Answer(_SERVFAIL, []))
+        ask = _asked_by_tcp if limit > _UDP_LIMIT else _asked_by_udp
+        return await _asked(servers, packet, ask) or response(packet, end, Answer(_SERVFAIL, []))
 
     async def _followed(self, alias: Answer, kind: int) -> Answer:
         """An alias with what it stands for: clients expect their resolver to have looked."""
         target = str(alias.records[0][2])
         found = resolve(self._world(), self._domain, target, kind)
-        if found is None and self._upstream:
+        if found is None and (servers := host_resolvers()):
             asked = query(random.randrange(1 << 16), target, kind)
-            return Answer(0, [*alias.records, *addresses(await self._forward(asked), target)])
+            reply = await _asked(servers, asked, _asked_by_udp)
+            return Answer(0, [*alias.records, *addresses(reply, target)])
         return Answer(0, [*alias.records, *(found.records if found else [])])
-
-    async def _forward(self, packet: bytes) -> bytes:
-        loop = asyncio.get_running_loop()
-        got: asyncio.Future[bytes] = loop.create_future()
-        transport = None
-        try:
-            transport, _ = await loop.create_datagram_endpoint(
-                lambda: _Upstream(packet, got), remote_addr=(self._upstream, 53)
-            )
-            return await asyncio.wait_for(got, 2.0)
-        except (OSError, TimeoutError):
-            return b""
-        finally:
-            if transport is not None:
-                transport.close()
 
     async def serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One TCP client: length-prefixed questions until it leaves or is silent."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address
 from typing import Any, NamedTuple
 
 from skiff.net.namespace import NODE_IP
 
 _HAIRPIN = "0x4000"
 _BUCKETS = 256
+_PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 class Front(NamedTuple):
@@ -35,10 +37,10 @@ def ready_endpoints(slices: Iterable[dict[str, Any]], port_name: str) -> tuple[t
         ports = [
             p["port"]
             for p in piece.get("ports") or []
-            if (p.get("name") or "") == port_name and p.get("port")
+            if (p.get("name") or "") == port_name and 0 < (p.get("port") or 0) < 65536
         ]
         for endpoint in piece.get("endpoints") or []:
-            found = {(ip, port) for ip in endpoint.get("addresses") or [] for port in ports}
+            found = {(ip, port) for ip in _addresses(endpoint) for port in ports}
             if _ready(endpoint):
                 ready |= found
             elif (endpoint.get("conditions") or {}).get("serving") and endpoint["conditions"].get(
@@ -59,8 +61,20 @@ def ready_addresses(slices: Iterable[dict[str, Any]]) -> frozenset[str]:
         for piece in slices
         for endpoint in piece.get("endpoints") or ()
         if _ready(endpoint)
-        for ip in endpoint.get("addresses") or ()
+        for ip in _addresses(endpoint)
     )
+
+
+def _addresses(endpoint: dict[str, Any]) -> list[str]:
+    return [it for it in endpoint.get("addresses") or () if is_address(it)]
+
+
+def is_address(text: Any) -> bool:
+    """Whether it is an IPv4 address. Users write them, and what is not one would spoil the rules of everybody."""
+    try:
+        return bool(IPv4Address(text)) and isinstance(text, str)
+    except ValueError:
+        return False
 
 
 def fronts(service: dict[str, Any], slices: list[dict[str, Any]]) -> list[Front]:
@@ -71,14 +85,16 @@ def fronts(service: dict[str, Any], slices: list[dict[str, Any]]) -> list[Front]
         return []
     ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
     vips = tuple(
-        dict.fromkeys([vip, *(i["ip"] for i in ingress if i.get("ip")), *(spec.get("externalIPs") or [])])
+        dict.fromkeys(
+            filter(is_address, [vip, *(it.get("ip") for it in ingress), *(spec.get("externalIPs") or [])])
+        )
     )
     return [
         Front(
             vips, (port.get("protocol") or "TCP").lower(), port["port"], port.get("nodePort") or 0,
             ready_endpoints(slices, port.get("name") or ""), spec.get("sessionAffinity") == "ClientIP",
         )
-        for port in spec.get("ports") or []
+        for port in spec.get("ports") or [] if (port.get("protocol") or "TCP").lower() in _PROTOCOLS
     ]  # fmt: skip
 
 

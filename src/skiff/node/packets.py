@@ -23,6 +23,8 @@ _log = structlog.get_logger("skiff.node")
 _SERVICE = "kubernetes.io/service-name"
 #: Changes that come together become one set of rules.
 _TOGETHER_S = 0.02
+#: When rules were refused, they are tried again.
+_AGAIN_S = 2.0
 #: A pod that ends waits so long at most until no rule sends to it.
 _WITHDRAWN_S = 1.0
 
@@ -88,6 +90,7 @@ class Packets:
             self._applied = text
         except KernelRefusedError as refused:
             _log.error("the service rules were refused", reason=str(refused)[:2000])
+            asyncio.get_running_loop().call_later(_AGAIN_S, self._changed.set)
 
     async def withdrawn(self, ip: str) -> None:
         """Until no rule in force sends new connections to an address, or a second has passed."""
@@ -108,7 +111,9 @@ class Packets:
             ingress = ((it.get("status") or {}).get("loadBalancer") or {}).get("ingress")
             if wanted == bool(ingress):
                 continue
-            free = next(ip for ip in (f"{prefix}{n}" for n in range(1, 255)) if ip not in taken)
+            free = next((ip for ip in (f"{prefix}{n}" for n in range(1, 255)) if ip not in taken), None)
+            if wanted and free is None:
+                continue  # it stays pending, as where nobody gives addresses
             taken.add(free)
             balancer = {"ingress": [{"ip": free, "ipMode": "VIP"}] if wanted else None}
             with contextlib.suppress(ApiError):

@@ -56,7 +56,8 @@ class Api(Protocol):
         ...
 
     def watch(self, kind: Kind) -> AsyncIterator[Event]:
-        """Existing objects as ADDED, one SYNCED (object = {}), then changes, until the iterator is closed."""
+        """Existing objects as ADDED, one SYNCED (object = {}), then changes, until the iterator is closed; it ends by itself
+        when its reader falls too far behind, who has to begin anew."""
         ...
 
     async def event(self, about: Object, kind: str, reason: str, message: str, *, source: str) -> None:

@@ -80,7 +80,8 @@ class Informer:
     def learn_deleting(self, obj: Object) -> None:
         """Note that we asked for a deletion."""
         held = self.objects.get(key_of(obj))
-        if held is not None and not held["metadata"].get("deletionTimestamp"):
+        same = held is not None and held["metadata"].get("uid") == obj["metadata"].get("uid")
+        if held is not None and same and not held["metadata"].get("deletionTimestamp"):
             mark = "1970-01-01T00:00:00Z"  # only its presence counts until the watch tells the real one
             self._put({**held, "metadata": {**held["metadata"], "deletionTimestamp": mark}})
 

@@ -35,7 +35,8 @@ async def _reconcile(cluster: Cluster, name: str) -> float | None:
     left = sum([await _empty(cluster, kind, name) for kind in kinds])
     if left:
         return 0.5
-    await _empty(cluster, EVENTS, name)
+    for kind in (EVENTS, EVENTS_V1):
+        await _empty(cluster, kind, name)
     fresh = copied(await cluster.api.get(NAMESPACES, "", name))
     finalizers = (fresh.get("spec") or {}).get("finalizers") or []
     if _FINALIZER in finalizers:

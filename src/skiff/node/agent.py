@@ -16,12 +16,13 @@ import structlog
 from skiff.api import Api, ExecSession, Object
 from skiff.controllers.informer import Informers
 from skiff.errors import ApiError
-from skiff.kinds import PODS
+from skiff.kinds import PERSISTENT_VOLUME_CLAIMS, PODS
 from skiff.net.kernel import socket_inside
 from skiff.net.namespace import NODE, NodeNetwork
 from skiff.node import limits, log_files, sessions
 from skiff.node.container import devices, make_devices
 from skiff.node.leftovers import unmount
+from skiff.node.mounts import claim_folder
 from skiff.node.packets import Packets
 from skiff.node.pod import PodWorker, folder_of
 from skiff.node.registration import keep_registered
@@ -68,6 +69,7 @@ class NodeAgent:
     async def run(self) -> None:
         """Until cancelled."""
         self._informers[PODS].listen(self._pod_changed)
+        self._informers[PERSISTENT_VOLUME_CLAIMS].listen(self._claim_changed)
         await self.packets.serve_dns()
         async with asyncio.TaskGroup() as tasks:
             self._informers.start(tasks)
@@ -105,13 +107,21 @@ class NodeAgent:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def _claim_changed(self, old: Object | None, new: Object | None) -> None:
+        if new is None and old is not None:  # no pod uses it any more: see the controller of claims
+            shutil.rmtree(self._claim_folder(old), ignore_errors=True)
+
+    def _claim_folder(self, claim: Object) -> Path:
+        return claim_folder(self.settings.home, claim["metadata"]["namespace"], claim["metadata"]["name"])
+
     def _sweep(self) -> None:
-        """Remove the folders of pods that ended while no daemon ran."""
-        known = {folder_of(self.settings.home, it).name for it in self._informers[PODS].objects.values()}
-        pods = self.settings.home / "pods"
-        for it in pods.iterdir() if pods.is_dir() else ():
-            if it.name not in known:
-                shutil.rmtree(it, ignore_errors=True)
+        """Remove the folders of pods and claims that ended while no daemon ran."""
+        known = {folder_of(self.settings.home, it) for it in self._informers[PODS].objects.values()}
+        known |= {self._claim_folder(it) for it in self._informers[PERSISTENT_VOLUME_CLAIMS].objects.values()}
+        for folder in (self.settings.home / "pods", self.settings.home / "claims"):
+            for it in folder.iterdir() if folder.is_dir() else ():
+                if it not in known:
+                    shutil.rmtree(it, ignore_errors=True)
 
     async def _lived(self, worker: PodWorker) -> None:
         try:

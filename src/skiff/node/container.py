@@ -21,9 +21,10 @@ from skiff.node.sessions import Terminal
 #: Where an image's own programs are; first on the PATH of its containers.
 PROGRAMS = "/skiff/bin"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#: What containers of Docker may do; a non-root user has none of it.
+#: What containers of Docker may do, but for making devices: there is no control group here that would keep them from
+#: the machine's disks. A non-root user has none of it.
 _DEFAULT = (
-    "chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw sys_chroot mknod audit_write"
+    "chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw sys_chroot audit_write"
     " setfcap"
 )
 #: Empty in every container, as in an image. The first three may hold secrets of the host's users.
@@ -43,6 +44,10 @@ _DEVICE_LINKS = {
     "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
     "ptmx": "pts/ptmx",
 }  # fmt: skip
+
+
+#: What separates words and lines in there.
+_ESCAPED = str.maketrans({it: f"\\{ord(it):03o}" for it in "\\ \t\n#"})
 
 
 class Mount(NamedTuple):
@@ -119,7 +124,7 @@ def devices(home: Path) -> Path:
 def _line(source: str | Path, target: str, kind: str, options: str) -> str:
     """A line as in fstab."""
     words = [str(source), target, kind, options]
-    return " ".join(it.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011") for it in words)
+    return " ".join(it.translate(_ESCAPED) for it in words)
 
 
 def _own_mounts(plan: Plan, root: str) -> list[str]:
@@ -229,7 +234,7 @@ def _targets(plan: Plan, mounts: list[Mount]) -> list[str]:
         outer = [other for other in mounts if target.startswith(_inside(other.target) + "/")]
         if outer:
             nearest = max(outer, key=lambda other: len(_inside(other.target)))
-            _make(nearest.source / target[len(_inside(nearest.target)) + 1 :], folder=it.source.is_dir())
+            _make(nearest.source, target[len(_inside(nearest.target)) + 1 :], folder=it.source.is_dir())
         elif it.source.is_dir():
             folders.add(target)
         else:
@@ -242,7 +247,10 @@ def _targets(plan: Plan, mounts: list[Mount]) -> list[str]:
     return made
 
 
-def _make(path: Path, *, folder: bool) -> None:
+def _make(volume: Path, place: str, *, folder: bool) -> None:
+    path = (volume / place).resolve()
+    if not path.is_relative_to(volume.resolve()):
+        raise OSError(f"{place} leads out of its volume")  # by a link which a container has put there
     if path.exists():
         return
     if folder:

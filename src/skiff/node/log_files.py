@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 #: A file is begun anew beyond this size; one older part is kept.
 LARGEST = 10 * 1024 * 1024
@@ -61,34 +62,50 @@ async def read(
     path: Path, *, ended: asyncio.Event | None, tail: int | None, since: datetime | None, timestamps: bool
 ) -> AsyncIterator[bytes]:
     """The lines of a file; with ``ended``, those to come as well until it is set."""
-    lines = [
-        line
-        for part in (path.with_suffix(".old"), path)
-        if part.exists()
-        for line in part.read_bytes().splitlines()
-    ]
-    position = path.stat().st_size if path.exists() else 0
-    if since is not None:
-        lines = [line for line in lines if _time(line) >= since]
-    if tail is not None:
-        lines = lines[len(lines) - tail :] if tail else []
-    if lines:
-        yield b"".join(_shown(line, timestamps=timestamps) for line in lines)
-    rest = b""
-    while ended is not None:
-        over = ended.is_set()
-        with path.open("rb") as file:
-            if file.seek(0, 2) < position:
-                position = 0
-            file.seek(position)
+    older = path.with_suffix(".old")
+    lines = older.read_bytes().splitlines() if older.exists() else []
+    with contextlib.closing(_Growing(path)) as file:
+        lines += file.read().splitlines()
+        if since is not None:
+            lines = [line for line in lines if _time(line) >= since]
+        if tail is not None:
+            lines = lines[len(lines) - tail :] if tail else []
+        if lines:
+            yield b"".join(_shown(line, timestamps=timestamps) for line in lines)
+        rest = b""
+        while ended is not None:
+            over = ended.is_set()
             *fresh, rest = (rest + file.read()).split(b"\n")
-            position = file.tell()
-        if fresh:
-            yield b"".join(_shown(line, timestamps=timestamps) for line in fresh)
-        if over:
-            return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), _POLL_S)
+            if fresh:
+                yield b"".join(_shown(line, timestamps=timestamps) for line in fresh)
+            if over:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), _POLL_S)
+
+
+class _Growing:
+    """A file that is written to while it is read, begun anew when it is large, and gone with its pod."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+
+    def read(self) -> bytes:
+        """What is new: the rest of the file, and what its successor has, so that nothing is lost between the two."""
+        content = self._file.read() if self._file else b""
+        with contextlib.suppress(FileNotFoundError):
+            if self._file is None or self._path.stat().st_ino != os.fstat(self._file.fileno()).st_ino:
+                fresh = self._path.open("rb")
+                self.close()
+                self._file = fresh
+                content += fresh.read()
+        return content
+
+    def close(self) -> None:
+        """No more is read."""
+        if self._file:
+            self._file.close()
 
 
 def last_lines(path: Path, count: int) -> str:
@@ -97,6 +114,16 @@ def last_lines(path: Path, count: int) -> str:
         return ""
     lines = path.read_bytes().splitlines()[-count:]
     return b"".join(_shown(line, timestamps=False) for line in lines).decode(errors="replace")
+
+
+def end_of(path: Path, size: int) -> str:
+    """The last bytes of what a container wrote, which may be any amount; nothing when it is not there."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+            return file.read(size).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 def _time(line: bytes) -> datetime:

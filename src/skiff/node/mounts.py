@@ -12,7 +12,7 @@ from typing import Any
 
 from skiff.api import Api, Object
 from skiff.errors import ApiError
-from skiff.kinds import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS
+from skiff.kinds import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, SECRETS, SERVICE_ACCOUNTS
 from skiff.net.kernel import KernelRefusedError, run
 from skiff.node.container import Mount
 from skiff.node.environment import CannotStartError, Found, expand, quantity
@@ -33,9 +33,9 @@ class Mounts:
     """The volumes of one pod. ``pod`` is asked for at every use: labels and annotations change."""
 
     def __init__(
-        self, api: Api, issue: IssueToken, folder: Path, claims: Path, pod: Callable[[], Object]
+        self, api: Api, issue: IssueToken, folder: Path, home: Path, pod: Callable[[], Object]
     ) -> None:
-        self._api, self._issue, self._folder, self._claims, self._pod = api, issue, folder, claims, pod
+        self._api, self._issue, self._folder, self._home, self._pod = api, issue, folder, home, pod
         self._tokens: dict[tuple[str, int], tuple[str, float]] = {}
         self._files: dict[str, Any] = {}
         self._memory: list[Path] = []
@@ -68,6 +68,10 @@ class Mounts:
             size = f"size={int(quantity(str(limit)))}" if limit else "size=50%"
             await run("mount", "-t", "tmpfs", "-o", f"{size},nosuid,nodev", "tmpfs", str(directory))
             self._memory.append(directory)
+        elif claim := volume.get("persistentVolumeClaim"):
+            await self._api.get(
+                PERSISTENT_VOLUME_CLAIMS, self._pod()["metadata"]["namespace"], claim["claimName"]
+            )
         plain_directory(directory, volume, group)
 
     async def keep_fresh(self) -> None:
@@ -92,7 +96,7 @@ class Mounts:
         if host := volume.get("hostPath"):
             return Path(host["path"])
         if claim := volume.get("persistentVolumeClaim"):
-            return self._claims / f"{self._pod()['metadata']['namespace']}_{claim['claimName']}"
+            return claim_folder(self._home, self._pod()["metadata"]["namespace"], claim["claimName"])
         return self._folder / "volumes" / name
 
     async def _all(self, pod: Object) -> list[Object]:
@@ -171,14 +175,19 @@ class Mounts:
         return note
 
 
+def claim_folder(home: Path, namespace: str, name: str) -> Path:
+    """Where the files of a PersistentVolumeClaim lie."""
+    return home / "claims" / f"{namespace}_{name}"
+
+
 def _in_memory(volume: Object) -> bool:
     return (volume.get("emptyDir") or {}).get("medium") == "Memory"
 
 
 def _below(source: Path, sub: str) -> Path:
     """A place inside a volume, made when it is missing; CannotStartError when it lies outside."""
-    place = source / sub
-    if not place.resolve().is_relative_to(source.resolve()):
+    place = (source / sub).resolve()
+    if not place.is_relative_to(source.resolve()):
         raise CannotStartError(f'subPath "{sub}" leads out of its volume')
     if not place.exists():
         place.mkdir(parents=True)

@@ -15,7 +15,7 @@ import structlog
 from skiff.api import Api, Object
 from skiff.errors import ApiError
 from skiff.kinds import PODS
-from skiff.net.dns import host_resolver
+from skiff.net.dns import host_resolvers
 from skiff.net.kernel import KernelRefusedError, run
 from skiff.net.namespace import NODE, NODE_IP, NodeNetwork
 from skiff.node import statuses
@@ -74,7 +74,7 @@ class PodWorker:
         self.initialized = self.over = False
         self._begun = (pod.get("status") or {}).get("startTime") or statuses.stamp()
         self._dirty, self._deleted, self._vanished = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._mounts = Mounts(host.api, host.token, self.folder, self.home / "claims", lambda: self.pod)
+        self._mounts = Mounts(host.api, host.token, self.folder, self.home, lambda: self.pod)
 
     # --- told from outside ---------------------------------------------------------------------
 
@@ -194,16 +194,14 @@ class PodWorker:
         if policy == "None":
             servers, search, options = [], [], []
         elif policy == "Default":
-            servers, search, options = [host_resolver() or self.host.settings.dns_ip], [], []
+            # A resolver on the host's own loopback cannot be reached from here: the cluster's DNS asks it.
+            outside = [it for it in host_resolvers() if not it.startswith("127.")]
+            servers, search, options = outside or servers, [], []
         servers += config.get("nameservers") or ()
         search += config.get("searches") or ()
-        given = [
-            f"{it['name']}:{it['value']}" if it.get("value") else it["name"]
-            for it in config.get("options") or ()
-        ]
-        options = [
-            it for it in options if it.split(":")[0] not in {name.split(":")[0] for name in given}
-        ] + given
+        given = [":".join(filter(None, (it["name"], it.get("value")))) for it in config.get("options") or ()]
+        named = {it.split(":")[0] for it in given}
+        options = [*(it for it in options if it.split(":")[0] not in named), *given]
         lines = [f"search {' '.join(search)}"] if search else []
         lines += [f"nameserver {it}" for it in servers]
         lines += [f"options {' '.join(options)}"] if options else []

@@ -17,11 +17,11 @@ from skiff.api import Object
 from skiff.net.kernel import kill
 from skiff.node import container as processes
 from skiff.node import hooks, probes
-from skiff.node.container import Plan, security
+from skiff.node.container import Plan
 from skiff.node.environment import CannotStartError
 from skiff.node.images import Image, find_image
-from skiff.node.log_files import LogFile, last_lines
-from skiff.node.sessions import AttachedSession, Program, Terminal
+from skiff.node.log_files import LogFile, end_of, last_lines
+from skiff.node.sessions import AttachedSession, Program, Terminal, beginning
 from skiff.node.statuses import Before, stamp
 
 _log = structlog.get_logger("skiff.node")
@@ -62,6 +62,7 @@ class Container:
         self.launched = asyncio.Event()  # started once, its postStart hook and startup probe done
         self.ended = asyncio.Event()  # this run
         self._guardian: asyncio.subprocess.Process | None = None
+        self._security: Object = {}  # of this run: the image may have named a user
         self._program = Program()
         self._stopping = asyncio.Event()  # nobody starts it again
         self._id, self._asked = "", False
@@ -133,7 +134,7 @@ class Container:
             guardian = await processes.start(plan, stdin=bool(self.spec.get("stdin")), terminal=terminal)
         except OSError as refused:
             return await self._not_started(str(refused))
-        self._guardian = guardian
+        self._guardian, self._security = guardian, plan.security
         self._program = Program(guardian.stdin, terminal, once=bool(self.spec.get("stdinOnce")))
         self._id = uuid.uuid4().hex + uuid.uuid4().hex
         begun = stamp()
@@ -157,13 +158,8 @@ class Container:
 
     async def _not_started(self, why: str) -> int:
         """The machine is short of something; like a program that failed at once."""
-        found = {
-            "exitCode": 128,
-            "reason": "StartError",
-            "startedAt": stamp(),
-            "finishedAt": stamp(),
-            "message": why,
-        }
+        now = stamp()
+        found = {"exitCode": 128, "reason": "StartError", "startedAt": now, "finishedAt": now, "message": why}
         self._set({"terminated": found})
         await self.house.event("Warning", "Failed", f"Error: failed to start container {self.name}: {why}")
         return 128
@@ -176,7 +172,7 @@ class Container:
 
     def _epitaph(self, code: int, begun: str) -> Object:
         note = self.house.folder / "termination" / self.name
-        message = note.read_text(errors="replace")[-4096:] if note.exists() else ""
+        message = end_of(note, 4096)
         if code and not message and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
             message = last_lines(log_path(self.house.folder, self.name, self.restarts), 80)[-2048:]
         reason = "Completed" if code == 0 else "Error"
@@ -310,7 +306,7 @@ class Container:
     def command(self, argv: list[str]) -> list[str]:
         """The host's command line which runs a program in the container."""
         directory = self.spec.get("workingDir") or "/"
-        return processes.exec_command(self.guardian, argv, security(self.house.pod, self.spec), directory)
+        return processes.exec_command(self.guardian, argv, self._security, directory)
 
     async def run(self, argv: list[str], seconds: float) -> tuple[int, str]:
         """(exit code, output) of a program in the container."""
@@ -319,7 +315,9 @@ class Container:
             stderr=asyncio.subprocess.STDOUT, env=await self.environment(),
         )  # fmt: skip
         try:
-            said, _ = await asyncio.wait_for(process.communicate(), seconds)
+            async with asyncio.timeout(seconds):
+                said = await beginning(process.stdout)
+                await process.wait()
         except (TimeoutError, asyncio.CancelledError):
             kill(process)
             await process.wait()

@@ -17,6 +17,7 @@ from skiff.net.kernel import kill
 from skiff.node.log_files import LogFile
 
 _READ = 32 * 1024
+_LARGEST_SAYING = 10 * 1024
 _UNLOCK, _OTHER_END = 0x40045431, 0x5441  # TIOCSPTLCK, TIOCGPTPEER of <asm-generic/ioctls.h>
 #: Pieces of output that wait for somebody attached; who reads slower misses some.
 _WAITING = 256
@@ -186,6 +187,14 @@ async def start(
     finally:
         os.close(theirs)
     return TerminalSession(process, terminal)
+
+
+async def beginning(output: asyncio.StreamReader | None) -> bytes:
+    """What a command says first, read to its end: nobody wants all that a probe can say."""
+    kept = b""
+    while output is not None and (part := await output.read(_READ)):
+        kept += part[: _LARGEST_SAYING - len(kept)]
+    return kept
 
 
 @dataclass(eq=False)

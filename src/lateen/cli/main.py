@@ -11,6 +11,9 @@ import typer
 
 from lateen.cli import install, kube_inject, proxy_config, proxy_status, shop, version
 
+#: The exit code of what Ctrl-C ended: 128 and the signal's number.
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="lateen",
     help="Install, inspect and understand a Lateen service mesh. The API is Istio's.",
@@ -36,14 +39,15 @@ app.command("demo", rich_help_panel="Try")(shop.demo)
 def main() -> None:
     """Run a command. A user's mistake ends with one line on stderr and exit code 1, or 64 for wrong usage."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
+        code = app(standalone_mode=False)  # what a command raised as Exit is returned
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except Exception as problem:  # noqa: BLE001  # the one place where everything ends up
         sys.exit(_explained(problem))
+    if code == INTERRUPTED:  # typer makes this of Ctrl-C
+        print("interrupted", file=sys.stderr)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _explained(problem: Exception) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import sys
@@ -10,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import TextIO, cast
 
 from rich.console import Console
 
 from lateen.demo import live, steps
 from lateen.demo.commands import CommandFailedError, Machine
+from lateen.demo.output import NobodyReadsError, Output
 
 
 @dataclass
@@ -55,31 +58,33 @@ class Verdicts:
 
 def demo(home: Path, *, check: bool, keep: bool) -> int:
     """The exit code: 0 when every step passed. Whatever happens, the machine is left clean unless ``keep``."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP):  # Ctrl-C is asyncio's
         signal.signal(number, _interrupted)
-    console = Console()
-    verdicts = Verdicts(console, check)
+    output = Output(sys.stdout)
+    console = Console(file=cast("TextIO", output))
+    verdicts, interrupted = Verdicts(console, check), False
     machine = Machine.in_folder(home)
     try:
-        passed = _steps(machine, verdicts)
-        if passed and not check and console.is_terminal:
-            live.watch(machine, console)
-    except KeyboardInterrupt:
-        console.print("\ninterrupted: cleaning up")
-        verdicts.failed.append("interrupted")
+        if _steps(machine, verdicts) and not check and console.is_terminal:
+            with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+                live.watch(machine, console)
+    except (KeyboardInterrupt, NobodyReadsError):
+        interrupted = True
     finally:
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # an impatient second Ctrl-C would leave half of it behind
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # an impatient second Ctrl-C would leave half of it behind
+        output.forgiving = True
+        if interrupted:
+            console.print("interrupted: cleaning up")
         if not keep:
             verdicts.step("A0", "the machine is clean again", lambda: steps.clean(machine))
             shutil.rmtree(home, ignore_errors=True)
-    took = time.monotonic() - verdicts.started
     count = len(verdicts.failed)
+    said = "interrupted" if interrupted else "all steps passed"
     console.print(
-        f"{'all steps passed' if not count else f'{count} failed: ' + ', '.join(verdicts.failed)} in {took:.0f} s"
+        f"{f'{count} failed: ' + ', '.join(verdicts.failed) if count else said} after {time.monotonic() - verdicts.started:.0f} s"
     )
-    return 1 if count else 0
+    return 1 if count or interrupted else 0
 
 
 def _steps(machine: Machine, verdicts: Verdicts) -> bool:

@@ -278,7 +278,7 @@ def canary(machine: Machine) -> str:
         to_second += traffic.total(second).requests
         slow = traffic.total(second).quantile_ms(0.5)
         if count >= 200 and 0.15 <= to_second / count <= 0.25:
-            return f"v2 answered {to_second / count:.1%} of {count:.0f} calls, with p50 {slow:.0f} ms"
+            return f"v2 answered {100 * to_second / count:.1f} % of {count:.0f} calls, with p50 {slow:.0f} ms"
     raise StepFailedError(f"v2 answered {to_second:.0f} of {count:.0f} calls, wanted 20 %")
 
 
@@ -291,7 +291,7 @@ def strict(machine: Machine) -> str:
     whole = traffic.total({edge: flow for edge, flow in seen.items() if edge.source != "unknown"})
     if whole.failures or not whole.requests:
         raise StepFailedError(f"{whole.failures:.0f} of {whole.requests:.0f} calls failed")
-    return f"{whole.requests:.0f} calls, 0 failed, {whole.mutual_tls / whole.requests:.0%} mutual TLS"
+    return f"{whole.requests:.0f} calls, 0 failed, {100 * whole.mutual_tls / whole.requests:.0f} % mutual TLS"
 
 
 def clean(machine: Machine) -> str:

@@ -15,6 +15,7 @@ from lateen.api.crds import manifests as definitions
 from lateen.app.control_plane import ControlPlane, Ports, Settings, authority_of
 from lateen.install.manifests import components
 from lateen.install.values import installation
+from lateen.kube import watch
 from lateen.kube.client import KubeError
 from lateen.testing.ads import until
 
@@ -39,6 +40,12 @@ async def _installed(api_server: Any, *, kinds: bool = True, rights: bool = True
                     await admin.create(it)
                 except KubeError as refused:
                     assert refused.code == 409, refused  # noqa: PT017
+
+
+@pytest.fixture(autouse=True)
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused may be allowed at any moment: here it is asked again ten times as often as elsewhere."""
+    monkeypatch.setattr(watch, "_LONGEST_REFUSED_S", watch._LONGEST_REFUSED_S / 10)
 
 
 @pytest.fixture

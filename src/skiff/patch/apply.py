@@ -13,13 +13,11 @@ from skiff.errors import ApiError
 from skiff.patch.managed_fields import (
     MISSING,
     SELF,
-    Fields,
     Path,
-    fields_of,
     key_of,
     leaves,
+    owned,
     tree,
-    value_at,
     without,
 )  # fmt: skip
 from skiff.schema.node import ANYTHING, SchemaNode
@@ -75,8 +73,7 @@ def server_side_apply(
     if (applied.get("metadata") or {}).get("managedFields"):
         raise ApiError(400, "BadRequest", "metadata.managedFields must be nil")
     mine = Owner(manager, "Apply", subresource)
-    wanted: Fields = fields_of(applied, schema)
-    paths = frozenset(leaves(wanted))
+    paths = frozenset(owned(applied, schema))
     if live is None:
         return _noted(applied, {mine: Holding(paths, api_version, now)})
     held = holdings(live)
@@ -116,11 +113,8 @@ def _is_key(path: Path) -> bool:
 def _disputed(
     live: Object, applied: Object, paths: frozenset[Path], held: dict[Owner, Holding], schema: SchemaNode
 ) -> dict[Owner, frozenset[Path]]:
-    changed = {
-        path
-        for path in paths
-        if path[-1] != SELF and value_at(live, path, schema) != value_at(applied, path, schema)
-    }
+    present, wanted = owned(live, schema), owned(applied, schema)
+    changed = {it for it in paths if it[-1] != SELF and present.get(it, MISSING) != wanted[it]}
     found = {owner: frozenset(it.fields & changed) for owner, it in held.items()}
     return {owner: it for owner, it in found.items() if it}
 
@@ -181,15 +175,10 @@ def track(
         return _noted(
             new, held
         )  # the writer changes the notes themselves, as kubectl does when it moves to apply
-    present = frozenset(leaves(fields_of(new, schema)))
-    changed = frozenset(
-        path for path in present
-        if old is None or value_at(old, path, schema) != value_at(new, path, schema) or value_at(old, path, schema) is MISSING
-    )  # fmt: skip
+    before, present = owned(old or {}, schema), owned(new, schema)
+    changed = frozenset(path for path, value in present.items() if before.get(path, MISSING) != value)
     mine = Owner(manager, operation, subresource)
-    gone = frozenset[Path]()
-    if old is not None:
-        gone = frozenset(leaves(fields_of(old, schema))) - present
+    gone = before.keys() - present.keys()
     after: dict[Owner, Holding] = {}
     for owner, it in held.items():
         left = it.fields - gone if owner == mine else it.fields - gone - changed

@@ -26,34 +26,40 @@ _SERVERS = {
 }  # fmt: skip
 
 
-def fields_of(obj: dict[str, Any], schema: SchemaNode) -> Fields:
-    """All fields of an object that somebody may own."""
-    made: Fields = {}
+def owned(obj: dict[str, Any], schema: SchemaNode) -> dict[Path, Any]:
+    """All fields of an object that somebody may own, each with its value. One walk: objects are compared by it often."""
+    found: dict[Path, Any] = {}
     for name, value in obj.items():
         if name in ("apiVersion", "kind") or value is None:
             continue
-        owned = value
+        held = value
         if name == "metadata" and isinstance(value, dict):
-            owned = {key: it for key, it in value.items() if key not in _SERVERS}
-            if not owned:
+            held = {key: it for key, it in value.items() if key not in _SERVERS}
+            if not held:
                 continue
-        made[f"f:{name}"] = _fields(owned, schema.child(name) or ANYTHING)
-    return made
+        _collect(found, (f"f:{name}",), held, schema.child(name) or ANYTHING)
+    return found
 
 
-def _fields(value: Any, node: SchemaNode) -> Fields:
+def _collect(found: dict[Path, Any], place: Path, value: Any, node: SchemaNode) -> None:
+    before = len(found)
     if isinstance(value, dict) and node.map_type != "atomic":
-        return {
-            f"f:{key}": _fields(it, node.child(key) or ANYTHING)
-            for key, it in value.items()
-            if it is not None
-        }
-    if isinstance(value, list) and node.list_type == "map":
+        for key, it in value.items():
+            if it is not None:
+                _collect(found, (*place, f"f:{key}"), it, node.child(key) or ANYTHING)
+    elif isinstance(value, list) and node.list_type == "map":
         inside = node.items or ANYTHING
-        return {key_of(it, node): {SELF: {}, **_fields(it, inside)} for it in value if isinstance(it, dict)}
-    if isinstance(value, list) and node.list_type == "set":
-        return {_value(it): {} for it in value}
-    return {}
+        for it in value:
+            if isinstance(it, dict):
+                item = (*place, key_of(it, node))
+                found[*item, SELF] = SELF
+                if it:
+                    _collect(found, item, it, inside)
+    elif isinstance(value, list) and node.list_type == "set":
+        for it in value:
+            found[*place, _value(it)] = it
+    if len(found) == before and (not place[-1].startswith("k:")):
+        found[place] = value
 
 
 def key_of(item: dict[str, Any], node: SchemaNode) -> str:
@@ -61,8 +67,9 @@ def key_of(item: dict[str, Any], node: SchemaNode) -> str:
     inside = node.items or ANYTHING
     keys = {}
     for name in sorted(node.list_keys):
-        child = inside.child(name)
-        found = item.get(name, child.default if child else None)
+        found = item.get(name)
+        if found is None and name not in item and (child := inside.child(name)):
+            found = child.default
         if found is not None:
             keys[name] = found
     return "k:" + msgspec.json.encode(keys).decode()
@@ -91,36 +98,12 @@ def tree(paths: Iterator[Path]) -> Fields:
     return made
 
 
-def value_at(obj: Any, path: Path, schema: SchemaNode) -> Any:
-    """What lies at a path; ``MISSING`` when nothing does."""
-    value, node = obj, schema
-    for step in path:
-        if step == SELF:
-            return SELF
-        value, node = _step(value, step, node)
-        if value is MISSING:
-            return MISSING
-    return value
-
-
 class _Missing:
     def __repr__(self) -> str:
         return "MISSING"
 
 
 MISSING: Any = _Missing()
-
-
-def _step(value: Any, step: str, node: SchemaNode) -> tuple[Any, SchemaNode]:
-    form, name = step[:2], step[2:]
-    if form == "f:" and isinstance(value, dict):
-        return value.get(name, MISSING), node.child(name) or ANYTHING
-    if form == "k:" and isinstance(value, list):
-        found = next((it for it in value if isinstance(it, dict) and key_of(it, node) == step), MISSING)
-        return found, node.items or ANYTHING
-    if form == "v:" and isinstance(value, list):
-        return next((it for it in value if _value(it) == step), MISSING), ANYTHING
-    return MISSING, ANYTHING
 
 
 def without(obj: Any, path: Path, schema: SchemaNode) -> Any:

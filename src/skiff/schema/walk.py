@@ -31,8 +31,10 @@ def _problems(obj: Any, node: SchemaNode, path: str) -> Iterator[Problem]:
     if node.enum and obj not in node.enum:
         said = ", ".join(f'"{it}"' for it in node.enum)
         yield "FieldValueNotSupported", f'Unsupported value: "{obj}": supported values: {said}', path
-    yield from _limit_problems(obj, node, path)
-    yield from _combined_problems(obj, node, path)
+    if node.limits:  # most have neither, and this walk is what a write costs
+        yield from _limit_problems(obj, node, path)
+    if node.combined or node.unique:
+        yield from _combined_problems(obj, node, path)
     if isinstance(obj, dict):
         for name in node.required:
             if obj.get(name) is None:
@@ -66,8 +68,6 @@ def _type_problem(obj: Any, node: SchemaNode, path: str) -> Problem | None:
 
 def _limit_problems(obj: Any, node: SchemaNode, path: str) -> Iterator[Problem]:
     limits = node.limits
-    if not limits:
-        return
     number = obj if isinstance(obj, int | float) and not isinstance(obj, bool) else None
     size = len(obj) if isinstance(obj, str | list | dict) else None
     words: dict[type, tuple[str, str]] = {
@@ -83,7 +83,6 @@ def _limit_problems(obj: Any, node: SchemaNode, path: str) -> Iterator[Problem]:
         yield "FieldValueInvalid", f"Invalid value: should be at most {limits[most]} ({most})", path
     if isinstance(obj, str) and "pattern" in limits and not re.search(limits["pattern"], obj):
         yield "FieldValueInvalid", f"Invalid value: \"{obj}\": should match '{limits['pattern']}'", path
-
     if number is not None:
         yield from _number_problems(number, limits, path)
 

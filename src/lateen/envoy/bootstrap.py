@@ -37,13 +37,14 @@ _STATS = (
     "cluster_manager.", "listener_manager.", "server.", "cluster.xds-grpc.", "istio.", "control_plane.", "filesystem.",
     "runtime.",
 )  # fmt: skip
+#: Envoy's own limit for regular expressions refuses the simplest; this is Istio's (``lateen.api.validate.expressions``).
+_RUNTIME = {"re2.max_program_size.error_level": 32768}
 
 
 def bootstrap(
     node: Node,
     discovery: Discovery = Discovery(),
     *,
-    extra_stats: Sequence[str] = (),
     max_connections: int = 2**31 - 1,
 ) -> Json:
     """The whole bootstrap, ready for ``json.dumps``."""
@@ -58,11 +59,11 @@ def bootstrap(
         },
         "stats_config": {
             "use_all_default_tags": True,
-            "stats_matcher": {"inclusion_list": {"patterns": [{"prefix": it} for it in (*_STATS, *extra_stats)]}},
+            "stats_matcher": {"inclusion_list": {"patterns": [{"prefix": it} for it in _STATS]}},
         },
         "stats_flush_interval": "5s",
         "overload_manager": {"resource_monitors": [_connection_limit(max_connections)]},
-        "layered_runtime": {"layers": [{"name": "admin", "admin_layer": {}}]},
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}, {"name": "admin", "admin_layer": {}}]},
     }  # fmt: skip
 
 

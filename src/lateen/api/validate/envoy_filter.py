@@ -12,7 +12,7 @@ from lateen.api.extensions import (
     PatchContext,
     PatchOperation,
 )
-from lateen.api.validate import shared, texts
+from lateen.api.validate import expressions, shared, texts
 from lateen.api.validate.finding import Finding, Findings, check, warning
 
 _MANAGERS = ("envoy.filters.network.http_connection_manager", "envoy.http_connection_manager")
@@ -51,7 +51,7 @@ def _patch(it: ConfigPatch, at: str) -> Findings:
 
 def _match(it: ObjectMatch, apply_to: ApplyTo, at: str) -> Findings:
     if it.proxy is not None and it.proxy.proxy_version:
-        yield from check(f"{at}.proxy.proxyVersion", texts.regex(it.proxy.proxy_version))
+        yield from check(f"{at}.proxy.proxyVersion", expressions.regex(it.proxy.proxy_version))
     others = it.listener or it.route_configuration or it.cluster
     waypoint = it.context is PatchContext.WAYPOINT
     if (it.waypoint is not None and not waypoint) or (waypoint and others):

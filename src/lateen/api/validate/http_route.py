@@ -23,7 +23,7 @@ from lateen.api.networking import (
     Percent,
     StringMatch,
 )
-from lateen.api.validate import shared, texts
+from lateen.api.validate import expressions, shared, texts
 from lateen.api.validate.finding import Finding, Findings, check, entry, warning
 
 _SECOND = 10**9
@@ -134,7 +134,7 @@ def _text(it: StringMatch | None, at: str, *, delegates: bool) -> Findings:
     if it.prefix == "":
         yield Finding(f"{at}.prefix", "an empty prefix matches everything: leave the condition out")
     if it.regex is not None:
-        yield from check(f"{at}.regex", texts.regex(it.regex))
+        yield from check(f"{at}.regex", expressions.regex(it.regex))
         if delegates:
             yield Finding(
                 f"{at}.regex", "conditions of a delegating or delegated route cannot be regular expressions"
@@ -246,7 +246,7 @@ def _rewrite(it: HTTPRewrite | None, headers: Headers, at: str) -> Findings:
         yield Finding(at, "says nothing: set uri, uriRegexRewrite or authority")
     if it.uri_regex_rewrite is not None:
         place = f"{at}.uriRegexRewrite"
-        yield from check(f"{place}.match", texts.regex(it.uri_regex_rewrite.match))
+        yield from check(f"{place}.match", expressions.regex(it.uri_regex_rewrite.match))
         if not it.uri_regex_rewrite.rewrite:
             yield Finding(f"{place}.rewrite", "is required")
 
@@ -316,7 +316,7 @@ def _cors(it: CorsPolicy | None, at: str) -> Findings:
         if not (origin.exact or origin.prefix or origin.regex):
             yield Finding(place, "needs one of exact, prefix, regex")
         elif origin.regex:
-            yield from check(f"{place}.regex", texts.regex(origin.regex))
+            yield from check(f"{place}.regex", expressions.regex(origin.regex))
     for index, method in enumerate(it.allow_methods):
         if method not in _METHODS and method != "*":
             yield Finding(f"{at}.allowMethods[{index}]", f'"{method}" is not a method of HTTP')

@@ -1,4 +1,4 @@
-"""Is this text a host, a label, a port, a header, an expression? Each rule answers with what is wrong, or with "".
+"""Is this text a host, a label, a port, a header? Each rule answers with what is wrong, or with "".
 
 The rules are Istio's (https://istio.io/latest/docs/reference/config/) and, for names, RFC 1123 and Kubernetes'.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
@@ -23,7 +22,6 @@ _TAG = re.compile(r"[a-zA-Z0-9]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?")
 _HEADER = re.compile(r"[-_A-Za-z0-9]+")
 _LINE_BREAKS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _PLACEHOLDER = re.compile(r"%%|%[A-Za-z_][^%]*%")
-_LARGEST_REGEX = 1024
 _MILLISECOND = 10**6
 
 #: ``appProtocol`` words that Istio's ports may have, in lower case.
@@ -172,38 +170,6 @@ def label(key: str, value: str) -> str:
 def labels(pairs: Mapping[str, str]) -> str:
     """The first that is wrong."""
     return next((wrong for key, value in pairs.items() if (wrong := label(key, value))), "")
-
-
-#: An escape, a class of characters, or one character.
-_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", re.DOTALL)
-#: What Python reads and RE2 does not: looking around, references back, conditions, atomic groups, possessive counts.
-_NOT_RE2 = re.compile(r"\(\?[=!>#(]|\(\?<[=!]|\(\?P=|[*+?}]\+")
-_BACK_REFERENCE = re.compile(r"\\[1-9]")
-#: What RE2 reads and Python does not; such an expression is left to Envoy.
-_ONLY_RE2 = re.compile(r"\\[pPzQEC]|\[\[:|\(\?<[a-zA-Z]|\(\?[a-zA-Z]*U|\\x\{|.\(\?[a-zA-Z]+\)")
-
-
-def regex(text: str) -> str:
-    """An expression in RE2's syntax (https://github.com/google/re2/wiki/Syntax), as far as can be seen without RE2."""
-    if not text:
-        return "a regular expression cannot be empty"
-    if len(text) > _LARGEST_REGEX:
-        return f"the regular expression is longer than {_LARGEST_REGEX} characters"
-    tokens = _TOKEN.findall(text)
-    back = next((it for it in tokens if _BACK_REFERENCE.fullmatch(it)), "")
-    strange = _NOT_RE2.search("".join(it if len(it) == 1 else "x" for it in tokens))
-    if back or strange:
-        found = back or (strange[0] if strange else "")
-        return f'"{found}" is not known to RE2 (https://github.com/google/re2/wiki/Syntax)'
-    if _ONLY_RE2.search(text):
-        return ""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python's plans for nested sets are not RE2's
-            re.compile(text)
-    except (re.error, OverflowError, RecursionError) as wrong:
-        return f'"{text}" is not a regular expression: {wrong}'
-    return ""
 
 
 def empty_values(values: Iterable[str]) -> str:

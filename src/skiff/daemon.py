@@ -7,11 +7,12 @@ import os
 import resource
 import signal
 import sys
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 from aiohttp import web
 
+from skiff import log
 from skiff.api import Object
 from skiff.apiserver import context
 from skiff.apiserver.allocation import Addresses
@@ -148,7 +149,7 @@ def main(settings: Settings) -> None:
             structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info, structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", log.BoundedLog(settings.home / log.NAME))),
         wrapper_class=structlog.make_filtering_bound_logger(20),
     )  # fmt: skip
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # a terminal's 1024 are too few for many pods

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from skiff import claim, kubeconfig, watches
+from skiff import log as log_file
 from skiff.settings import Settings
 
 CONTEXT = "skiff"
 START_S, STOP_S, KILLED_S = 60.0, 60.0, 5.0
-_LARGEST_LOG = 10 * 1024 * 1024
 _BEFORE = "context-before"
 
 
@@ -106,9 +106,7 @@ def _spawn(settings: Settings) -> None:
         "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin",
         "SKIFF_HOME": str(settings.home),
     }
-    log = settings.home / "daemon.log"
-    if log.exists() and log.stat().st_size > _LARGEST_LOG:
-        log.replace(log.with_suffix(".log.old"))
+    log = settings.home / log_file.NAME
     with log.open("ab") as output:
         child = subprocess.Popen(
             argv,
@@ -129,7 +127,7 @@ def _spawn(settings: Settings) -> None:
 
 
 def _last_words(settings: Settings) -> str:
-    log = settings.home / "daemon.log"
+    log = settings.home / log_file.NAME
     lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
     return f"{lines[-1] if lines else 'it said nothing'} (see {log})"
 

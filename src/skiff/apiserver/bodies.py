@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -24,11 +25,14 @@ WARNINGS = web.RequestKey("warnings", list[str])
 async def body(request: web.Request) -> Any:
     """The decoded body; 400 when it is none."""
     raw = await request.read()
+    mode = request.query.get("fieldValidation", "Ignore")
     try:
         if request.content_type == PROTOBUF:
             return _from_protobuf(request, raw)
         if request.content_type in ("application/yaml", "application/apply-patch+yaml"):
             return _loaded(raw)
+        if mode in ("Strict", "Warn"):
+            _tell_twice(request, raw, strict=mode == "Strict")
         return msgspec.json.decode(raw) if raw else {}
     except (msgspec.DecodeError, yaml.YAMLError, ValueError) as wrong:
         raise ApiError(400, "BadRequest", f"the object provided is unrecognized: {wrong}") from wrong
@@ -57,7 +61,34 @@ def _loaded(raw: bytes) -> Any:
     try:
         return msgspec.json.decode(raw)  # kubectl sends JSON under the name of YAML
     except msgspec.DecodeError:
-        return yaml.safe_load(raw)
+        return yaml.load(raw, _PlainLoader)  # noqa: S506  # a safe loader
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Without aliases, which are written in a line and may mean more than there is memory; no client of the API sends them."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not accepted here")
+        return super().compose_node(parent, index)
+
+
+def _tell_twice(request: web.Request, raw: bytes, *, strict: bool) -> None:
+    """Fields that are there twice, of which one would be lost: an error, or a warning."""
+    twice: list[str] = []
+
+    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(found)
+        if len(made) < len(found):
+            names = [name for name, _ in found]
+            twice.extend(name for name in made if names.count(name) > 1)
+        return made
+
+    json.loads(raw or b"{}", object_pairs_hook=pairs)
+    told = [f'duplicate field "{name}"' for name in twice]
+    if told and strict:
+        raise ApiError(400, "BadRequest", f"strict decoding error: {', '.join(told)}")
+    request.setdefault(WARNINGS, []).extend(told)
 
 
 async def object_of(request: web.Request, kind: Kind, schema: SchemaNode) -> dict[str, Any]:

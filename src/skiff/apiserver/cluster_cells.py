@@ -93,8 +93,9 @@ def volume(it: Object, now: datetime) -> list[Any]:
 def claim(it: Object, now: datetime) -> list[Any]:
     """PersistentVolumeClaims."""
     spec, status = it.get("spec") or {}, it.get("status") or {}
+    phase = "Terminating" if it["metadata"].get("deletionTimestamp") else status.get("phase", "")
     return [
-        status.get("phase", ""), spec.get("volumeName", ""), (status.get("capacity") or {}).get("storage", ""), _modes(it),
+        phase, spec.get("volumeName", ""), (status.get("capacity") or {}).get("storage", ""), _modes(it),
         spec.get("storageClassName", ""), spec.get("volumeAttributesClassName") or UNSET, born(it, now),
         spec.get("volumeMode") or UNSET,
     ]  # fmt: skip

@@ -127,7 +127,9 @@ def _require_path(request: web.Request) -> None:
         access_rules.require(access, user, verb, None, "", "", "", request.path)
 
 
-async def _ok(_: web.Request) -> web.Response:
+async def _ok(request: web.Request) -> web.Response:
+    if (trouble := request.app[SERVER].registry.store.trouble) and request.path.startswith("/readyz"):
+        return web.Response(status=500, text=f"[-]the database cannot be written: {trouble}\n")
     return web.Response(text="ok")
 
 

@@ -40,8 +40,14 @@ def authenticate(request: web.Request, tokens: Tokens) -> User:
         raise ApiError(
             403, "Forbidden", f'users "{wanted}" is forbidden: User "{user.name}" cannot impersonate'
         )
-    groups = tuple(request.headers.getall("Impersonate-Group", []))
+    groups = tuple(request.headers.getall("Impersonate-Group", [])) or _usual(wanted)
     return User(wanted, (*groups, AUTHENTICATED), request.headers.get("Impersonate-Uid", ""))
+
+
+def _usual(name: str) -> tuple[str, ...]:
+    """The groups of a service account, for who names the account alone."""
+    _, _, account = name.partition("system:serviceaccount:")
+    return ("system:serviceaccounts", f"system:serviceaccounts:{account.split(':')[0]}") if account else ()
 
 
 def _of_certificate(request: web.Request) -> User | None:

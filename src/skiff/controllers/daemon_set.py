@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from skiff.api import Object
-from skiff.controllers import placement
+from skiff.controllers import placement, revisions
 from skiff.controllers import pods as pod_questions
 from skiff.controllers.cluster import Cluster, Controller, now
 from skiff.controllers.deployment import template_hash
@@ -11,7 +11,6 @@ from skiff.controllers.queue import Key
 from skiff.kinds import DAEMON_SETS, NODES, PODS
 
 _SOURCE = "daemonset-controller"
-_REVISION = "controller-revision-hash"
 #: What a DaemonSet's pods bear, as in Kubernetes.
 _TOLERATED = ("not-ready:NoExecute", "unreachable:NoExecute", "disk-pressure:NoSchedule", "memory-pressure:NoSchedule",
               "pid-pressure:NoSchedule", "unschedulable:NoSchedule")  # fmt: skip
@@ -43,12 +42,13 @@ async def _reconcile(cluster: Cluster, owner: Object) -> float | None:
     node = cluster.informers[NODES].get("", cluster.settings.node_name)
     wanted = node is not None and not placement.obstacles(template, node)
     if not owner["metadata"].get("deletionTimestamp"):
+        await revisions.keep(cluster, DAEMON_SETS, owner, template_hash(owner))
         await _bring(cluster, owner, pods, template, wanted=wanted)
     return await _tell(cluster, owner, wanted=wanted)
 
 
 def _pod(owner: Object) -> Object:
-    mark = {_REVISION: template_hash(owner)}
+    mark = {revisions.LABEL: template_hash(owner)}
     made = pod_questions.pod_of(DAEMON_SETS, owner, owner["spec"].get("template") or {}, labels=mark)
     borne = [
         {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": effect}
@@ -64,8 +64,8 @@ async def _bring(
     kept = [it for it in pods if not pod_questions.finished(it)]
     leaving = [it for it in pods if pod_questions.finished(it)] + (kept[1:] if wanted else kept)
     if wanted and kept and (owner["spec"].get("updateStrategy") or {}).get("type") != "OnDelete":
-        mark = template["metadata"]["labels"][_REVISION]
-        leaving += [it for it in kept[:1] if it["metadata"]["labels"].get(_REVISION) != mark]
+        mark = template["metadata"]["labels"][revisions.LABEL]
+        leaving += [it for it in kept[:1] if it["metadata"]["labels"].get(revisions.LABEL) != mark]
     going = [it for it in leaving if not it["metadata"].get("deletionTimestamp")]
     await pod_questions.delete_pods(cluster, owner, going, _SOURCE)
     if wanted and not kept:  # a pod that is ending still holds its place
@@ -83,7 +83,7 @@ async def _tell(cluster: Cluster, owner: Object, *, wanted: bool) -> float | Non
         "desiredNumberScheduled": int(wanted), "currentNumberScheduled": len(living) if wanted else 0,
         "numberMisscheduled": 0 if wanted else len(living), "numberReady": sum(it is not None for it in waits),
         "numberAvailable": available, "numberUnavailable": max(0, int(wanted) - available),
-        "updatedNumberScheduled": sum(it["metadata"]["labels"].get(_REVISION) == mark for it in living),
+        "updatedNumberScheduled": sum(it["metadata"]["labels"].get(revisions.LABEL) == mark for it in living),
         "observedGeneration": owner["metadata"].get("generation", 1),
     }  # fmt: skip
     await cluster.status(DAEMON_SETS, owner, status)

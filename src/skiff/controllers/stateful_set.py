@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from skiff.api import Object
 from skiff.controllers import pods as pod_questions
+from skiff.controllers import revisions
 from skiff.controllers.cluster import Cluster, Controller, now
-from skiff.controllers.deployment import template_hash
 from skiff.controllers.informer import copied
 from skiff.controllers.queue import Key
 from skiff.errors import ApiError
 from skiff.kinds import PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS
 
 _SOURCE = "statefulset-controller"
-_REVISION, _POD_NAME, _INDEX = (
-    "controller-revision-hash", "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index",
-)  # fmt: skip
+_POD_NAME, _INDEX = "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"
 
 
 def controller(cluster: Cluster) -> Controller:
@@ -37,6 +35,7 @@ async def _reconcile(cluster: Cluster, owner: Object) -> float | None:
     mine = await pod_questions.claimed(cluster, STATEFUL_SETS, owner)
     pods = {number: it for it in mine if (number := _number(owner, it)) is not None}
     if not owner["metadata"].get("deletionTimestamp"):
+        await revisions.keep(cluster, STATEFUL_SETS, owner, revisions.name_of(owner))
         await _bring(cluster, owner, pods)
     return await _tell(cluster, owner)
 
@@ -49,10 +48,6 @@ def _number(owner: Object, pod: Object) -> int | None:
 def _numbers(owner: Object) -> range:
     start = int((owner["spec"].get("ordinals") or {}).get("start", 0))
     return range(start, start + int(owner["spec"].get("replicas", 1)))
-
-
-def _revision(owner: Object) -> str:
-    return f"{owner['metadata']['name']}-{template_hash(owner)}"
 
 
 async def _bring(cluster: Cluster, owner: Object, pods: dict[int, Object]) -> None:
@@ -88,7 +83,7 @@ async def _renew(cluster: Cluster, owner: Object, pods: dict[int, Object]) -> No
     rolling = (owner["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
     for number in sorted((it for it in pods if it >= int(rolling.get("partition", 0))), reverse=True):
         pod = pods[number]
-        if (pod["metadata"].get("labels") or {}).get(_REVISION) != _revision(owner):
+        if (pod["metadata"].get("labels") or {}).get(revisions.LABEL) != revisions.name_of(owner):
             if not pod["metadata"].get("deletionTimestamp"):
                 await pod_questions.delete_pods(cluster, owner, [pod], _SOURCE)
             return
@@ -98,7 +93,7 @@ async def _renew(cluster: Cluster, owner: Object, pods: dict[int, Object]) -> No
 
 async def _create(cluster: Cluster, owner: Object, number: int) -> None:
     name, namespace = f"{owner['metadata']['name']}-{number}", owner["metadata"]["namespace"]
-    marks = {_POD_NAME: name, _INDEX: str(number), _REVISION: _revision(owner)}
+    marks = {_POD_NAME: name, _INDEX: str(number), revisions.LABEL: revisions.name_of(owner)}
     pod = pod_questions.pod_of(STATEFUL_SETS, owner, owner["spec"].get("template") or {}, labels=marks)
     del pod["metadata"]["generateName"]
     pod["metadata"]["name"] = pod["spec"]["hostname"] = name
@@ -133,14 +128,14 @@ async def _tell(cluster: Cluster, owner: Object) -> float | None:
     ]
     moment, seconds = now(), int(owner["spec"].get("minReadySeconds", 0))
     waits = [pod_questions.available_in(it, seconds, moment) for it in living]
-    update = _revision(owner)
-    updated = sum((it["metadata"].get("labels") or {}).get(_REVISION) == update for it in living)
+    update = revisions.name_of(owner)
+    updated = sum((it["metadata"].get("labels") or {}).get(revisions.LABEL) == update for it in living)
     done = updated == len(living) == int(owner["spec"].get("replicas", 1))
     current = update if done else (owner.get("status") or {}).get("currentRevision") or update
     status = {
         "replicas": len(living), "readyReplicas": sum(it is not None for it in waits),
         "availableReplicas": sum(it == 0.0 for it in waits), "updatedReplicas": updated,
-        "currentReplicas": sum((it["metadata"].get("labels") or {}).get(_REVISION) == current for it in living),
+        "currentReplicas": sum((it["metadata"].get("labels") or {}).get(revisions.LABEL) == current for it in living),
         "currentRevision": current, "updateRevision": update, "collisionCount": 0,
         "observedGeneration": owner["metadata"].get("generation", 1),
     }  # fmt: skip

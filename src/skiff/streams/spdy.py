@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 #: A frame holds at most this much of what we send.
 LARGEST_DATA = 32 * 1024
+_LARGEST_HEADERS = 256 * 1024
 
 _WORDS = (
     "options head post put delete trace accept accept-charset accept-encoding accept-language accept-ranges age allow"
@@ -132,7 +133,9 @@ class Codec:
 
     def _headers(self, block: bytes) -> dict[str, str]:
         try:
-            plain = self._inflate.decompress(block)
+            plain = self._inflate.decompress(block, _LARGEST_HEADERS)
+            if self._inflate.unconsumed_tail:
+                raise BrokenError("headers that are too large")
             (count,) = struct.unpack_from(">I", plain)
             at, words = 4, []
             for _ in range(2 * count):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from lateen.envoy import bootstrap
 ACCEPTED = [
     "a+", r"/v\d+/.*", "[*+]+", r"\++", r"\(?=x", "[[:alpha:]]+", r"\pL", "(?i)abc", "a(?i)b", "(?P<x>a)", "(?<x>a)", r"\z",
     "[]a]", r"a\\1", "(?s:.)", "(?-i:a)", r"\x41\01", r"[\d\-\]]", "a{1000}", "(a{31}){32}", "[a-z]{1,500}", "{", "a{,3}",
-    r"(\pL{1,90}x){1,9}", r"\pL{1000}", r"\W{1000}", ".{1000}", "(?i)é{1000}", r"(?i)[\pL\pN]{1000}", "a{0}",
+    r"(\pL{1,90}x){1,9}", r"\pL{1000}", r".*\.(png|jpg)$", "(?i:abc)", r"[\w.-]+@[\w-]+", r"\p{Greek}+", r"\Qa.b\E+", "a+?b*?c??", r"\W{1000}", ".{1000}", "(?i)é{1000}", r"(?i)[\pL\pN]{1000}", "a{0}",
 ]  # fmt: skip
 
 
@@ -24,9 +25,27 @@ def test_expressions_of_re2(text: str) -> None:
     assert expressions.regex(text) == ""
 
 
-def test_envoy_reads_what_is_accepted(tmp_path: Path) -> None:
+PARTS = [
+    "a", "é", ".", "*", "+", "?", "|", "(", ")", "[", "]", "^", "{2}", "{3,}", "{1,4}", "{", "\\d", "\\b", "\\.", "\\\\", "(?:",
+    "(?i)", "(?P<n>", "(?<n>", "(?s:", "(?i", "-", "[^a]", "[a-z]", "[a-", "\\pL", "\\x41", "\\x{41}", "\\n", "\\Q", "\\E", "\\z",
+    "\\A", "\\C", "\\0", "\\12", "[[:alpha:]]", "&&", "~", "\\-", "(?U)", "]]", ",", ":",
+]  # fmt: skip
+
+
+def _random(number: int) -> list[str]:
+    """Expressions of chance that are accepted."""
+    chance, found = random.Random(number), set[str]()
+    while len(found) < 500:
+        text = "".join(chance.choices(PARTS, k=chance.randint(1, 7)))
+        if not expressions.regex(text):
+            found.add(text)
+    return sorted(found)
+
+
+@pytest.mark.parametrize("accepted", [ACCEPTED, _random(0)], ids=["chosen", "random"])
+def test_envoy_reads_what_is_accepted(tmp_path: Path, accepted: list[str]) -> None:
     made = bootstrap.bootstrap(bootstrap.Node("a", "b", {}), bootstrap.Discovery("127.0.0.1", 1, ("a",)))
-    routes = [{"match": {"safe_regex": {"regex": it}}, "direct_response": {"status": 200}} for it in ACCEPTED]
+    routes = [{"match": {"safe_regex": {"regex": it}}, "direct_response": {"status": 200}} for it in accepted]
     extensions = "type.googleapis.com/envoy.extensions.filters"
     connections = {
         "@type": f"{extensions}.network.http_connection_manager.v3.HttpConnectionManager", "stat_prefix": "x",
@@ -51,7 +70,7 @@ def test_envoy_reads_what_is_accepted(tmp_path: Path) -> None:
     [
         "", "(", "[", "a**", "a*+", "(?=a)", "(?!a)", "(?<=a)b", "(?<!a)b", r"(a)\1", "(?>a)", "(?P<x>a)(?P=x)", "x" * 1025,
         r"\Z", r"\u1234", r"[\b]", r"\é", "(?x: a)", "(?a)x", "(?u:x)", "(?#a)", "a{1001}", "(a{40}){40}", "a{99999999}",
-        r"([\pL\pN]{10}x){200}", "a{2,1}", r"\h",
+        r"([\pL\pN]{10}x){200}", "a{2,1}", r"\h", r"\p{Nope}", "[[:nope:]]", r"a\E", "a(?i)*", "(?<n>a", r"(\pL", "{3}{4}", "*a",
     ],
 )  # fmt: skip
 def test_expressions_that_re2_does_not_know(text: str) -> None:

@@ -70,3 +70,12 @@ def test_services_are_headless_or_names_elsewhere() -> None:
         "default", "a.default.svc.cluster.local"
     )
     assert services.by_hostname(db, "c.default.svc.cluster.local") is None
+
+
+def test_of_an_address_in_two_slices_the_first_by_name_counts() -> None:
+    first = endpoint_slice("reviews", PORTS, ("reviews-1", "10.1.0.1"))
+    second = first.replace("reviews-x", "reviews-y").replace("reviews-1", "reviews-2")
+    for order in ((first, second), (second, first)):
+        db = mesh(service("reviews", PORTS), pod("reviews-1", "10.1.0.1", "reviews"), *order)
+        (found,) = endpoints.endpoints(db, REVIEWS, "http")
+        assert found.workload is not None

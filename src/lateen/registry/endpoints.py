@@ -36,7 +36,7 @@ def endpoints(db: Database, key: ServiceKey, port_name: str) -> tuple[Endpoint, 
     service = services.service(db, key)
     if service is None:
         return ()
-    found: set[Endpoint] = set()
+    found: dict[tuple[str, int], Endpoint] = {}
     for it in db.keys(facts.slices_of, (key.namespace, service.name)):
         slice_ = db.get(EndpointSlice, it)
         if slice_ is None or slice_.address_type != "IPv4":  # pods are called by IPv4 only
@@ -44,8 +44,10 @@ def endpoints(db: Database, key: ServiceKey, port_name: str) -> tuple[Endpoint, 
         numbers = [port.port for port in slice_.ports if port.name == port_name and port.port]
         for backend in slice_.endpoints:
             if is_ready(backend):
-                found.update(_reached(db, key, backend, number) for number in numbers if number)
-    return tuple(sorted(found, key=lambda it: (it.address, it.port)))
+                for number in numbers:
+                    # Slices may overlap while Kubernetes moves endpoints between them: the first by name counts.
+                    found.setdefault((backend.addresses[0], number), _reached(db, key, backend, number))
+    return tuple(found[it] for it in sorted(found))
 
 
 def is_ready(backend: SliceEndpoint) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lateen.api.destination_rule import DestinationRule
-from lateen.api.networking import HTTPMatchRequest, L4MatchAttributes, VirtualService
 from lateen.compile import naming
 from lateen.incremental import Database, query
 from lateen.names import hostname
@@ -80,31 +79,6 @@ def _ruling(db: Database) -> frozenset[str]:
 def _rules(db: Database) -> tuple[ObjectKey, ...]:
     """All DestinationRules that have a say about some service."""
     return tuple(ObjectKey(*it) for it in db.keys(facts.all_destination_rules, facts.ONLY))
-
-
-@query
-def caller(db: Database, namespace: str, labels: Labels) -> Caller:
-    """What routes of a workload depend on."""
-    asked = _asked_labels(db)
-    return Caller(horizon(db, namespace), namespace, tuple(it for it in labels if it[0] in asked))
-
-
-@query
-def _asked_labels(db: Database) -> frozenset[str]:
-    """The labels of callers that some VirtualService distinguishes."""
-    found: set[str] = set()
-    for it in db.keys(facts.all_virtual_services, facts.ONLY):
-        rule = db.get(VirtualService, ObjectKey(*it))
-        if rule is None:
-            continue
-        matches: list[HTTPMatchRequest | L4MatchAttributes] = []
-        for http in rule.spec.http:
-            matches += http.match
-        for l4 in (*rule.spec.tcp, *rule.spec.tls):
-            matches += l4.match
-        for match in matches:
-            found.update(match.source_labels)
-    return frozenset(found)
 
 
 @query

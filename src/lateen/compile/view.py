@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from lateen.compile import clusters, virtual_hosts
+from lateen.compile import clusters
+from lateen.compile.callers import caller
+from lateen.compile.configurations import configurations
 from lateen.compile.endpoints import load_assignment
-from lateen.compile.horizons import Caller, Horizon, Upstream, caller, gateway_upstreams, horizon, upstreams
+from lateen.compile.horizons import Caller, Horizon, Upstream, gateway_upstreams, horizon, upstreams
 from lateen.compile.listeners import gateway, inbound, outbound
 from lateen.compile.listeners.gateway import Entrance
 from lateen.compile.proxyless import GENERATOR, proxyless_view
@@ -78,11 +80,24 @@ def assignments(db: Database, world: Horizon) -> Mapping[str, Resource]:
 def sidecar_view(db: Database, pod: ObjectKey, who: Caller) -> View:
     """Outbound as all of its world have it, inbound as only this workload has it."""
     return {
-        CLUSTER: {**outbound_clusters(db, who.horizon), **_named(inbound.inbound_clusters(db, pod))},
+        CLUSTER: _sidecar_clusters(db, who.horizon, pod),
         ENDPOINT: assignments(db, who.horizon),
-        LISTENER: _named((*outbound.all_listeners(db, who), inbound.virtual_inbound(db, pod))),
-        ROUTE: _named(virtual_hosts.configurations(db, who)),
+        LISTENER: _sidecar_listeners(db, who, pod),
+        ROUTE: configurations(db, who),
     }
+
+
+# Each type is remembered on its own: a stream need not look at a mapping that it has told already.
+
+
+@query
+def _sidecar_clusters(db: Database, world: Horizon, pod: ObjectKey) -> Mapping[str, Resource]:
+    return {**outbound_clusters(db, world), **_named(inbound.inbound_clusters(db, pod))}
+
+
+@query
+def _sidecar_listeners(db: Database, who: Caller, pod: ObjectKey) -> Mapping[str, Resource]:
+    return {**outbound.sidecar_listeners(db, who), **_named([inbound.virtual_inbound(db, pod)])}
 
 
 @query

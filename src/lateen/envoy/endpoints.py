@@ -9,7 +9,7 @@ from typing import Any
 from envoy.config.endpoint.v3 import endpoint_pb2
 
 from lateen.envoy import wellknown
-from lateen.envoy.sealing import Message, struct
+from lateen.envoy.sealing import Message, texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class Group:
 
 
 def _member(it: Member) -> dict[str, Any]:
-    metadata: dict[str, Any] = {wellknown.MESH_METADATA: struct({"packed": it.workload})}
+    metadata: dict[str, Any] = {wellknown.MESH_METADATA: texts(packed=it.workload)}
     if it.mesh:
-        metadata[wellknown.TRANSPORT_MATCH] = struct({"tlsMode": "istio"})
+        metadata[wellknown.TRANSPORT_MATCH] = texts(tlsMode="istio")
     made: dict[str, Any] = {
         "endpoint": {"address": socket_address(it.address, it.port)},
         "metadata": {"filter_metadata": metadata},

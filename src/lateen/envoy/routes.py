@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 
 from lateen.envoy import wellknown
-from lateen.envoy.sealing import Message, duration, extension, struct
+from lateen.envoy.sealing import Message, duration, embedded, extension, serialized, struct
 
 #: A message's fields, as its constructor takes them.
 Fields = Mapping[str, Any]
@@ -74,6 +74,25 @@ def headers(pairs: Sequence[tuple[str, str]], *, append: bool) -> list[Fields]:
     """Headers to add to, or to put in place of, what is there."""
     action = "APPEND_IF_EXISTS_OR_ADD" if append else "OVERWRITE_IF_EXISTS_OR_ADD"
     return [{"header": {"key": key, "value": value}, "append_action": action} for key, value in pairs]
+
+
+def routes_of_host(routes: Sequence[Fields]) -> bytes:
+    """The part of a virtual host that does not depend on how it is called."""
+    return serialized(virtual_host("", (), routes))
+
+
+def named_host(name: str, domains: Sequence[str], routes: bytes) -> bytes:
+    """A virtual host of such a part, as it stands in the bytes of a configuration."""
+    named = serialized(route_components_pb2.VirtualHost(name=name, domains=domains))
+    return embedded(_VIRTUAL_HOSTS, named + routes)
+
+
+_VIRTUAL_HOSTS = route_pb2.RouteConfiguration.VIRTUAL_HOSTS_FIELD_NUMBER
+
+
+def joined(name: str, hosts: Iterable[bytes]) -> bytes:
+    """A whole route configuration of virtual hosts that are bytes already."""
+    return b"".join((serialized(configuration(name, (), ignore_port_in_host_matching=True)), *hosts))
 
 
 def virtual_host(name: str, domains: Sequence[str], routes: Sequence[Fields], **fields: Any) -> Message:

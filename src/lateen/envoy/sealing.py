@@ -15,11 +15,38 @@ Message: TypeAlias = Any
 
 def seal(name: str, message: Message, *also: str) -> Resource:
     """The message as an immutable resource; ``also`` is whatever else its version must depend on."""
+    return sealed(name, serialized(message), *also)
+
+
+def serialized(message: Message) -> bytes:
+    """The message as bytes, the same for equal messages."""
     body: bytes = message.SerializeToString(deterministic=True)
+    return body
+
+
+def sealed(name: str, body: bytes, *also: str) -> Resource:
+    """A resource of bytes that are a message already, perhaps put together of parts."""
     digest = hashlib.blake2b(body, digest_size=12)
     for it in also:
         digest.update(it.encode())
     return Resource(name, digest.hexdigest(), body)
+
+
+def embedded(number: int, message: bytes) -> bytes:
+    """A field that holds a message (or text), as it stands in the bytes of the message around it.
+
+    A message's bytes are its fields one after the other, so that parts which are known already need no parsing.
+    """
+    return _varint(number << 3 | 2) + _varint(len(message)) + message
+
+
+def _varint(number: int) -> bytes:
+    made = bytearray()
+    while number > 127:
+        made.append(number & 127 | 128)
+        number >>= 7
+    made.append(number)
+    return bytes(made)
 
 
 def packed(message: Message) -> Message:
@@ -45,6 +72,11 @@ def struct(values: dict[str, Any]) -> Message:
     made = struct_pb2.Struct()
     made.update(values)
     return made
+
+
+def texts(**values: str) -> Message:
+    """A Struct of nothing but texts, which many endpoints carry: made in one call."""
+    return struct_pb2.Struct(fields={name: {"string_value": it} for name, it in values.items()})  # type: ignore[misc]
 
 
 def describe(type_url: str, body: bytes) -> dict[str, Any]:

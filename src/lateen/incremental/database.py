@@ -193,14 +193,16 @@ class Database:
         self._reading[-1][1].update(memo.sources)
 
     def _run(self, memo: Memo) -> None:
-        if any(memo is reader for reader, _ in self._reading):
+        if memo.running:
             raise CycleError(" -> ".join([*(repr(reader) for reader, _ in self._reading), repr(memo)]))
         sources: dict[Cell | Memo, int] = {}
         self._reading.append((memo, sources))
+        memo.running = True
         try:
             value = memo.query.run(self, memo)
         finally:
             self._reading.pop()
+            memo.running = False
             memo.replace_sources(sources)
         self.executed.append(memo)
         if value != memo.value:

@@ -38,7 +38,18 @@ class Cell:
 class Memo:
     """The remembered result of one call, and what it read, in the order it was read."""
 
-    __slots__ = ("args", "changed", "observers", "query", "sources", "state", "suspects", "value", "watched")
+    __slots__ = (
+        "args",
+        "changed",
+        "observers",
+        "query",
+        "running",
+        "sources",
+        "state",
+        "suspects",
+        "value",
+        "watched",
+    )
 
     def __init__(self, query: Query[Any, Any], args: tuple[Any, ...]) -> None:
         self.query = query
@@ -51,6 +62,7 @@ class Memo:
         self.suspects: list[Memo] = []
         self.changed: list[Memo] = []
         self.watched = False
+        self.running = False
 
     def __repr__(self) -> str:
         return f"{self.query.name}({', '.join(map(str, self.args))})"

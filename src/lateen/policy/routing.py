@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from lateen.api.networking import VirtualService
@@ -79,4 +80,15 @@ def bound(db: Database, client: str, gateway: str) -> tuple[Bound, ...]:
 @query
 def rule_for_host(db: Database, client: str, host: str) -> ObjectKey | None:
     """The VirtualService that routes calls of a namespace to a host: the most specific that means it."""
-    return next((it.rule for it in bound(db, client, MESH) if hostname.matches(it.host, host)), None)
+    exact, wildcards = _by_host(db, client)
+    if host in exact:
+        return exact[host]
+    return next((it.rule for it in wildcards if hostname.matches(it.host, host)), None)
+
+
+@query
+def _by_host(db: Database, client: str) -> tuple[Mapping[str, ObjectKey], tuple[Bound, ...]]:
+    """What is bound in the mesh, so that a service finds its own without looking at all."""
+    found = bound(db, client, MESH)
+    exact = {it.host: it.rule for it in found if not hostname.is_wildcard(it.host)}
+    return exact, tuple(it for it in found if hostname.is_wildcard(it.host))

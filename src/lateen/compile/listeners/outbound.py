@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lateen.api.mesh_config import OutboundMode
 from lateen.api.networking import VirtualService
 from lateen.compile import naming
+from lateen.compile.callers import asked_by_any_connection, reduced
+from lateen.compile.configurations import http_ports, http_services
 from lateen.compile.horizons import Caller, Horizon
 from lateen.compile.listeners import logs
 from lateen.compile.routes import Situation, applies
-from lateen.compile.virtual_hosts import http_ports, http_services, target_of
+from lateen.compile.virtual_hosts import target_of
 from lateen.envoy import http, listeners, wellknown
 from lateen.envoy.resource import Resource
 from lateen.envoy.sealing import duration, seal
@@ -23,11 +25,14 @@ from lateen.registry import endpoints, facts, services
 from lateen.registry.services import Port, Resolution, Service
 
 
+def sidecar_listeners(db: Database, caller: Caller) -> Mapping[str, Resource]:
+    """Every outbound listener of a sidecar; where no rule asks who calls, the same for its whole world."""
+    return _all_listeners(db, reduced(caller, asked_by_any_connection(db)))
+
+
 @query
-def all_listeners(db: Database, caller: Caller) -> tuple[Resource, ...]:
-    """Every outbound listener of a sidecar; those of requests are the same for its whole world."""
-    world = caller.horizon
-    who = caller if _asks_caller(db) else Caller(world)
+def _all_listeners(db: Database, who: Caller) -> Mapping[str, Resource]:
+    world = who.horizon
     found = [virtual_outbound(db)]
     found += [shared(db, world, port) for port in http_ports(db, world)]
     for key in visibility.visible_services(db, world.namespace):
@@ -39,19 +44,7 @@ def all_listeners(db: Database, caller: Caller) -> tuple[Resource, ...]:
     named: dict[str, Resource] = {}
     for it in found:
         named.setdefault(it.name, it)
-    return tuple(named.values())
-
-
-@query
-def _asks_caller(db: Database) -> bool:
-    """Whether some rule distinguishes connections by who opens them."""
-    for it in db.keys(facts.all_virtual_services, facts.ONLY):
-        rule = db.get(VirtualService, it)
-        if rule and any(
-            match.source_labels or match.source_namespace for one in rule.spec.tcp for match in one.match
-        ):
-            return True
-    return False
+    return named
 
 
 @query

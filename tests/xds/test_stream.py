@@ -161,11 +161,51 @@ def test_before_the_first_view_nothing_is_said() -> None:
     """)
 
 
-def test_a_proxy_that_returns_with_names_is_sent_nothing_again() -> None:
+@pytest.mark.parametrize("warming", [False, True])
+def test_a_proxy_that_returns_with_names_is_sent_nothing_again_unless_it_waits(warming: bool) -> None:
     stream = DeltaStream()
     list(stream.offer({ENDPOINT: {"a": Resource("a", "1", b""), "b": Resource("b", "1", b"")}}))
+    if not warming:  # while a cluster waits for its endpoints, Envoy says nothing of clusters
+        list(stream.receive(Request(CLUSTER)))
     [answer] = stream.receive(Request(ENDPOINT, frozenset({"a", "b"}), initial_versions={"a": "1", "b": "1"}))
-    assert (answer.resources, answer.removed) == ((), ())
+    assert (len(answer.resources), answer.removed) == (2 if warming else 0, ())
+
+
+def test_a_changed_cluster_is_sent_with_its_endpoints() -> None:
+    play("""
+        mesh cds/a@1 cds/b@1 eds/a@1 eds/b@1
+        proxy cds wants
+        -> cds #1 a@1 b@1
+        proxy eds wants a b
+        -> eds #2 a@1 b@1
+        proxy cds acks 1
+        proxy eds acks 2
+        mesh cds/a@2 cds/b@1 eds/a@1 eds/b@1
+        -> cds #3 a@2
+        -> eds #4 a@1
+        proxy eds acks 4
+        mesh cds/a@3 cds/b@1 eds/a@2 eds/b@1
+        -> eds #5 a@2
+        proxy eds acks 5
+        proxy cds acks 3
+        -> cds #6 a@3
+        -> eds #7 a@2
+    """)
+
+
+def test_a_changed_cluster_without_endpoints_need_not_wait_for_them() -> None:
+    play("""
+        mesh cds/a@1
+        proxy cds wants
+        -> cds #1 a@1
+        proxy eds wants a
+        -> eds #2 -a
+        proxy cds acks 1
+        proxy eds acks 2
+        mesh cds/a@2
+        -> cds #3 a@2
+        -> eds #4 -a
+    """)
 
 
 def test_no_names_mean_all_clusters_but_no_endpoints() -> None:

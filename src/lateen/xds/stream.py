@@ -7,10 +7,10 @@ The protocol: https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from lateen.envoy.resource import CLUSTER, LISTENER, ORDER, Resource, TypeUrl, View
+from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ORDER, Resource, TypeUrl, View
 
 #: Types of which a first request without names means all; of others it means none yet.
 WILDCARDS = frozenset({CLUSTER, LISTENER})
@@ -75,12 +75,14 @@ class DeltaStream:
                 raise GreedyError(f"a stream has at most {MOST_TYPES} types")
             # The first request of a type without names is a wildcard subscription (legacy form of "*").
             wildcard = not request.subscribe and request.type_url in WILDCARDS
-            subscription = _Subscription(wildcard=wildcard, held=dict(request.initial_versions))
-            self._subscriptions[request.type_url] = subscription
+            held = {} if self._warms(request.type_url) else dict(request.initial_versions)
+            subscription = self._subscriptions[request.type_url] = _Subscription(wildcard=wildcard, held=held)
         asked = subscription.want(request.subscribe, request.unsubscribe)
         if request.nonce and request.nonce == subscription.awaited:
             subscription.heard(request.nonce, request.error)
         yield from self._answer(request.type_url, even_if_empty=first or asked)
+        if request.type_url == CLUSTER and ENDPOINT in self._subscriptions:
+            yield from self._answer(ENDPOINT)
 
     def offer(self, view: View) -> Iterator[Response]:
         """The mesh changed: this is everything the proxy should have now."""
@@ -100,12 +102,28 @@ class DeltaStream:
         subscription.owed = subscription.owed or even_if_empty
         if subscription.awaited or self._view is None:
             return  # one response at a time: the next is made when this one is acknowledged
-        changed, removed = subscription.difference(self._view.get(type_url, {}))
+        available = self._view.get(type_url, _NOTHING)
+        if available is subscription.told and not subscription.owed:
+            return  # the very mapping it was told: views share what did not change
+        changed, removed = subscription.difference(available)
+        subscription.told = available
         if not (changed or removed or subscription.owed):
             return
         self._nonces += 1
         subscription.send(str(self._nonces), changed, removed)
+        if type_url == CLUSTER and (endpoints := self._subscriptions.get(ENDPOINT)):
+            endpoints.miss(it.name for it in changed)
         yield Response(type_url, subscription.awaited, changed, removed)
+
+    def _warms(self, type_url: TypeUrl) -> bool:
+        """Whether a proxy that returns still waits for endpoints, although it has some.
+
+        Envoy speaks of clusters first, but says nothing of them while one that was changed waits for its endpoints.
+        """
+        return type_url == ENDPOINT and CLUSTER not in self._subscriptions
+
+
+_NOTHING: Mapping[str, Resource] = {}
 
 
 @dataclass(slots=True)
@@ -115,6 +133,7 @@ class _Subscription:
     names: set[str] = field(default_factory=set)
     missing: set[str] = field(default_factory=set)  # asked for since the last answer
     owed: bool = False  # an answer is due even when there is nothing to say
+    told: Mapping[str, Resource] | None = None  # with which ``held`` agrees
     awaited: str = ""
     sent: str = ""
     acked: str = ""
@@ -128,6 +147,8 @@ class _Subscription:
         self.names = (self.names | asked) - unsubscribe
         if len(self.names) > MOST_NAMES:
             raise GreedyError(f"a stream subscribes to at most {MOST_NAMES} names of a type")
+        if subscribe or unsubscribe:
+            self.told = None
         for name in asked:
             if name not in new or self.wildcard:
                 self.held.pop(name, None)  # asking again means: I do not have it
@@ -139,14 +160,20 @@ class _Subscription:
             self.missing |= unsubscribe - {"*"}
         return bool(asked or (self.wildcard and unsubscribe - {"*"}))
 
+    def miss(self, names: Iterable[str]) -> None:
+        """Clusters are replaced: Envoy waits for their endpoints anew, and does not ask again for what it asked once.
+
+        Until they come it neither uses the cluster nor acknowledges it (https://github.com/envoyproxy/envoy/issues/13009).
+        """
+        for name in self.names.intersection(names):
+            self.held.pop(name, None)
+            self.missing.add(name)
+
     def difference(self, available: Mapping[str, Resource]) -> tuple[tuple[Resource, ...], tuple[str, ...]]:
         """What it must be told to have what it should."""
-        wanted = (
-            available
-            if self.wildcard
-            else {name: available[name] for name in self.names if name in available}
-        )
-        changed = tuple(it for _, it in sorted(wanted.items()) if self.held.get(it.name) != it.version)
+        wanted = available if self.wildcard else {it: available[it] for it in self.names & available.keys()}
+        # Sorted is what changed, which is little, not what is wanted, which is all.
+        changed = tuple(sorted(it for it in wanted.values() if self.held.get(it.name) != it.version))
         # A name that was asked for and does not exist is answered as removed, so that the proxy need not wait.
         gone = {name for name in self.held if name not in wanted} | {
             it for it in self.missing if it not in wanted

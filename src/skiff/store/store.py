@@ -134,10 +134,6 @@ class Store:
         found = self._objects.get(storage, {})
         return [found[key] for key in sorted(found) if not namespace or key[0] == namespace]
 
-    def storages(self) -> list[Storage]:
-        """What has objects."""
-        return sorted(storage for storage, found in self._objects.items() if found)
-
     # --- writing ---------------------------------------------------------------------------
 
     def put(self, storage: Storage, obj: Object) -> Object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -204,7 +205,19 @@ def test_stateful_sets_in_order_with_their_claims(it: Cluster) -> None:
     assert it.kubectl(*look, "cat /disk/x; echo $VERSION").stdout == "kept\n2\n"
     it.kubectl("scale", "-n", NAMESPACE, "statefulset/db", "--replicas=1")
     it.until(lambda: [p["metadata"]["name"] for p in pods(it, "db")] == ["db-0"], "the last one leaves")
+    assert re.findall(r"^\d", rollout(it, "history", "statefulset/db"), re.MULTILINE) == ["1", "2"]
+    rollout(it, "undo", "statefulset/db")
+    rollout(it, "status", "statefulset/db", "--timeout=30s")
+    assert it.kubectl(*look, "cat /disk/x; echo $VERSION").stdout == "kept\n\n"
+    assert re.findall(r"^\d", rollout(it, "history", "statefulset/db"), re.MULTILINE) == ["2", "3"]
+    folder = it.home / "claims" / f"{NAMESPACE}_disk-db-0"
+    it.kubectl("delete", "pvc", "-n", NAMESPACE, "disk-db-0", "--wait=false")
+    assert it.kubectl(*look, "cat /disk/x").stdout == "kept\n"  # a pod uses it
     it.kubectl("delete", "statefulset", "-n", NAMESPACE, "db")
+    it.until(
+        lambda: not it.objects("pvc", "-n", NAMESPACE, "disk-db-0") and not folder.exists(),
+        "the claim and its files are gone",
+    )
 
 
 def test_a_daemon_set_and_where_pods_may_run(it: Cluster) -> None:

@@ -168,6 +168,7 @@ class _Subscription:
         for name in self.names.intersection(names):
             self.held.pop(name, None)
             self.missing.add(name)
+            self.told = None
 
     def difference(self, available: Mapping[str, Resource]) -> tuple[tuple[Resource, ...], tuple[str, ...]]:
         """What it must be told to have what it should."""

@@ -183,6 +183,24 @@ def test_routes_keep_the_order_of_the_rule_and_weights() -> None:
     assert host["routes"][4]["route"]["cluster"] == "outbound|9080|v1|reviews.default.svc.cluster.local"
 
 
+@pytest.mark.parametrize("word", ["set", "add"])
+def test_a_host_among_the_headers_is_said_as_envoy_wants_it(word: str) -> None:
+    """As a header it would have all routes of the port refused."""
+    db = shop()
+    db.apply(changed(f"""
+kind: VirtualService
+apiVersion: networking.istio.io/v1
+metadata: {{name: reviews}}
+spec:
+  hosts: [reviews]
+  http: [{{headers: {{request: {{{word}: {{host: other}}}}}}, route: [{{destination: {{host: reviews}}}}]}}]
+"""))  # fmt: skip
+    routes = shown(view(db, SIDECAR), ROUTE, "9080")
+    [route] = next(it for it in routes["virtual_hosts"] if it["name"].startswith("reviews"))["routes"]
+    assert route["route"]["host_rewrite_literal"] == "other"
+    assert "request_headers_to_add" not in route
+
+
 def test_only_endpoints_of_the_mesh_are_marked_for_mutual_tls() -> None:
     found = view(shop(), SIDECAR)
     whole = shown(found, ENDPOINT, "outbound|9080||reviews.default.svc.cluster.local")["endpoints"][0][

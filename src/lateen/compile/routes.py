@@ -140,9 +140,11 @@ def _headers(request: HeaderOperations, response: HeaderOperations) -> dict[str,
     found: dict[str, Any] = {}
     for side, operations in (("request", request), ("response", response)):
         # Envoy rewrites the authority by another field; a header operation on it is refused.
-        sets = [(k, v) for k, v in sorted(operations.set.items()) if k.lower() not in _AUTHORITY]
-        added = routes.headers(sorted(operations.add.items()), append=True)
-        added += routes.headers(sets, append=False)
+        adds, sets = (
+            [(k, v) for k, v in sorted(pairs.items()) if k.lower() not in _AUTHORITY]
+            for pairs in (operations.add, operations.set)
+        )
+        added = [*routes.headers(adds, append=True), *routes.headers(sets, append=False)]
         if added:
             found[f"{side}_headers_to_add"] = added
         if operations.remove:
@@ -188,7 +190,8 @@ def spoken(target: Target) -> dict[str, Any]:
 
 def _host(it: HeaderOperations) -> dict[str, str]:
     """A new authority, which Envoy wants said in another way than a header."""
-    found = next((value for name, value in sorted(it.set.items()) if name.lower() in _AUTHORITY), "")
+    pairs = (*sorted(it.set.items()), *sorted(it.add.items()))
+    found = next((value for name, value in pairs if name.lower() in _AUTHORITY), "")
     return {"host_rewrite_literal": found} if found else {}
 
 

@@ -9,6 +9,8 @@ _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
 SECOND = 10**9
+#: What protobuf's durations hold: Envoy would refuse all that comes together with a longer one.
+_LONGEST = 315_576_000_000 * SECOND
 
 
 def parse(text: str) -> int:
@@ -24,6 +26,8 @@ def parse(text: str) -> int:
         position = part.end()
     if not rest or position != len(rest):
         raise ValueError(f'"{text}" is not a duration such as 1s, 100ms or 1h30m')
+    if total > _LONGEST:
+        raise ValueError(f'"{text}" is longer than 10000 years')
     return int(total)
 
 

@@ -24,6 +24,8 @@ from lateen.api.validate import shared, texts, tls
 from lateen.api.validate.finding import Finding, Findings, check, warning
 
 _LARGEST_TABLE = 5_000_011  # Envoy's limit of Maglev
+#: Envoy's limit.
+_LARGEST_RING = 8 * 1024 * 1024
 _TOPOLOGY = (
     "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone",
 )  # fmt: skip
@@ -191,8 +193,20 @@ def _hash(it: ConsistentHashLB, at: str) -> Findings:
         yield warning(
             at, "nothing to hash by: set httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName"
         )
-    if it.http_cookie is not None and not it.http_cookie.name:
-        yield Finding(f"{at}.httpCookie.name", "is required")
+    if it.http_header_name:
+        yield from check(f"{at}.httpHeaderName", texts.header_name(it.http_header_name))
+    if it.http_query_parameter_name:
+        yield from check(f"{at}.httpQueryParameterName", texts.parameter_name(it.http_query_parameter_name))
+    if it.http_cookie is not None:
+        if not it.http_cookie.name:
+            yield Finding(f"{at}.httpCookie.name", "is required")
+        for name, text in (("name", it.http_cookie.name), ("path", it.http_cookie.path)):
+            yield from check(f"{at}.httpCookie.{name}", texts.one_line(text))
+    rings = (("minimumRingSize", it.minimum_ring_size),
+             ("ringHash.minimumRingSize", it.ring_hash.minimum_ring_size if it.ring_hash else 0))  # fmt: skip
+    for name, size in rings:
+        if (size or 0) > _LARGEST_RING:
+            yield Finding(f"{at}.{name}", f"{size} is too large: use at most {_LARGEST_RING}")
     if it.minimum_ring_size:
         yield warning(f"{at}.minimumRingSize", "is deprecated: use ringHash.minimumRingSize")
         if it.ring_hash or it.maglev:

@@ -113,6 +113,7 @@ def _match(it: HTTPMatchRequest, at: str, *, delegates: bool, at_gateway: bool) 
             place = entry(f"{at}.{field}", name)
             yield from _text(match, place, delegates=delegates)
             if field == "queryParams":
+                yield from check(place, texts.parameter_name(name))
                 continue
             if not name.startswith(_CLAIM):
                 yield from check(place, texts.header_name(name))
@@ -212,6 +213,8 @@ def _redirect(it: HTTPRedirect | None, at: str) -> Findings:
         yield Finding(at, "says nothing: set uri, authority, scheme, port or derivePort")
     if it.redirect_code and not 300 <= it.redirect_code <= 399:
         yield Finding(f"{at}.redirectCode", f"{it.redirect_code} is not a redirect: use 3xx")
+    for field, text in (("uri", it.uri), ("authority", it.authority)):
+        yield from check(f"{at}.{field}", texts.one_line(text))
     if it.scheme not in ("", "http", "https"):
         yield Finding(f"{at}.scheme", f'unknown scheme "{it.scheme}": use http or https')
     if it.port:
@@ -249,6 +252,9 @@ def _rewrite(it: HTTPRewrite | None, headers: Headers, at: str) -> Findings:
         yield from check(f"{place}.match", expressions.regex(it.uri_regex_rewrite.match))
         if not it.uri_regex_rewrite.rewrite:
             yield Finding(f"{place}.rewrite", "is required")
+        yield from check(f"{place}.rewrite", texts.one_line(it.uri_regex_rewrite.rewrite))
+    for field, text in (("uri", it.uri), ("authority", it.authority)):
+        yield from check(f"{at}.{field}", texts.one_line(text))
 
 
 def _retries(it: HTTPRetry | None, at: str) -> Findings:

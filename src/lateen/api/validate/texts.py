@@ -23,6 +23,7 @@ _HEADER = re.compile(r"[-_A-Za-z0-9]+")
 _LINE_BREAKS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _PLACEHOLDER = re.compile(r"%%|%[A-Za-z_][^%]*%")
 _MILLISECOND = 10**6
+_LONGEST_PARAMETER = 1024
 
 #: ``appProtocol`` words that Istio's ports may have, in lower case.
 PROTOCOLS = {it.value.lower(): it for it in Protocol if it is not Protocol.AUTO} | {
@@ -155,6 +156,18 @@ def header_value(value: str) -> str:
     if "%" in _PLACEHOLDER.sub("", value):
         return f'"{value}" has a single %: write %% for a percent sign, or %WORD% for a value of Envoy\'s'
     return ""
+
+
+def one_line(text: str) -> str:
+    """What becomes a part of a request's or an answer's head."""
+    return "cannot contain line breaks or other control characters" if _LINE_BREAKS.search(text) else ""
+
+
+def parameter_name(name: str) -> str:
+    """A parameter of a query, as Envoy takes it."""
+    if not name or len(name.encode()) > _LONGEST_PARAMETER:
+        return f"the name of a parameter has 1 to {_LONGEST_PARAMETER} bytes"
+    return one_line(name)
 
 
 def label(key: str, value: str) -> str:

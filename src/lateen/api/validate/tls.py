@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lateen.api.destination_rule import ClientTLSMode, ClientTLSSettings
 from lateen.api.gateway import ServerTLSMode, ServerTLSSettings, TLSProtocol
+from lateen.api.validate import texts
 from lateen.api.validate.finding import Finding, Findings, warning
 
 #: BoringSSL's ciphers up to TLS 1.2, by OpenSSL's names (Gateway reference, ``cipherSuites``).
@@ -28,6 +29,7 @@ CIPHERS = frozenset(
     }.items()
     for cipher in ciphers
 )
+_LONGEST_NAME = 255
 _MUTUAL = (ServerTLSMode.MUTUAL, ServerTLSMode.OPTIONAL_MUTUAL)
 _UNTOUCHED = (ServerTLSMode.PASSTHROUGH, ServerTLSMode.AUTO_PASSTHROUGH)
 _FILES = (
@@ -89,6 +91,8 @@ def client(it: ClientTLSSettings | None, at: str) -> Findings:
     if it is None:
         return
     own = it.mode in (ClientTLSMode.SIMPLE, ClientTLSMode.MUTUAL)
+    if len(it.sni.encode()) > _LONGEST_NAME or texts.one_line(it.sni):
+        yield Finding(f"{at}.sni", f"is no name of a server: use at most {_LONGEST_NAME} bytes in one line")
     if (
         it.insecure_skip_verify
         and own

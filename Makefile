@@ -25,7 +25,7 @@ check: setup           ## format, lint, types, layers, sizes, words
 	$(BIN)/python tools/words.py
 
 unit: setup            ## all tests but those that start a whole mesh
-	$(BIN)/pytest -q -n 2 -m "not mesh" tests
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "not mesh" tests
 
 mesh: setup            ## tests on a real skiff with a real mesh, one after the other, in a network of their own
 	tools/isolated $(BIN)/pytest -q -m mesh tests

@@ -272,9 +272,14 @@ def test_tls_towards_the_outside(mesh: TrafficMesh, client: Pod) -> None:
         for wrong in (
             "{mode: SIMPLE, sni: outside.example, caCertificates: /etc/istio/proxy/outside-ca.pem, subjectAltNames: [evil.example]}",
             "{mode: SIMPLE, sni: outside.example}",  # the system's authorities did not sign this one
+            # Nothing says which server is expected: then it is the one that is called, and that is "secure".
+            "{mode: SIMPLE, caCertificates: /etc/istio/proxy/outside-ca.pem}",
         ):
             with mesh.having(destination_rule(f"trafficPolicy: {{tls: {wrong}}}", host="secure")):
                 assert client.http("http://secure:8443/").status == 503
+        named = "{mode: SIMPLE, caCertificates: /etc/istio/proxy/outside-ca.pem, subjectAltNames: [outside.example]}"
+        with mesh.having(destination_rule(f"trafficPolicy: {{tls: {named}}}", host="secure")):
+            assert client.http("http://secure:8443/").status == 200
         with mesh.having(
             destination_rule("trafficPolicy: {tls: {mode: SIMPLE, insecureSkipVerify: true}}", host="secure")
         ):

@@ -41,7 +41,7 @@ def cluster(db: Database, upstream: Upstream) -> Resource | None:
         "circuit_breakers": clusters.thresholds(**_limits(tcp, http)),
         "connect_timeout": duration(_connect_timeout(db, tcp)),
         **_kind(upstream, service, port),
-        **_options(port, policy.connection_pool),
+        **_options(port, policy.connection_pool, policy.tls),
     }
     if not fields.get("lb_policy"):
         fields.update(load_balancing.policy(policy.load_balancer))
@@ -89,7 +89,9 @@ def _kind(upstream: Upstream, service: Service, port: Port) -> clusters.Fields:
             return clusters.dns(upstream.name, service.external_name, port.number)
 
 
-def _options(port: Port, pool: ConnectionPoolSettings | None) -> clusters.Fields:
+def _options(
+    port: Port, pool: ConnectionPoolSettings | None, settings: ClientTLSSettings | None
+) -> clusters.Fields:
     if not (port.protocol.is_http or port.protocol is Protocol.AUTO):
         return {}
     http, tcp = (pool.http, pool.tcp) if pool else (None, None)
@@ -100,12 +102,20 @@ def _options(port: Port, pool: ConnectionPoolSettings | None) -> clusters.Fields
         http2 = True
     options = clusters.http_options(
         http2=http2,
+        **_server_expected(settings),
         max_requests=http.max_requests_per_connection if http else 0,
         max_streams=http.max_concurrent_streams if http else 0,
         idle_timeout_ns=http.idle_timeout.nanoseconds if http and http.idle_timeout else None,
         max_duration_ns=tcp.max_connection_duration.nanoseconds if tcp and tcp.max_connection_duration else 0,
     )
     return {"typed_extension_protocol_options": options}
+
+
+def _server_expected(it: ClientTLSSettings | None) -> dict[str, bool]:
+    """As in Istio: who names no server expects the host that is called, unless other names of it are written."""
+    if it is None or it.mode not in (ClientTLSMode.SIMPLE, ClientTLSMode.MUTUAL) or it.sni:
+        return {}
+    return {"name_called": True, "check_called": not (it.subject_alt_names or it.insecure_skip_verify)}
 
 
 def _security(

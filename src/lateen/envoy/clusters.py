@@ -37,8 +37,13 @@ def http_options(
     idle_timeout_ns: int | None = None,
     max_streams: int = 0,
     max_duration_ns: int = 0,
+    name_called: bool = False,
+    check_called: bool = False,
 ) -> Fields:
-    """How HTTP is spoken: version 2, version 1, or (None) whatever the client speaks."""
+    """How HTTP is spoken: version 2, version 1, or (None) whatever the client speaks.
+
+    Where it is encrypted, the server can be told the host that is called, and be expected to prove it.
+    """
     h2: dict[str, Any] = {"allow_connect": True}
     if max_streams:
         h2["max_concurrent_streams"] = {"value": max_streams}
@@ -54,6 +59,9 @@ def http_options(
         explicit.MergeFrom(type(explicit)(**h2))
     else:
         options.explicit_http_config.http_protocol_options.SetInParent()
+    if name_called:
+        options.upstream_http_protocol_options.auto_sni = True
+        options.upstream_http_protocol_options.auto_san_validation = check_called
     if max_requests:
         options.common_http_protocol_options.max_requests_per_connection.value = max_requests
     if max_duration_ns:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import pytest
 
 from lateen.api.destination_rule import ClientTLSMode, SimpleLB
+from lateen.api.mesh_config import MeshConfig
 from lateen.api.security import MutualTLSMode
+from lateen.compile import horizons
+from lateen.incremental import Change
 from lateen.names import labels
 from lateen.names.keys import ObjectKey, ServiceKey
 from lateen.policy import authentication, gateways, routing, traffic
 from lateen.policy.visibility import exported, visible_services
+from lateen.registry.facts import ONLY
 from lateen.testing.mesh import changed, mesh, service
 
 REVIEWS = ServiceKey("default", "reviews.default.svc.cluster.local")
@@ -194,3 +198,26 @@ def test_what_a_subset_says_for_a_port_replaces_everything() -> None:
     other = traffic.policy(db, rule_key, "v1", 81).load_balancer
     assert other is not None
     assert other.simple is SimpleLB.RANDOM
+
+
+def test_rules_are_found_in_a_mesh_of_another_domain() -> None:
+    key = ServiceKey("default", "reviews.default.svc.example")
+    db = mesh(rule("short", "default", "reviews"), rule("full", "default", key.hostname))
+    db.apply([Change(MeshConfig, ONLY, MeshConfig(domain="example"))])
+    assert traffic.rule_for(db, key, "client") == ObjectKey("default", "full")
+    assert len(traffic.parts(db, ObjectKey("default", "full"))) == 2
+    assert traffic.rule_for(db, REVIEWS, "client") is None
+
+
+def test_what_is_private_unless_said_is_seen_by_its_own_namespace() -> None:
+    db = mesh(
+        rule("r", "default", "reviews"),
+        "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: v}, spec: {hosts: [reviews]}}",
+    )
+    private = MeshConfig(default_destination_rule_export_to=["."], default_virtual_service_export_to=["."])
+    db.apply([Change(MeshConfig, ONLY, private)])
+    own, other = (horizons.horizon(db, it).namespace for it in ("default", "other"))
+    assert traffic.rule_for(db, REVIEWS, own) == ObjectKey("default", "r")
+    assert routing.rule_for_host(db, own, REVIEWS.hostname) == ObjectKey("default", "v")
+    assert traffic.rule_for(db, REVIEWS, other) is None
+    assert routing.rule_for_host(db, other, REVIEWS.hostname) is None

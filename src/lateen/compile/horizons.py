@@ -61,12 +61,13 @@ def _ruling(db: Database) -> frozenset[str]:
     """Namespaces whose own rules others do not follow, or that see rules which are not for all."""
     root = facts.mesh_config(db).root_namespace
     domain = facts.mesh_config(db).domain
+    default = facts.mesh_config(db).default_destination_rule_export_to
     found: set[str] = set()
     for key in _rules(db):
         rule = db.get(DestinationRule, key)
         if rule is None:
             continue
-        export = rule.spec.export_to
+        export = rule.spec.export_to or default
         if export and "*" not in export:
             found.update(key.namespace if it == "." else it for it in export)
         host = hostname.full(rule.spec.host, key.namespace, domain)

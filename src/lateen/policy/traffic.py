@@ -50,14 +50,24 @@ def rule_for(db: Database, service: ServiceKey, client: str) -> ObjectKey | None
 def _candidates(
     db: Database, namespace: str, service: ServiceKey, client: str
 ) -> Iterator[tuple[tuple[bool, int, str], str, ObjectKey]]:
-    exact = db.keys(facts.rules_for_host, (namespace, service.hostname))
+    exact = _written_for(db, namespace, service.hostname)
+    settings = facts.mesh_config(db)
     for it in (*exact, *db.keys(facts.wildcard_rules_in, namespace)):
         rule = db.get(DestinationRule, it)
         if rule is None or rule.spec.workload_selector is not None:
             continue
-        host = hostname.full(rule.spec.host, namespace)
-        if hostname.matches(host, service.hostname) and exported(rule.spec.export_to, namespace, client):
-            yield hostname.specificity(host), rule.metadata.creation_timestamp, ObjectKey(*it)
+        host = hostname.full(rule.spec.host, namespace, settings.domain)
+        export_to = rule.spec.export_to or settings.default_destination_rule_export_to
+        if hostname.matches(host, service.hostname) and exported(export_to, namespace, client):
+            yield hostname.specificity(host), rule.metadata.creation_timestamp, it
+
+
+def _written_for(db: Database, namespace: str, host: str) -> Iterator[ObjectKey]:
+    """The rules of a namespace for a full name, however they write it."""
+    yield from (ObjectKey(*it) for it in db.keys(facts.rules_for_host, (namespace, host)))
+    short = host.removesuffix(f".{namespace}.svc.{facts.mesh_config(db).domain}")
+    if short != host:
+        yield from (ObjectKey(*it) for it in db.keys(facts.rules_for_host, (namespace, short)))
 
 
 @query
@@ -69,14 +79,14 @@ def parts(db: Database, rule: ObjectKey | None) -> tuple[DestinationRuleSpec, ..
     first = db.get(DestinationRule, rule) if rule else None
     if rule is None or first is None:
         return ()
-    host = hostname.full(first.spec.host, rule.namespace)
+    host = hostname.full(first.spec.host, rule.namespace, facts.mesh_config(db).domain)
     found = []
-    for it in db.keys(facts.rules_for_host, (rule.namespace, host)):
+    for it in _written_for(db, rule.namespace, host):
         other = db.get(DestinationRule, it)
         if other is None or other.spec.workload_selector is not None:
             continue
         if set(other.spec.export_to) == set(first.spec.export_to):
-            found.append((other.metadata.creation_timestamp, ObjectKey(*it), other.spec))
+            found.append((other.metadata.creation_timestamp, it, other.spec))
     return tuple(spec for _, _, spec in sorted(found, key=lambda it: it[:2]))
 
 

@@ -29,6 +29,7 @@ def visible_services(db: Database, client: str) -> tuple[ServiceKey, ...]:
 @query
 def private_namespaces(db: Database) -> frozenset[str]:
     """Namespaces which see something that others do not: only they need a world of their own."""
+    default = facts.mesh_config(db).default_virtual_service_export_to
     found: set[str] = set()
     for key in services.keys(db):
         service = services.service(db, key)
@@ -36,8 +37,9 @@ def private_namespaces(db: Database) -> frozenset[str]:
             found.update(_named(service.export_to, key.namespace))
     for it in db.keys(facts.all_virtual_services, facts.ONLY):
         rule = db.get(VirtualService, it)
-        if rule and rule.spec.export_to and "*" not in rule.spec.export_to:
-            found.update(_named(rule.spec.export_to, ObjectKey(*it).namespace))
+        export_to = (rule.spec.export_to or default) if rule else []
+        if export_to and "*" not in export_to:
+            found.update(_named(export_to, ObjectKey(*it).namespace))
     return frozenset(found)
 
 

@@ -68,10 +68,10 @@ virtual_services_in: Index[str, VirtualService] = Index(
 all_virtual_services: Index[str, VirtualService] = Index(
     VirtualService, lambda _: [ONLY], "all virtual services"
 )
-#: (the rule's namespace, the host as a full name): what idiom 1 of a compiler narrows its keys with.
+#: (the rule's namespace, the host as it is written, which may be short: its full name depends on the mesh's domain).
 rules_for_host: Index[tuple[str, str], DestinationRule] = Index(
     DestinationRule,
-    lambda it: [(it.metadata.namespace, hostname.full(it.spec.host, it.metadata.namespace))],
+    lambda it: [(it.metadata.namespace, it.spec.host)],
     "destination rules for host",
 )
 wildcard_rules_in: Index[str, DestinationRule] = Index(

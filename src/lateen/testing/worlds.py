@@ -234,7 +234,9 @@ def _slice(
 _settings = _maybe(
     outboundTrafficPolicy=st.builds(lambda it: {"mode": it}, _choose(["ALLOW_ANY", "REGISTRY_ONLY"])),
     enableAutoMtls=st.booleans(), accessLogFile=_choose(["", "/dev/stdout"]), trustDomain=_choose(["cluster.local", "td"]),
-    connectTimeout=_choose(["1s", "10s"]), defaultServiceExportTo=_choose(EXPORTS), rootNamespace=_choose(["istio-system", "a"]),
+    connectTimeout=_choose(["1s", "10s"]), defaultServiceExportTo=_choose(EXPORTS),
+    defaultVirtualServiceExportTo=_choose(EXPORTS), defaultDestinationRuleExportTo=_choose(EXPORTS),
+    rootNamespace=_choose(["istio-system", "a"]),
 )  # fmt: skip
 _config = st.builds(lambda it: Change(mesh_config.MeshConfig, ONLY, mesh_config.decode(it)), _settings)
 _gone = st.builds(

@@ -55,7 +55,7 @@ def test_a_typo_keeps_the_last_good_version_and_is_mended_later() -> None:
     assert it.said() == [("a", True)]
     it.table.on_event("MODIFIED", BROKEN)
     assert it.said() == []
-    assert [str(problem) for problem in it.problems.values()] == [
+    assert [str(problem) for (problem,) in it.problems.values()] == [
         "VirtualService default/a: spec.hosts: Expected `array`, got `str`"
     ]
     it.table.on_event("MODIFIED", VS)
@@ -76,11 +76,11 @@ def test_a_field_that_nobody_knows_does_not_take_the_others_down() -> None:
     strange = named("a", {**VS, "spec": {**VS["spec"], "timeOut": "1s"}})  # type: ignore[dict-item]
     it.table.on_list([strange])
     assert it.said() == [("a", True)]
-    [problem] = it.problems.values()
+    [[problem]] = it.problems.values()
     assert (problem.path, problem.severity) == ("spec.timeOut", Severity.WARNING)
     # Beside something that cannot be, it is not what is told; and two choices where one is meant are no field too many.
     it.table.on_event("MODIFIED", {**strange, "spec": {**strange["spec"], "hosts": "a"}})
-    assert (it.said(), [one.path for one in it.problems.values()]) == ([], ["spec.hosts"])
+    assert (it.said(), [one.path for (one,) in it.problems.values()]) == ([], ["spec.hosts"])
     both = {"exact": "/a", "prefix": "/b"}
     route = {"match": [{"uri": both}], "route": VS["spec"]["http"][0]["route"]}  # type: ignore[index]
     it.table.on_event("ADDED", named("b", {**VS, "spec": {"hosts": ["b"], "http": [route]}}))
@@ -124,3 +124,14 @@ def test_nonsense_of_any_shape_is_a_problem_and_no_crash() -> None:
     ]
     it.table.on_list([named(f"n{n}", {**VS, "spec": spec}) for n, spec in enumerate(nonsense)])
     assert it.table.listed.is_set()
+
+
+def test_what_has_no_effect_is_told_and_the_object_used() -> None:
+    it = World()
+    idle = {"tls": [{"match": [{"sniHosts": ["a"]}], "route": [{"destination": {"host": "a"}}]}]}
+    it.table.on_list([named("a", {**VS, "spec": {**VS["spec"], **idle}})])  # type: ignore[dict-item]
+    assert it.said() == [("a", True)]
+    [told] = it.problems.values()
+    assert [(one.path, one.severity) for one in told] == [("spec.tls[0]", Severity.WARNING)]
+    it.table.on_event("MODIFIED", VS)
+    assert it.problems == {}

@@ -9,6 +9,7 @@ import yaml
 
 from lateen.names.problems import Severity
 from lateen.policy.unsupported import in_document
+from lateen.testing.mesh import service
 
 
 @pytest.mark.parametrize(("kind", "spec", "paths"), [
@@ -34,3 +35,11 @@ def test_what_has_no_effect_is_told(kind: str, spec: str, paths: list[str]) -> N
     found = in_document(document)
     assert [it.path for it in found] == paths
     assert all(it.severity is Severity.WARNING for it in found)
+
+
+@pytest.mark.parametrize(
+    ("address", "paths"), [("fd00::1", ["spec.clusterIPs"]), ("10.96.0.1", []), ("None", [])]
+)
+def test_a_service_of_ipv6_alone_is_told(address: str, paths: list[str]) -> None:
+    found = in_document(yaml.safe_load(service("x", {"http": 80}, address)))
+    assert [it.path for it in found] == paths

@@ -24,6 +24,7 @@ class ServiceSpec(Value, frozen=True):
     type: str = "ClusterIP"
     cluster_ip: str = field(default="", name="clusterIP")
     cluster_ips: list[str] = field(default_factory=list, name="clusterIPs")
+    ip_families: list[str] = []
     selector: dict[str, str] = {}
     ports: list[ServicePort] = []
     external_name: str = ""

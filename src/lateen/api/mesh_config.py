@@ -1,12 +1,12 @@
 """What holds for the whole mesh? MeshConfig, from the key ``mesh`` of the ConfigMap ``istio``.
 
-https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/ ; fields that are not here are accepted and ignored.
+https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/ ; fields that are not here are accepted, and told.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -77,6 +77,8 @@ class MeshConfig(Value, frozen=True):
 
 
 DEFAULT = MeshConfig()
+#: Known, so that it is checked, but not followed in this release.
+_NOT_FOLLOWED = frozenset({"dnsRefreshRate", "meshMTLS"})
 
 
 def decode(document: Mapping[str, Any]) -> MeshConfig:
@@ -93,3 +95,18 @@ def read(text: str) -> MeshConfig:
         return decode(found)
     except (msgspec.ValidationError, yaml.YAMLError, TypeError, RecursionError) as wrong:
         raise ValueError(str(wrong)) from wrong
+
+
+def without_effect(text: str) -> tuple[str, ...]:
+    """The paths of fields that are well written, as ``read`` found, and that nobody reads."""
+    return tuple(_unread(yaml.safe_load(text) if text else {}, MeshConfig, ""))
+
+
+def _unread(document: Mapping[str, Any], kind: type[msgspec.Struct], path: str) -> Iterator[str]:
+    """The paths of fields that nothing reads. What pods' proxies are told is read by the injector, whose word counts."""
+    known = {it.encode_name: it.type for it in msgspec.structs.fields(kind)}
+    for name, value in document.items():
+        if name not in known or name in _NOT_FOLLOWED:
+            yield f"{path}{name}"
+        elif isinstance(value, dict) and known[name] is OutboundTrafficPolicy:
+            yield from _unread(value, OutboundTrafficPolicy, f"{path}{name}.")

@@ -124,7 +124,7 @@ def _means(wanted: str, it: Connection) -> bool:
 
 async def _problems(request: web.Request) -> web.Response:
     source = request.app[_PAGES].source
-    found: list[dict[str, Any]] = [it._asdict() for _, it in sorted(source.problems.items())]
+    found: list[dict[str, Any]] = [one._asdict() for _, it in sorted(source.problems.items()) for one in it]
     refused = [{"kind": kind, "message": said} for kind, said in sorted(source.unreadable().items())]
     return web.json_response({"objects": found, "kinds": refused})
 

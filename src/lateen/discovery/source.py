@@ -18,6 +18,7 @@ from lateen.kube.watch import Ears, Followed, follow
 from lateen.names.keys import ObjectKey
 from lateen.names.problems import Problem, Severity
 from lateen.observe import metrics
+from lateen.policy import unsupported
 from lateen.registry.facts import ONLY
 
 _log = structlog.get_logger("lateen.discovery")
@@ -35,13 +36,14 @@ ESSENTIAL = frozenset({"namespaces", "services", "pods", "endpointslices"})
 GONE_AFTER_S = 60.0
 _TOLD = {
     Severity.ERROR: "an object is left out until it is mended",
-    Severity.WARNING: "an object is used without what nobody understands",
+    Severity.WARNING: "an object is used without what has no effect",
 }
 #: So often a kind may be refused before the others go on without it: definitions and roles take a moment to be made.
 REFUSALS = 5
 
 Put = Callable[[Iterable[Change]], None]
-Problems = dict[tuple[str, ObjectKey], Problem]
+#: What is wrong with an object, the worst first; an object that is as it should be is not in it.
+Problems = dict[tuple[str, ObjectKey], tuple[Problem, ...]]
 
 
 class Table:
@@ -105,19 +107,20 @@ class Table:
 
     def _change(self, obj: Object) -> Change | None:
         key = _key(obj)
-        found, problem = _fact(obj, key)
-        if problem is None:
-            self._problems.pop((self._plural, key), None)
-        elif self._problems.get((self._plural, key)) != problem:
-            self._problems[self._plural, key] = problem
-            _log.warning(_TOLD[problem.severity], problem=str(problem), kept=key in self._held)
+        found, problems = _fact(obj, key)
+        before = self._problems.pop((self._plural, key), ())
+        if problems:
+            self._problems[self._plural, key] = problems
+        for it in problems:
+            if it not in before:
+                _log.warning(_TOLD[it.severity], problem=str(it), kept=key in self._held)
         if found is None:
             return None
         self._held[key] = type(found)
         return Change(type(found), key, found)
 
     def _count(self) -> None:
-        mine = [it for (plural, _), it in self._problems.items() if plural == self._plural]
+        mine = [one for (plural, _), it in self._problems.items() if plural == self._plural for one in it]
         metrics.PROBLEMS.labels(self._plural).set(sum(it.severity is Severity.ERROR for it in mine))
 
 
@@ -172,18 +175,30 @@ class Source:
     def _configure(self) -> None:
         text = self.config_maps.get(self._config_map, {}).get("mesh", "")
         key = ("configmaps", ObjectKey(self._namespace, self._config_map))
+        before = self.problems.pop(key, ())
         try:
             found = mesh_config.read(text)
         except ValueError as wrong:
-            self.problems[key] = Problem("ConfigMap", *key[1], "data.mesh", str(wrong))
-            _log.warning("the mesh keeps its last settings", problem=str(self.problems[key]))
+            problem = Problem("ConfigMap", *key[1], "data.mesh", str(wrong))
+            self.problems[key] = (problem,)
+            _log.warning("the mesh keeps its last settings", problem=str(problem))
             return
-        self.problems.pop(key, None)
+        idle = [
+            Problem(
+                "ConfigMap", *key[1], f"data.mesh: {path}", "has no effect in this release", Severity.WARNING
+            )
+            for path in mesh_config.without_effect(text)
+        ]
+        if idle:
+            self.problems[key] = tuple(idle)
+        for it in idle:
+            if it not in before:
+                _log.warning("a setting of the mesh has no effect", problem=str(it))
         self._put([Change(mesh_config.MeshConfig, ONLY, found)])
 
 
-def _fact(obj: Object, key: ObjectKey) -> tuple[Fact | None, Problem | None]:
-    """What an object says, and the first thing that is wrong with it, or would have been for admission.
+def _fact(obj: Object, key: ObjectKey) -> tuple[Fact | None, tuple[Problem, ...]]:
+    """What an object says, and what is wrong with it: the first thing that admission refuses, and all without effect.
 
     Admission may be switched off, or was when the object came, and fields of other versions of Istio's API may be known
     to the API server: as in Istio, a field that nobody knows does not take the others down.
@@ -192,17 +207,18 @@ def _fact(obj: Object, key: ObjectKey) -> tuple[Fact | None, Problem | None]:
         if str(obj.get("apiVersion", "")).partition("/")[0].endswith("istio.io"):
             refused = _first(validate(obj), Severity.ERROR)
             if refused and (wrong := _first(validate(obj, strict=False), Severity.ERROR)):
-                return None, wrong
+                return None, (wrong,)
         else:
             refused = None
         found = decode(obj)
     except Exception as bug:  # noqa: BLE001  # one object must not take the others down
         metrics.INTERNAL_ERRORS.inc()
         _log.exception("an object could not be read: a bug", kind=obj.get("kind"), name=str(key))
-        return None, Problem(str(obj.get("kind")), *key, "", f"could not be read: {bug!r}")
+        return None, (Problem(str(obj.get("kind")), *key, "", f"could not be read: {bug!r}"),)
     if isinstance(found, Problem):
-        return None, found
-    return found, refused and refused._replace(severity=Severity.WARNING)
+        return None, (found,)
+    unknown = (refused._replace(severity=Severity.WARNING),) if refused else ()
+    return found, (*unknown, *unsupported.in_object(found))
 
 
 def _first(problems: Iterable[Problem], severity: Severity) -> Problem | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
+from lateen.api.core import Service
 from lateen.api.decode import KINDS, decode, kind_of
 from lateen.api.destination_rule import DestinationRule, PortTrafficPolicy, TrafficPolicy
 from lateen.api.gateway import Gateway
@@ -35,6 +36,8 @@ def in_object(it: Fact) -> tuple[Problem, ...]:
             found = _destination_rule(it)
         case Gateway():
             found = _gateway(it)
+        case Service():
+            found = _service(it)
         case _:
             return ()
     kind, (namespace, name) = type(it).__name__, it.key
@@ -105,6 +108,16 @@ def _level(it: TrafficPolicy | PortTrafficPolicy, path: str) -> Findings:
         yield f"{path}.tls.credentialName", f"{_NOTHING}: name files, such as caCertificates"
     if it.tls and it.tls.ca_crl:
         yield f"{path}.tls.caCrl", _NOTHING
+
+
+def _service(it: Service) -> Findings:
+    addresses = [one for one in (it.spec.cluster_ips or [it.spec.cluster_ip]) if one not in ("", "None")]
+    # Beside an address of IPv4 nothing is missing, and a slice of IPv6 is one of two that say the same.
+    if (addresses and all(":" in one for one in addresses)) or it.spec.ip_families == ["IPv6"]:
+        yield (
+            "spec.clusterIPs",
+            "the mesh calls services by IPv4 only: this one has no endpoints there in this release",
+        )
 
 
 def _gateway(it: Gateway) -> Findings:

@@ -28,7 +28,6 @@ from lateen.xds.stream import DeltaStream, Request, Response
 
 #: PROPERTIES=deep searches long; the default finds what is broken today.
 DEEP = os.environ.get("PROPERTIES") == "deep"
-pytestmark = pytest.mark.timeout(7200 if DEEP else 600)
 searched = settings(
     max_examples=1500 if DEEP else 60, deadline=None, derandomize=not DEEP,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],

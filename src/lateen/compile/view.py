@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from lateen.compile import clusters
 from lateen.compile.callers import caller
 from lateen.compile.configurations import configurations
 from lateen.compile.endpoints import load_assignment
-from lateen.compile.horizons import Caller, Horizon, Upstream, gateway_upstreams, horizon, upstreams
+from lateen.compile.horizons import Caller, Horizon, gateway_upstreams, horizon, upstreams
 from lateen.compile.listeners import gateway, inbound, outbound
 from lateen.compile.listeners.gateway import Entrance
 from lateen.compile.proxyless import GENERATOR, proxyless_view
-from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource, View
+from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource, View, by_name
 from lateen.incremental import Database, mapped, query
 from lateen.names.keys import ObjectKey, ProxyKey
 from lateen.names.labels import Labels
@@ -53,27 +53,23 @@ def scope(db: Database, proxy: ProxyKey) -> Scope | None:
     return Scope(kind, ObjectKey(found.namespace, found.pod), found.labels)
 
 
-def _given(world: Horizon) -> tuple[object, ...]:
-    del world  # an upstream names all that matters
-    return ()
-
-
-_clusters = mapped(upstreams, clusters.cluster, _given)
-_assignments = mapped(upstreams, load_assignment, _given)
-_gateway_clusters = mapped(gateway_upstreams, clusters.cluster, _given)
-_gateway_assignments = mapped(gateway_upstreams, load_assignment, _given)
+# Entries depend on their key alone: an upstream names all that matters.
+_clusters = mapped(upstreams, clusters.cluster)
+_assignments = mapped(upstreams, load_assignment)
+_gateway_clusters = mapped(gateway_upstreams, clusters.cluster)
+_gateway_assignments = mapped(gateway_upstreams, load_assignment)
 
 
 @query
 def outbound_clusters(db: Database, world: Horizon) -> Mapping[str, Resource]:
     """The clusters of a world, by name."""
-    return _named(it for it in (*clusters.fixed(db), *_present(_clusters(db, world))))
+    return by_name((*clusters.fixed(db), *_clusters(db, world).values()))
 
 
 @query
 def assignments(db: Database, world: Horizon) -> Mapping[str, Resource]:
     """The endpoints of a world's clusters, by name."""
-    return _named(_present(_assignments(db, world)))
+    return by_name(_assignments(db, world).values())
 
 
 @query
@@ -92,12 +88,12 @@ def sidecar_view(db: Database, pod: ObjectKey, who: Caller) -> View:
 
 @query
 def _sidecar_clusters(db: Database, world: Horizon, pod: ObjectKey) -> Mapping[str, Resource]:
-    return {**outbound_clusters(db, world), **_named(inbound.inbound_clusters(db, pod))}
+    return {**outbound_clusters(db, world), **by_name(inbound.inbound_clusters(db, pod))}
 
 
 @query
 def _sidecar_listeners(db: Database, who: Caller, pod: ObjectKey) -> Mapping[str, Resource]:
-    return {**outbound.sidecar_listeners(db, who), **_named([inbound.virtual_inbound(db, pod)])}
+    return {**outbound.sidecar_listeners(db, who), **by_name([inbound.virtual_inbound(db, pod)])}
 
 
 @query
@@ -105,16 +101,8 @@ def gateway_view(db: Database, entrance: Entrance) -> View:
     """The clusters of its namespace's world, and its own doors."""
     world = horizon(db, entrance.pod.namespace)
     return {
-        CLUSTER: {**outbound_clusters(db, world), **_named(_present(_gateway_clusters(db, world)))},
-        ENDPOINT: {**assignments(db, world), **_named(_present(_gateway_assignments(db, world)))},
-        LISTENER: _named(gateway.all_listeners(db, entrance)),
-        ROUTE: _named(gateway.configurations(db, entrance)),
+        CLUSTER: {**outbound_clusters(db, world), **by_name(_gateway_clusters(db, world).values())},
+        ENDPOINT: {**assignments(db, world), **by_name(_gateway_assignments(db, world).values())},
+        LISTENER: by_name(gateway.all_listeners(db, entrance)),
+        ROUTE: by_name(gateway.configurations(db, entrance)),
     }
-
-
-def _present(found: Mapping[Upstream, Resource | None]) -> Iterable[Resource]:
-    return (it for it in found.values() if it is not None)
-
-
-def _named(found: Iterable[Resource]) -> Mapping[str, Resource]:
-    return {it.name: it for it in found}

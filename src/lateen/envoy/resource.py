@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NewType, TypeAlias
 
@@ -27,6 +27,11 @@ class Resource:
     name: str
     version: str
     body: bytes = field(repr=False)
+
+
+def by_name(found: Iterable[Resource | None]) -> Mapping[str, Resource]:
+    """Those that there are, as a view holds them."""
+    return {it.name: it for it in found if it is not None}
 
 
 #: Everything one proxy should have: type -> name -> resource.

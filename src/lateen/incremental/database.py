@@ -182,7 +182,7 @@ class Database:
 
     def _clear_suspects(self, memo: Memo) -> None:
         # In the order they were read: a later source may only exist because of an earlier one.
-        for suspect in sorted(set(memo.suspects), key=lambda it: memo.sources.get(it, -1)):
+        for suspect in sorted(memo.suspects, key=lambda it: memo.sources.get(it, -1)):
             if memo.state is State.STALE and not memo.query.patches:
                 return
             if suspect in memo.sources:
@@ -209,7 +209,7 @@ class Database:
             memo.value = value
             for observer in memo.observers:
                 observer.state = State.STALE
-                observer.changed.append(memo)
+                observer.changed[memo] = None
 
     def _memo(self, query: Query[Any, Any], args: tuple[Any, ...]) -> Memo:
         memos = self._memos[query]
@@ -219,14 +219,15 @@ class Database:
 
     def sweep(self) -> int:
         """Forget every memo that no watch leads to, and cells nobody reads; return how many memos."""
+        idle = [it for memos in self._memos.values() for it in memos.values() if it.idle]
         forgotten = 0
-        while idle := [
-            it for memos in self._memos.values() for it in memos.values() if not (it.observers or it.watched)
-        ]:
-            for memo in idle:
-                memo.replace_sources({})
-                del self._memos[memo.query][memo.args]
-            forgotten += len(idle)
+        while idle:
+            memo = idle.pop()
+            sources = memo.sources
+            memo.replace_sources({})
+            del self._memos[memo.query][memo.args]
+            forgotten += 1
+            idle += [it for it in sources if isinstance(it, Memo) and it.idle]
         self._cells = {label: cell for label, cell in self._cells.items() if cell.observers}
         return forgotten
 

@@ -59,13 +59,19 @@ class Memo:
         self.sources: dict[Cell | Memo, int] = {}
         # Dictionaries, not sets: the order in which watches become due must not depend on addresses.
         self.observers: dict[Memo, None] = {}
-        self.suspects: list[Memo] = []
-        self.changed: list[Memo] = []
+        # Each at most once: a memo that nobody reads hears of every change until it is swept.
+        self.suspects: dict[Memo, None] = {}
+        self.changed: dict[Memo, None] = {}
         self.watched = False
         self.running = False
 
     def __repr__(self) -> str:
         return f"{self.query.name}({', '.join(map(str, self.args))})"
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody would miss it."""
+        return not (self.observers or self.watched)
 
     def replace_sources(self, sources: dict[Cell | Memo, int]) -> None:
         """Observe what was read this time and nothing else."""
@@ -90,7 +96,7 @@ def mark(cells: list[Cell]) -> Iterator[Memo]:
         if memo.watched:
             yield memo
         for observer in memo.observers:
-            observer.suspects.append(memo)
+            observer.suspects[memo] = None
             if observer.state is State.CLEAN:
                 observer.state = State.SUSPECT
                 frontier.append(observer)

@@ -72,11 +72,11 @@ class Mapped(Query[P, "Mapping[K, T]"]):
 def mapped(
     keys: Query[P, tuple[K, ...]],
     each: Query[Concatenate[K, ...], T],
-    given: Callable[P, tuple[Any, ...]],
+    given: Callable[P, tuple[Any, ...]] = lambda *_, **__: (),
 ) -> Query[P, Mapping[K, T]]:
     """Apply one query to every key which another query names.
 
     ``given`` says which of the caller's arguments each entry may depend on: the fewer it names, the more callers
-    share the entry.
+    share the entry; without it, an entry depends on its key alone.
     """
     return Mapped(keys, each, given)

@@ -60,21 +60,32 @@ class Packets:
             await self._changed.wait()
             await asyncio.sleep(_TOGETHER_S)
             self._changed.clear()
-            services = {
-                (it["metadata"]["namespace"], it["metadata"]["name"]): it
-                for it in self._informers[SERVICES].objects.values()
-            }
-            slices: dict[tuple[str, str], list[Object]] = {}
-            for it in self._informers[ENDPOINT_SLICES].objects.values():
-                name = (it["metadata"].get("labels") or {}).get(_SERVICE)
-                if name:
-                    slices.setdefault((it["metadata"]["namespace"], name), []).append(it)
-            self.world = World(services, slices)
-            await self._apply()
-            async with self._turn:
-                self._offered = ready_addresses(it for every in slices.values() for it in every)
-                self._turn.notify_all()
-            await self._give_addresses(list(services.values()))
+            try:
+                await self._look()
+            except KernelRefusedError as refused:  # those before stay in force
+                _log.error("the service rules were refused", reason=str(refused)[:2000])
+                asyncio.get_running_loop().call_later(_AGAIN_S, self._changed.set)
+            except Exception:  # noqa: BLE001  # what somebody wrote into a Service must not stop the node
+                _log.exception("the service rules could not be made")
+                asyncio.get_running_loop().call_later(_AGAIN_S, self._changed.set)
+
+    async def _look(self) -> None:
+        """What there is now becomes names, rules and addresses."""
+        services = {
+            (it["metadata"]["namespace"], it["metadata"]["name"]): it
+            for it in self._informers[SERVICES].objects.values()
+        }
+        slices: dict[tuple[str, str], list[Object]] = {}
+        for it in self._informers[ENDPOINT_SLICES].objects.values():
+            name = (it["metadata"].get("labels") or {}).get(_SERVICE)
+            if name:
+                slices.setdefault((it["metadata"]["namespace"], name), []).append(it)
+        self.world = World(services, slices)
+        await self._apply()
+        async with self._turn:
+            self._offered = ready_addresses(it for every in slices.values() for it in every)
+            self._turn.notify_all()
+        await self._give_addresses(list(services.values()))
 
     async def _apply(self) -> None:
         own = (self.settings.api_ip, self.settings.dns_ip)
@@ -85,12 +96,8 @@ class Packets:
         text = ruleset(offered)
         if text == self._applied:
             return
-        try:
-            await run("ip", "netns", "exec", NODE, "nft", "-f", "-", feed=text)
-            self._applied = text
-        except KernelRefusedError as refused:
-            _log.error("the service rules were refused", reason=str(refused)[:2000])
-            asyncio.get_running_loop().call_later(_AGAIN_S, self._changed.set)
+        await run("ip", "netns", "exec", NODE, "nft", "-f", "-", feed=text)
+        self._applied = text
 
     async def withdrawn(self, ip: str) -> None:
         """Until no rule in force sends new connections to an address, or a second has passed."""

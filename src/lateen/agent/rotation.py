@@ -25,6 +25,8 @@ _STEP_S = 45.0
 #: Clocks may jump and machines sleep: look again at least so often.
 _LONGEST_SLEEP_S = 300.0
 _ROOTS_EVERY_S = 2.0
+#: Over how long pods spread their requests for a new certificate when the roots change.
+_SPREAD_S = 5.0
 #: What an earlier run of this container left is used when this much of its life is ahead.
 _STILL_GOOD = 1 / 3
 
@@ -163,17 +165,21 @@ def kept() -> Life | None:
     return life if there and life.not_after - time.time() > long else None
 
 
-async def follow_roots(path: str = settings.ROOTS) -> None:
-    """Hand a changed bundle to Envoy, until cancelled. Kubernetes renews the file without a sign."""
-    seen: tuple[int, int] | None = None
+async def follow_roots(changed: Callable[[], None], path: str = settings.ROOTS) -> None:
+    """Hand a changed bundle to Envoy, until cancelled. Kubernetes renews the file without a sign.
+
+    ``changed`` is called then, soon, but not by all pods at once: who does not trust the root of our certificate any more
+    talks to us no longer.
+    """
+    seen, trusted = (0, 0), ""
     while True:
-        with contextlib.suppress(
-            OSError, ValueError
-        ):  # it is gone for a moment, or no text: nothing is taken away
+        # It may be gone for a moment, or be no text: nothing is taken away.
+        with contextlib.suppress(OSError, ValueError):
             found = Path(path).stat()
             mark = (found.st_ino, found.st_mtime_ns)
-            if mark != seen and secrets.write_roots(Path(path).read_text()):
-                if seen:
+            if mark != seen and secrets.write_roots(roots := Path(path).read_text()):
+                if trusted and roots != trusted:
                     _log.info("the trusted roots have changed")
-                seen = mark
+                    asyncio.get_running_loop().call_later(random.uniform(0, _SPREAD_S), changed)
+                seen, trusted = mark, roots
         await asyncio.sleep(_ROOTS_EVERY_S)

@@ -62,7 +62,7 @@ class Supervisor:
     async def _proxy(self, tasks: asyncio.TaskGroup, beside: list[asyncio.Task[None]]) -> int:
         if not await self._first(self._rotation.ready.wait()):
             return 0
-        beside.append(tasks.create_task(rotation.follow_roots()))
+        beside.append(tasks.create_task(rotation.follow_roots(self._rotation.soon)))
         config = envoy_process.write_bootstrap(self._settings)
         command = envoy_process.command(self._settings, config, *self._levels)
         _log.info("starting %s", " ".join(command))

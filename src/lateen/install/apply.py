@@ -13,6 +13,13 @@ from lateen.install.values import Installation
 #: The field manager of everything that ``lateen install`` writes.
 MANAGER = "lateen-install"
 
+#: What holds other objects, and where it is.
+_WIDE = {
+    "Namespace": "/api/v1/namespaces/",
+    "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/",
+}
+_REMOVAL_S = 120.0
+
 
 class Cluster(Protocol):
     """What installation needs of a Kubernetes client (``lateen.kube.client.KubeClient``)."""
@@ -38,6 +45,8 @@ async def install(cluster: Cluster, it: Installation, *, wait_s: float, report: 
     for component in components(it):
         report(component.name, "applying", f"{len(component.objects)} objects")
         for obj in component.objects:
+            if obj["kind"] in _WIDE:
+                await _removed(cluster, obj, component.name, report)
             await cluster.apply(obj, MANAGER, force=True)
             if obj["kind"] == "CustomResourceDefinition":
                 await _established(cluster, obj["metadata"]["name"])
@@ -65,8 +74,22 @@ def _removal_order(objects: tuple[Object, ...]) -> Iterator[Object]:
     yield from sorted(objects, key=lambda obj: rank.get(obj["kind"], 0))
 
 
+async def _removed(cluster: Cluster, obj: Object, component: str, report: Report) -> None:
+    """Wait while an earlier one is being removed: it would take along what is put into it."""
+    name = obj["metadata"]["name"]
+    until = time.monotonic() + _REMOVAL_S
+    while ((await cluster.get(_WIDE[obj["kind"]] + name)) or {}).get("metadata", {}).get("deletionTimestamp"):
+        if time.monotonic() > until:
+            raise InstallError(
+                f"{obj['kind']} {name} is still being removed after {_REMOVAL_S:.0f} s: "
+                f"kubectl describe {obj['kind'].lower()} {name}"
+            )
+        report(component, "waiting", f"for {obj['kind']} {name} to be removed")
+        await asyncio.sleep(0.5)
+
+
 async def _established(cluster: Cluster, name: str) -> None:
-    path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
+    path = _WIDE["CustomResourceDefinition"] + name
     until = time.monotonic() + 30
     while time.monotonic() < until:
         found = await cluster.get(path) or {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 
@@ -58,6 +59,7 @@ class LocalApi:
         await self.registry.delete(
             kind, namespace, name, uid=uid, propagation=propagation, grace_seconds=grace_seconds
         )
+        await asyncio.sleep(0)  # so that watchers can keep up with who deletes much
 
     async def watch(self, kind: Kind) -> AsyncIterator[Event]:
         """Existing objects, SYNCED, then changes. It ends for a reader that falls behind."""

@@ -122,6 +122,7 @@ async def _delete_if_there(registry: Registry, kind: Kind, it: Any, options: _De
     except ApiError as refused:  # it went while others were deleted
         if refused.code != 404:
             raise
+    await asyncio.sleep(0)  # so that watchers can keep up with what is deleted
 
 
 class _Deletion(NamedTuple):

@@ -263,7 +263,8 @@ def canary(machine: Machine) -> str:
     )
     machine.kubectl("apply", "-f", file)
     count, to_second, slow = 0.0, 0.0, 0.0
-    for _ in range(4):
+    # Chance has its share: of 200 calls one in thirteen samples lies outside, of 700 one in a thousand.
+    for _ in range(8):
         seen = {
             edge: flow
             for edge, flow in measure(machine, 10).items()

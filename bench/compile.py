@@ -97,6 +97,17 @@ def main() -> None:
     )
     timed("one VirtualService: apply", lambda: db.apply(weight))
     timed("one VirtualService: 100 views", lambda: [it.value for it in watches])
+    more = changed(
+        _rule("VirtualService", "new", "n1", "hosts: [s11], http: [{route: [{destination: {host: s11}}]}]")
+    )
+    timed("a new VirtualService: apply", lambda: db.apply(more))
+    timed("a new VirtualService: 100 views", lambda: [it.value for it in watches])
+    another = changed(service("new", {"http": 80}, "10.96.250.1", namespace="n1", target=8080))
+    timed("a new Service: apply", lambda: db.apply(another))
+    timed("a new Service: 100 views", lambda: [it.value for it in watches])
+    idle = changed(pod("lonely", "10.250.250.250", "nobody", namespace="n1"))
+    timed("a Pod that no service has: apply", lambda: db.apply(idle))
+    timed("a Pod that no service has: 100 views", lambda: [it.value for it in watches])
 
 
 if __name__ == "__main__":

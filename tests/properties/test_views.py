@@ -86,6 +86,8 @@ class Client:
         self.has: dict[TypeUrl, dict[str, bytes]] = {
             kind: {} for kind in (CLUSTER, ENDPOINT, LISTENER, ROUTE)
         }
+        #: What it asked for by name. Whatever else arrives, because it was on its way, an Envoy ignores.
+        self._wants: dict[TypeUrl, frozenset[str]] = {ENDPOINT: frozenset(), ROUTE: frozenset()}
         self._waiting: list[Response] = []
         for kind in (CLUSTER, LISTENER):
             self._waiting += stream.receive(Request(kind))
@@ -106,7 +108,10 @@ class Client:
 
     def _take(self, found: View, chance: random.Random) -> None:
         it = self._waiting.pop(chance.randrange(len(self._waiting)))
-        self.has[it.type_url] |= {one.name: one.body for one in it.resources}
+        wanted = self._wants.get(it.type_url)
+        self.has[it.type_url] |= {
+            one.name: one.body for one in it.resources if wanted is None or one.name in wanted
+        }
         for name in it.removed:
             self.has[it.type_url].pop(name, None)
         self._waiting += self._stream.receive(Request(it.type_url, nonce=it.nonce))
@@ -114,9 +119,11 @@ class Client:
         if named:
             # Every name that may be asked for is asked for: a cluster's endpoints, a listener's routes.
             names = frozenset(found[named]) if named is ROUTE else frozenset(one.name for one in it.resources)
+            self._wants[named] |= names
             self._waiting += self._stream.receive(Request(named, subscribe=names or frozenset({"none"})))
             gone = frozenset(it.removed) if named is ENDPOINT else frozenset()
             if gone:
+                self._wants[named] -= gone
                 self._waiting += self._stream.receive(Request(named, unsubscribe=gone))
                 for name in gone:
                     self.has[named].pop(name, None)

@@ -158,10 +158,10 @@ def test_a_gateway_narrows_hosts_to_its_own() -> None:
           selector: {istio: ingressgateway}
           servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["shop.example.com", "other/*.org"]}]
     """, virtual("a", '"*"', "[gw]"), virtual("b", "x.org", "[default/gw]", "other"), virtual("c", "y.org", "[gw]"))  # fmt: skip
-    [server] = gateways.servers(db, "istio-system", labels.of({"istio": "ingressgateway"}))
+    [server] = gateways.servers(db, labels.of({"istio": "ingressgateway"}))
     found = {(it.host, it.rule.name) for it in gateways.routed(db, "istio-system", server)}
     assert found == {("shop.example.com", "a"), ("x.org", "b")}
-    assert gateways.servers(db, "istio-system", labels.of({"istio": "egress"})) == ()
+    assert gateways.servers(db, labels.of({"istio": "egress"})) == ()
 
 
 def test_rules_of_one_host_and_audience_are_one() -> None:

@@ -19,7 +19,7 @@ Fields = Mapping[str, Any]
 
 
 def policy(settings: LoadBalancerSettings | None) -> Fields:
-    """Least requests is the default, as in Istio; half the endpoints may be unhealthy before all count as healthy."""
+    """Least requests is the default, as in Istio; endpoints that were ejected stay so, however many they are."""
     healthy = {"healthy_panic_threshold": {"value": 0}}
     if settings is None:
         return {"lb_policy": "LEAST_REQUEST", "common_lb_config": healthy}

@@ -20,8 +20,6 @@ class Member:
     port: int
     workload: str
     mesh: bool
-    healthy: bool = True
-    weight: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +28,17 @@ class Group:
 
     locality: tuple[str, str, str]
     members: tuple[Member, ...]
-    priority: int = 0
-    weight: int = 0
 
 
 def _member(it: Member) -> dict[str, Any]:
     metadata: dict[str, Any] = {wellknown.MESH_METADATA: texts(packed=it.workload)}
     if it.mesh:
         metadata[wellknown.TRANSPORT_MATCH] = texts(tlsMode="istio")
-    made: dict[str, Any] = {
+    return {
         "endpoint": {"address": socket_address(it.address, it.port)},
         "metadata": {"filter_metadata": metadata},
-        "health_status": "HEALTHY" if it.healthy else "UNHEALTHY",
+        "health_status": "HEALTHY",
     }
-    if it.weight:
-        made["load_balancing_weight"] = {"value": it.weight}
-    return made
 
 
 def socket_address(address: str, port: int) -> dict[str, Any]:
@@ -62,11 +55,9 @@ def assignment(name: str, groups: Sequence[Group]) -> Message:
 
 def _localities(groups: Iterable[Group]) -> Iterable[dict[str, Any]]:
     for it in groups:
-        weight = it.weight or sum(member.weight or 1 for member in it.members)
         region, zone, subzone = it.locality
         yield {
             "locality": {"region": region, "zone": zone, "sub_zone": subzone},
             "lb_endpoints": [_member(member) for member in it.members],
-            "load_balancing_weight": {"value": max(1, weight)},
-            "priority": it.priority,
+            "load_balancing_weight": {"value": max(1, len(it.members))},
         }

@@ -1,1 +1,1 @@
-"""names."""
+"""By which keys and words are things called? Values that everything above shares, without I/O."""

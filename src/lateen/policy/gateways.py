@@ -24,12 +24,11 @@ class OpenServer(NamedTuple):
 
 
 @query
-def servers(db: Database, namespace: str, workload: Labels) -> tuple[OpenServer, ...]:
+def servers(db: Database, workload: Labels) -> tuple[OpenServer, ...]:
     """All servers that select a workload, by port, then the oldest Gateway first.
 
     A Gateway selects workloads of every namespace (Istio's default, PILOT_SCOPE_GATEWAY_TO_NAMESPACE=false).
     """
-    del namespace  # part of the key: with scoping it decides
     found: list[tuple[int, str, OpenServer]] = []
     for it in db.keys(facts.all_gateways, facts.ONLY):
         key = ObjectKey(*it)

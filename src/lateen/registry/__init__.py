@@ -1,1 +1,1 @@
-"""registry."""
+"""What exists? Facts of Kubernetes as services, workloads and endpoints; start reading in ``facts``."""

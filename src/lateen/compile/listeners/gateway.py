@@ -42,7 +42,7 @@ def all_listeners(db: Database, entrance: Entrance) -> tuple[Resource, ...]:
     """A listener for each port that speaks plain HTTP."""
     ports = dict(targets(db, entrance.pod))
     made: dict[str, Resource] = {}
-    for port in _plain_ports(gateways.servers(db, entrance.pod.namespace, entrance.labels)):
+    for port in _plain_ports(gateways.servers(db, entrance.labels)):
         target = ports.get(port, port)
         name = naming.listener("0.0.0.0", target)
         manager = http.connection_manager(
@@ -63,7 +63,7 @@ def all_listeners(db: Database, entrance: Entrance) -> tuple[Resource, ...]:
 def configurations(db: Database, entrance: Entrance) -> tuple[Resource, ...]:
     """The routes of each port."""
     namespace = entrance.pod.namespace
-    opened = gateways.servers(db, namespace, entrance.labels)
+    opened = gateways.servers(db, entrance.labels)
     caller = Caller(horizon(db, namespace), namespace)
     return tuple(_configuration(db, caller, port, opened) for port in _plain_ports(opened))
 

@@ -8,10 +8,12 @@ Prints milliseconds of CPU; run it on a quiet machine. Nothing here is a limit.
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Callable, Iterator
 
+from lateen.app.control_plane import COLLECT_AFTER
 from lateen.compile.view import view
 from lateen.envoy.resource import View
 from lateen.incremental import Change, Database
@@ -65,6 +67,7 @@ def timed(what: str, work: Callable[[], object]) -> None:
 
 def main() -> None:
     """All figures."""
+    gc.set_threshold(*COLLECT_AFTER)
     services, endpoints, namespaces = (int(it) for it in [*sys.argv[1:], "1000", "10", "20"][:3])
     found = list(objects(services, endpoints, namespaces))
     db: Database = new_database()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import signal
@@ -166,6 +167,11 @@ class ControlPlane:
                 serving.fill(it, self.authority, hosts)
 
 
+#: Facts and memos live long and are many: by Python's own thresholds a third of the first view is spent looking through
+#: them for cycles (bench/compile.py).
+COLLECT_AFTER = (50_000, 20, 100)
+
+
 async def authority_of(client: KubeClient, settings: Settings) -> Authority:
     """The CA, as soon as Kubernetes can be asked. What cannot work raises: Kubernetes then starts us again, and shows why."""
     path = f"/api/v1/namespaces/{settings.namespace}/configmaps/{settings.mesh_config_map}"
@@ -221,6 +227,7 @@ def main() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )  # fmt: skip
     try:
+        gc.set_threshold(*COLLECT_AFTER)
         asyncio.run(run(Settings.from_environment()))
     except (RefusedError, KubeConfigError) as wrong:  # somebody must mend it; a traceback would hide what
         _log.error("cannot start", reason=str(wrong))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from skiff.kinds import Kind
@@ -77,7 +78,7 @@ class Node(Protocol):
         follow: bool,
         previous: bool,
         tail: int | None,
-        since_seconds: int | None,
+        since: datetime | None,
         timestamps: bool,
     ) -> AsyncIterator[bytes]: ...
     async def exec(

@@ -75,6 +75,7 @@ class DiscoveryService:
         task = asyncio.current_task()
         assert task is not None
         self._streams.add(task)
+        task.add_done_callback(self._streams.discard)  # not before the last word is said
         try:
             if not self._closing:
                 await self._admitted(requests, context, machine, decode)
@@ -82,8 +83,6 @@ class DiscoveryService:
             if not self._closing:
                 raise
             task.uncancel()
-        finally:
-            self._streams.discard(task)
         if self._closing:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "this control plane ends")
 

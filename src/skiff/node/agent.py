@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -168,11 +168,10 @@ class NodeAgent:
 
     async def logs(
         self, namespace: str, pod: str, container: str, *, follow: bool, previous: bool, tail: int | None,
-        since_seconds: int | None, timestamps: bool,
+        since: datetime | None, timestamps: bool,
     ) -> AsyncIterator[bytes]:  # fmt: skip
         """See ``skiff.api.Node``."""
         path, ended = self._log(namespace, pod, container, previous=previous)
-        since = datetime.now(UTC) - timedelta(seconds=since_seconds) if since_seconds else None
         until = ended if follow and not previous else None
         async for part in log_files.read(path, ended=until, tail=tail, since=since, timestamps=timestamps):
             yield part

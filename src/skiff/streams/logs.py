@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
@@ -14,6 +14,8 @@ from skiff.queries import truth
 
 #: How long to wait for a first line, or a refusal, before the client is told that the stream is open.
 _FIRST_S = 0.3
+#: Who asks for the lines of more than thirty years wants all.
+_LONGEST_S = 10**9
 
 
 async def serve(
@@ -22,7 +24,7 @@ async def serve(
     """Answer the request."""
     lines = node.logs(
         namespace, pod, container, follow=truth(request, "follow"), previous=truth(request, "previous"),
-        tail=_number(request, "tailLines"), since_seconds=_since(request), timestamps=truth(request, "timestamps"),
+        tail=_number(request, "tailLines"), since=_since(request), timestamps=truth(request, "timestamps"),
     )  # fmt: skip
     limit = _number(request, "limitBytes")
     first = asyncio.ensure_future(anext(lines, None))
@@ -65,12 +67,13 @@ def _number(request: web.Request, name: str) -> int | None:
     return int(given)
 
 
-def _since(request: web.Request) -> int | None:
+def _since(request: web.Request) -> datetime | None:
     moment = request.query.get("sinceTime", "")
     if not moment:
-        return _number(request, "sinceSeconds")
+        seconds = _number(request, "sinceSeconds")
+        return None if seconds is None else datetime.now(UTC) - timedelta(seconds=min(seconds, _LONGEST_S))
     try:
         since = datetime.fromisoformat(moment)
     except ValueError as wrong:
         raise ApiError(400, "BadRequest", f"sinceTime is no time: {moment!r}") from wrong
-    return max(1, int((datetime.now(UTC) - since).total_seconds() + 0.999))
+    return since if since.tzinfo else since.replace(tzinfo=UTC)

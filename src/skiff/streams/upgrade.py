@@ -62,8 +62,9 @@ class RawWire:
     def feed_data(self, content: bytes) -> tuple[bool, bytes]:
         """Called by aiohttp: (whether it is over, what is left)."""
         self._pieces.put_nowait(bytes(content))
-        if self._pieces.qsize() > _WAITING:
-            self._request.protocol.pause_reading()
+        if self._pieces.qsize() > _WAITING and (transport := self._request.transport):
+            # Not by aiohttp's protocol: it would pause its parser of HTTP, too, which asserts that it has a message.
+            transport.pause_reading()
         return False, b""
 
     def feed_eof(self) -> None:
@@ -78,8 +79,8 @@ class RawWire:
         """Until the client leaves."""
         while (piece := await self._pieces.get()) is not None:
             yield piece
-            if self._pieces.qsize() <= _WAITING // 2:
-                self._request.protocol.resume_reading()
+            if self._pieces.qsize() <= _WAITING // 2 and (transport := self._request.transport):
+                transport.resume_reading()
 
     async def close(self) -> None:
         """The connection ends: there is no way back to HTTP."""

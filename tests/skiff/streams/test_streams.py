@@ -175,6 +175,14 @@ def test_files_come_back_as_they_went(pods: Cluster) -> None:
     assert hashlib.sha256(back.read_bytes()).digest() == hashlib.sha256(content).digest()
 
 
+@pytest.mark.usefixtures("transport")
+def test_a_command_that_reads_late_gets_everything(pods: Cluster) -> None:
+    content = pods.folder / "much"
+    content.write_bytes(bytes(8_000_000))
+    script = f"kubectl exec -n {NAMESPACE} -i web -c web -- sh -c 'sleep 1; wc -c' < {content}"
+    assert pods.run("sh", "-c", script).stdout.strip() == "8000000"
+
+
 def test_a_command_ends_with_its_client(pods: Cluster) -> None:
     it = pods.process(
         "kubectl",

@@ -43,13 +43,11 @@ class DiscoveryService:
         self._versions: Counter[str] = Counter()
         self.connections: dict[Connection, None] = {}
         self._streams: set[asyncio.Task[Any]] = set()
-        self._closing = False
+        self._ending = asyncio.Event()
 
     async def close(self) -> None:
         """End every stream with a word, so that proxies look for another control plane at once."""
-        self._closing = True
-        for it in self._streams:
-            it.cancel()
+        self._ending.set()
         if self._streams:
             await asyncio.wait(self._streams, timeout=CLOSING_S)
 
@@ -76,14 +74,17 @@ class DiscoveryService:
         assert task is not None
         self._streams.add(task)
         task.add_done_callback(self._streams.discard)  # not before the last word is said
+        admitted = asyncio.ensure_future(self._admitted(requests, context, machine, decode))
+        ending = asyncio.ensure_future(self._ending.wait())
         try:
-            if not self._closing:
-                await self._admitted(requests, context, machine, decode)
-        except asyncio.CancelledError:
-            if not self._closing:
-                raise
-            task.uncancel()
-        if self._closing:
+            await asyncio.wait({admitted, ending}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for it in (admitted, ending):
+                it.cancel()
+            await asyncio.gather(admitted, ending, return_exceptions=True)
+        if not admitted.cancelled():
+            admitted.result()
+        if self._ending.is_set():
             await context.abort(grpc.StatusCode.UNAVAILABLE, "this control plane ends")
 
     async def _admitted(
@@ -148,9 +149,14 @@ class DiscoveryService:
             async for raw in words:
                 connection.heard(decode(raw))
 
+        under_way: set[asyncio.Future[None]] = set()
+
         async def write() -> Never:
             while True:
-                await context.write(await connection.outbox.get())
+                sending = asyncio.ensure_future(context.write(await connection.outbox.get()))
+                under_way.add(sending)
+                sending.add_done_callback(under_way.discard)
+                await asyncio.shield(sending)
 
         connection.heard(first)
         works = [asyncio.ensure_future(read()), asyncio.ensure_future(write())]
@@ -160,6 +166,8 @@ class DiscoveryService:
             for it in works:
                 it.cancel()
             ended = await asyncio.gather(*works, return_exceptions=True)
+            if under_way:  # gRPC cannot say why a stream ends while something is being sent on it
+                await asyncio.wait(set(under_way), timeout=CLOSING_S)
         for trouble in ended:
             if isinstance(trouble, grpc.aio.BaseError | grpc.RpcError | asyncio.InvalidStateError):
                 _log.debug("a stream ended early", proxy=connection.name, reason=str(trouble))

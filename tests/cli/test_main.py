@@ -17,10 +17,9 @@ def lateen(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_it_completes_in_bash(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_completes_in_bash() -> None:
     # Else the shell that started the tests decides, and make's is one that cannot complete.
-    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
-    done = lateen("--show-completion", "bash")
+    done = lateen("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert done.returncode == 0, done.stderr
     assert "complete -o" in done.stdout
 

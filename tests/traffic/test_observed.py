@@ -54,7 +54,7 @@ def test_both_sides_count_a_request_with_istios_labels(mesh: TrafficMesh, client
 
 
 def test_histograms_follow(mesh: TrafficMesh, client: Pod) -> None:
-    client.http("http://other/", method="POST", body=b"x" * 1000)
+    assert client.http("http://other/", method="POST", body=b"x" * 1000).status == 200
     for metric in (
         "istio_request_duration_milliseconds_count",
         "istio_request_bytes_sum",

@@ -15,6 +15,8 @@ STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 _NAMES = {"stdin": STDIN, "stdout": STDOUT, "stderr": STDERR, "error": ERROR, "resize": RESIZE}
 #: A client has opened all of its streams by then, or never will.
 _PATIENCE_S = 30.0
+#: How long a client may take to leave once it was told how its command ended.
+_LEAVING_S = 2.0
 
 
 class WebSocketChannels:
@@ -40,10 +42,11 @@ class WebSocketChannels:
 
 
 class SpdyChannels:
-    """A channel is a stream which the client opens and names in its headers."""
+    """A channel is a stream which the client opens and names in its headers. ``expected``: those that it will open."""
 
-    def __init__(self, wire: RawWire) -> None:
+    def __init__(self, wire: RawWire, expected: frozenset[int]) -> None:
         self.response = wire.response
+        self._expected = expected
         self._wire, self._codec = wire, spdy.Codec()
         self._streams: dict[int, int] = {}  # by channel
         self._opened = asyncio.Condition()
@@ -52,6 +55,8 @@ class SpdyChannels:
         """To the client, once it has opened the channel. What is said on the error channel is the last."""
         stream = await self._stream(channel)
         if channel == ERROR and content:
+            for it in self._expected:  # a client that is still opening streams would hear nothing but an end
+                await self._stream(it)
             others = [it for other, it in self._streams.items() if other in (STDOUT, STDERR)]
             ends = b"".join(spdy.data(it, b"", last=True) for it in others)
             await self._wire.send(spdy.data(stream, content, last=True) + ends)
@@ -96,5 +101,9 @@ class SpdyChannels:
         return []
 
     async def close(self) -> None:
-        """Nothing more is sent."""
+        """Nothing more is sent. The client leaves first: closing with something unread throws away what it has not read."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVING_S):
+                async for _ in self._wire.received():
+                    pass
         await self._wire.close()

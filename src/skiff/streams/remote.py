@@ -49,13 +49,23 @@ async def serve(request: web.Request, session: ExecSession) -> web.StreamRespons
     try:
         channels: WebSocketChannels | SpdyChannels
         if is_spdy(request):
-            channels = SpdyChannels(await upgraded(request, SPDY_PROTOCOLS))
+            channels = SpdyChannels(await upgraded(request, SPDY_PROTOCOLS), _expected(request))
         else:
             channels = WebSocketChannels(await websocket.opened(request, PROTOCOLS))
         await _connect(request, channels, session)
         return channels.response
     finally:
         await session.kill()
+
+
+def _expected(request: web.Request) -> frozenset[int]:
+    """The channels that a client opens for what it asked for."""
+    named = {"stdin": STDIN, "stdout": STDOUT, "stderr": STDERR, "tty": RESIZE}
+    # A terminal has one output, even for clients that ask for two.
+    silent = {"stderr"} if truth(request, "tty") else set()
+    return frozenset(
+        {ERROR, *(it for name, it in named.items() if truth(request, name) and name not in silent)}
+    )
 
 
 async def _connect(request: web.Request, channels: Channels, session: ExecSession) -> None:

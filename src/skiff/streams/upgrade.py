@@ -58,6 +58,7 @@ class RawWire:
         self.response = response
         self._request = request
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._over = False  # the client has left, and somebody heard it
 
     def feed_data(self, content: bytes) -> tuple[bool, bytes]:
         """Called by aiohttp: (whether it is over, what is left)."""
@@ -77,7 +78,11 @@ class RawWire:
 
     async def received(self) -> AsyncIterator[bytes]:
         """Until the client leaves."""
-        while (piece := await self._pieces.get()) is not None:
+        while not self._over:
+            piece = await self._pieces.get()
+            if piece is None:
+                self._over = True
+                return
             yield piece
             if self._pieces.qsize() <= _WAITING // 2 and (transport := self._request.transport):
                 transport.resume_reading()

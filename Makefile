@@ -32,6 +32,7 @@ mesh: setup            ## tests on a real skiff with a real mesh, one after the 
 
 lock: setup            ## pin what pyproject.toml allows
 	$(BIN)/pip-compile -q --extra dev --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-annotate --no-header --strip-extras --allow-unsafe -o requirements.lock pyproject.toml
+	sed -i '/^lateen @ /d' requirements.lock # itself, by the path of this machine
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

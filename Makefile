@@ -24,8 +24,10 @@ check: setup           ## format, lint, types, layers, sizes, words
 	$(BIN)/python tools/sizes.py
 	$(BIN)/python tools/words.py
 
+# Real Envoys and clusters share two cores here: what fails beside others is tried once more alone, loudly. Twice is a failure.
 unit: setup            ## all tests but those that start a whole mesh
-	$(BIN)/pytest -q -n 2 --dist worksteal -m "not mesh" tests
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "not mesh" tests || { echo "FAILED BESIDE OTHERS, now alone:"; \
+	$(BIN)/pytest -q --last-failed --last-failed-no-failures none -m "not mesh" tests; }
 
 mesh: setup            ## tests on a real skiff with a real mesh, one after the other, in a network of their own
 	tools/isolated $(BIN)/pytest -q -m mesh tests

@@ -55,8 +55,8 @@ def test_both_sides_count_a_request_with_istios_labels(mesh: TrafficMesh, client
 
 def test_histograms_follow(mesh: TrafficMesh, client: Pod) -> None:
     def shown(metric: str) -> bool:
-        # Envoy merges histograms every five seconds; what a listener that is being replaced has not merged by then is
-        # lost, and an earlier test may have had one replaced: so there is a request for each look.
+        # Once a single request was waited for in vain; why is not known (perhaps an earlier test had the listener
+        # replaced before Envoy's flush every five seconds). So there is a request for each look.
         assert client.http("http://other/", method="POST", body=b"x" * 1000).status == 200
         return grown(envoy(mesh, "other-1"), metric, reporter="destination", source_workload="client")
 

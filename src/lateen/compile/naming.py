@@ -36,8 +36,3 @@ def virtual_host(host: str, port: int) -> str:
 def gateway_route(port: int) -> str:
     """The route configuration of a gateway's plain HTTP port."""
     return f"http.{port}"
-
-
-def gateway_tls_route(port: int, name: str, gateway: str, namespace: str) -> str:
-    """The route configuration of a gateway's server that ends TLS."""
-    return f"https.{port}.{name}.{gateway}.{namespace}"

@@ -25,17 +25,6 @@ class ServiceKey(NamedTuple):
         return self.hostname
 
 
-class WorkloadKey(NamedTuple):
-    """A running instance that can have endpoints: a pod of a member cluster."""
-
-    cluster: str
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
-
-
 class ProxyKey(NamedTuple):
     """One Envoy, by the node id it introduced itself with (``sidecar~IP~POD.NS~NS.svc.cluster.local``)."""
 

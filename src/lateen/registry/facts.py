@@ -58,9 +58,6 @@ slices_of: Index[tuple[str, str], EndpointSlice] = Index(
     EndpointSlice, lambda it: [(it.metadata.namespace, it.service_name)], "slices of service"
 )
 pods_in: Index[str, Pod] = Index(Pod, lambda it: [it.metadata.namespace], "pods of namespace")
-pods_by_ip: Index[str, Pod] = Index(
-    Pod, lambda it: [it.status.pod_ip] if it.status.pod_ip else [], "pods by address"
-)
 namespaces: Index[str, Namespace] = Index(Namespace, lambda _: [ONLY], "all namespaces")
 virtual_services_in: Index[str, VirtualService] = Index(
     VirtualService, _namespace, "virtual services of namespace"
@@ -90,7 +87,7 @@ peer_authentications_in: Index[str, PeerAuthentication] = Index(
 proxies: Index[str, Proxy] = Index(Proxy, lambda _: [ONLY], "all proxies")
 
 INDEXES = (
-    services_in, all_services, slices_of, pods_in, pods_by_ip, namespaces, virtual_services_in, all_virtual_services,
+    services_in, all_services, slices_of, pods_in, namespaces, virtual_services_in, all_virtual_services,
     rules_for_host, wildcard_rules_in, all_destination_rules, gateways_in, all_gateways, peer_authentications_in, proxies,
 )  # fmt: skip
 

@@ -76,13 +76,6 @@ def _workload_name(pod: Pod) -> str:
 
 
 @query
-def with_address(db: Database, address: str) -> ObjectKey | None:
-    """The pod that has an address. Pods of the host's network share one: then none is meant."""
-    found = db.keys(facts.pods_by_ip, address)
-    return ObjectKey(*found[0]) if len(found) == 1 else None
-
-
-@query
 def served_ports(db: Database, key: ObjectKey) -> tuple[ServedPort, ...]:
     """On which ports services reach a pod. Where two disagree about the protocol, the first service by name wins."""
     pod = db.get(Pod, key)

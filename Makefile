@@ -3,7 +3,7 @@ PYTHON ?= $(shell tools/find-python)
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test check unit mesh setup clean lock golden
+.PHONY: demo test check unit mesh setup clean lock licences audit
 
 demo: setup            ## the shop inside the mesh, on this machine; ARGS=--check prints PASS/FAIL lines
 	$(BIN)/python -m lateen.cli.main demo $(ARGS)
@@ -12,7 +12,7 @@ test: setup check unit mesh   ## everything that must hold
 
 setup: .venv/.ready
 
-.venv/.ready: pyproject.toml requirements.lock tools/setup
+.venv/.ready: pyproject.toml requirements.lock requirements-dev.lock tools/setup
 	PYTHON="$(PYTHON)" tools/setup
 	@touch $@
 
@@ -32,9 +32,19 @@ unit: setup            ## all tests but those that start a whole mesh
 mesh: setup            ## tests on a real skiff with a real mesh, one after the other, in a network of their own
 	tools/isolated $(BIN)/pytest -q -m mesh tests
 
-lock: setup            ## pin what pyproject.toml allows
-	$(BIN)/pip-compile -q --extra dev --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-annotate --no-header --strip-extras --allow-unsafe -o requirements.lock pyproject.toml
-	sed -i '/^lateen @ /d' requirements.lock # itself, by the path of this machine
+COMPILE := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	--no-annotate --no-header --strip-extras --allow-unsafe
+
+lock: setup            ## pin what pyproject.toml allows, with hashes: what runs, and what builds and tests it
+	$(COMPILE) --extra schemas -o requirements.lock pyproject.toml
+	$(COMPILE) --extra schemas --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	$(MAKE) licences
+
+licences: setup        ## LICENSES.md: whose work comes with what runs
+	$(BIN)/python tools/licences.py > LICENSES.md
+
+audit: setup           ## known holes in the pinned packages; needs the advisories of PyPI, and says so without them
+	$(BIN)/pip-audit --strict --disable-pip --requirement requirements.lock
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

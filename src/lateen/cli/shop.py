@@ -18,7 +18,8 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the cluster running at the end.")] = False,
 ) -> None:
     """Start a Kubernetes, install the mesh, run the shop in it, and show who calls whom."""
-    from lateen.demo import run  # imports rich and the Kubernetes client
+    from lateen.demo import beside, run  # imports rich and the Kubernetes client
 
+    beside.isolate()
     folder = Path(home) if home else Path.home() / ".lateen" / "demo"
     raise typer.Exit(run.demo(folder, check=check, keep=keep))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 from rich.console import Console, Group, RenderableType
@@ -18,6 +19,8 @@ from lateen.demo.commands import Machine
 from lateen.kube.client import KubeClient
 
 EVERY_S = 2.0
+#: Latencies are of the last looks together: Envoy adds to its histograms every 5 s only.
+LOOKS = 4
 
 
 class Work(threading.Thread):
@@ -64,15 +67,17 @@ async def _redraw(
     machine: Machine, console: Console, caption: RenderableType, going_on: Callable[[], bool]
 ) -> None:
     async with KubeClient.from_environment(machine.environment["KUBECONFIG"], None) as client:
-        before, then = await _flows(client), time.monotonic()
+        looks = deque([(await _flows(client), time.monotonic())], LOOKS)
         table = Table()
         with Live(console=console, refresh_per_second=8, transient=True) as live:
             while going_on():
                 live.update(Group(table, Text(""), caption))
                 await _rest(going_on)
                 now, moment = await _flows(client), time.monotonic()
-                table = picture(traffic.difference(now, before), moment - then)
-                before, then = now, moment
+                before, then = looks[-1]
+                sampled = traffic.difference(now, looks[0][0])
+                table = picture(traffic.difference(now, before), moment - then, sampled)
+                looks.append((now, moment))
 
 
 async def _flows(client: KubeClient) -> dict[traffic.Edge, traffic.Flow]:
@@ -85,20 +90,23 @@ async def _rest(going_on: Callable[[], bool]) -> None:
         await asyncio.sleep(0.1)
 
 
-def picture(seen: traffic.Flows, seconds: float) -> Table:
-    """Edges with their rate, success, latency and share of mutual TLS."""
+def picture(seen: traffic.Flows, seconds: float, sampled: traffic.Flows) -> Table:
+    """Edges with their rate, success, latency (of what was ``sampled``) and share of mutual TLS."""
     table = Table(title="who calls whom", title_justify="left", box=None, padding=(0, 2))
     for column, side in (("FROM", "left"), ("TO", "left"), ("REQ/S", "right"), ("SUCCESS", "right"), ("P50", "right"),
                          ("P99", "right"), ("MTLS", "right")):  # fmt: skip
         table.add_column(column, justify="left" if side == "left" else "right")
-    rows = [*sorted(seen.items()), (traffic.Edge("all", ""), traffic.total(seen))]
+    whole = traffic.Edge("all", "")
+    rows = [*sorted(seen.items()), (whole, traffic.total(seen))]
+    timed = {**sampled, whole: traffic.total(sampled)}
     for edge, flow in rows:
         if not flow.requests:
             continue
         good = 1 - flow.failures / flow.requests
+        p50, p99 = (traffic.milliseconds(timed.get(edge, flow).quantile_ms(it)) for it in (0.5, 0.99))
         table.add_row(
             edge.source, f"{edge.destination} {edge.version if edge.version not in ('', 'latest') else ''}".strip(),
             f"{flow.requests / seconds:.1f}", f"[{'green' if good == 1 else 'red'}]{good:.1%}[/]",
-            f"{flow.quantile_ms(0.5):.0f} ms", f"{flow.quantile_ms(0.99):.0f} ms", f"{flow.mutual_tls / flow.requests:.0%}",
+            p50, p99, f"{flow.mutual_tls / flow.requests:.0%}",
         )  # fmt: skip
     return table

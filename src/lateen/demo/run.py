@@ -65,9 +65,13 @@ def demo(home: Path, *, check: bool, keep: bool) -> int:
     verdicts, interrupted = Verdicts(console, check), False
     machine = Machine.in_folder(home)
     try:
-        if _steps(machine, verdicts) and not check and console.is_terminal:
-            with contextlib.suppress(KeyboardInterrupt):  # the way to end it
-                live.watch(machine, console)
+        if _steps(machine, verdicts):
+            watched = not check and console.is_terminal
+            if keep or watched:
+                _look_further(machine, console)
+            if watched:
+                with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+                    live.watch(machine, console)
     except (KeyboardInterrupt, NobodyReadsError):
         interrupted = True
     finally:
@@ -112,6 +116,14 @@ def _steps(machine: Machine, verdicts: Verdicts) -> bool:
     for name, title, step in shown:
         verdicts.step(name, title, lambda step=step: step(machine), shop=machine)  # type: ignore[misc]
     return not verdicts.failed
+
+
+def _look_further(machine: Machine, console: Console) -> None:
+    """The user's own kubeconfig knows nothing of this cluster."""
+    console.print("\nTo look further, in another terminal:")
+    for line in steps.further(machine):
+        console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
+    console.print()
 
 
 def _interrupted(_signal: int, _frame: FrameType | None) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from http.cookiejar import CookieJar
 from typing import Any
 
-from lateen.demo import traffic
+from lateen.demo import beside, traffic
 from lateen.demo.commands import Machine, examples
 from lateen.kube.client import KubeClient
 
@@ -37,7 +37,7 @@ def until(true: Callable[[], bool], *, within_s: float, every_s: float = 0.5) ->
 def cluster_up(machine: Machine) -> str:
     """A1: skiff starts and the node is Ready."""
     begun = time.monotonic()
-    machine.skiff("start", "--cpus", "6", "--memory", "8192")
+    machine.skiff("start", "--cpus", "6", "--memory", "8192", "--port", str(beside.api_port()))
     nodes = machine.objects("nodes")
     ready = [it for it in nodes if _condition(it, "Ready")]
     if not ready:
@@ -248,7 +248,7 @@ def calls_are_mutual_tls(machine: Machine) -> str:
         )
     return (
         f"{whole.requests:.0f} calls over {len(seen)} edges, 100 % mutual TLS, {whole.failures:.0f} failed, "
-        f"p50 {whole.quantile_ms(0.5):.1f} ms, p99 {whole.quantile_ms(0.99):.1f} ms"
+        f"p50 {traffic.milliseconds(whole.quantile_ms(0.5), 1)}, p99 {traffic.milliseconds(whole.quantile_ms(0.99), 1)}"
     )
 
 
@@ -262,7 +262,7 @@ def canary(machine: Machine) -> str:
         "rollout", "status", "deployment/productcatalogservice-v2", "--timeout=120s", timeout_s=130
     )
     machine.kubectl("apply", "-f", file)
-    count, to_second, slow = 0.0, 0.0, 0.0
+    count, to_second = 0.0, 0.0
     # Chance has its share: of 200 calls one in thirteen samples lies outside, of 700 one in a thousand.
     for _ in range(8):
         seen = {
@@ -277,9 +277,9 @@ def canary(machine: Machine) -> str:
         }
         count += traffic.total(seen).requests
         to_second += traffic.total(second).requests
-        slow = traffic.total(second).quantile_ms(0.5)
+        slow = traffic.milliseconds(traffic.total(second).quantile_ms(0.5))
         if count >= 200 and 0.15 <= to_second / count <= 0.25:
-            return f"v2 answered {100 * to_second / count:.1f} % of {count:.0f} calls, with p50 {slow:.0f} ms"
+            return f"v2 answered {100 * to_second / count:.1f} % of {count:.0f} calls, with p50 {slow}"
     raise StepFailedError(f"v2 answered {to_second:.0f} of {count:.0f} calls, wanted 20 %")
 
 
@@ -293,6 +293,20 @@ def strict(machine: Machine) -> str:
     if whole.failures or not whole.requests:
         raise StepFailedError(f"{whole.failures:.0f} of {whole.requests:.0f} calls failed")
     return f"{whole.requests:.0f} calls, 0 failed, {100 * whole.mutual_tls / whole.requests:.0f} % mutual TLS"
+
+
+def further(machine: Machine) -> list[str]:
+    """What to type in another terminal to look further, while the demo's cluster runs."""
+    binaries = machine.environment["PATH"].partition(":")[0]
+    inside = beside.entrance(json.loads(machine.skiff("status", "-o", "json"))["pid"])
+    return [
+        *([inside] if inside else []),
+        f'export KUBECONFIG={machine.environment["KUBECONFIG"]} PATH="{binaries}:$PATH"',
+        "kubectl get pods",
+        "lateen proxy-status",
+        "lateen proxy-config routes deploy/frontend",
+        "kubectl edit virtualservice productcatalogservice    # the canary: change its weights and watch",
+    ]
 
 
 def clean(machine: Machine) -> str:

@@ -46,12 +46,15 @@ class Flow:
             buckets,
         )
 
-    def quantile_ms(self, q: float) -> float:
-        """As Prometheus computes it: linear inside the bucket; 0 without requests."""
+    def quantile_ms(self, q: float) -> float | None:
+        """As Prometheus computes it: linear inside the bucket; None without samples.
+
+        Proxies count requests at once, but histograms only every 5 s: requests without samples are usual.
+        """
         bounds = sorted(self.buckets.items())
         total = bounds[-1][1] if bounds else 0
         if total <= 0:
-            return 0.0
+            return None
         wanted, below, start = q * total, 0.0, 0.0
         for le, count in bounds:
             if count >= wanted:
@@ -63,6 +66,11 @@ class Flow:
 
 
 Flows = Mapping[Edge, Flow]
+
+
+def milliseconds(figure: float | None, digits: int = 0) -> str:
+    """A latency as people read it; a dash for one that is not known."""
+    return "–" if figure is None else f"{figure:.{digits}f} ms"
 
 
 def flows(pages: Iterable[str], reporter: str = "destination") -> dict[Edge, Flow]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,3 +56,93 @@ def test_every_command_ends_with_its_code_and_a_sentence(argv: list[str], code: 
     assert done.returncode == code, done.stderr
     assert said in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def every_verb() -> list[str]:
+    """As typed, without the hidden second names."""
+    from typer.main import get_command
+
+    from lateen.cli.main import app
+
+    def below(command: Any, path: str) -> list[str]:
+        inner = getattr(command, "commands", {})
+        if not inner:
+            return [path]
+        return [
+            it for name, one in inner.items() if not one.hidden for it in below(one, f"{path} {name}".strip())
+        ]
+
+    return below(get_command(app), "")
+
+
+@pytest.mark.finding("newcomer D.3")
+@pytest.mark.parametrize("verb", every_verb())
+def test_every_verb_has_two_examples_that_it_understands(verb: str) -> None:
+    from typer.main import get_command
+
+    from lateen.cli.examples import EXAMPLES
+    from lateen.cli.main import app
+
+    assert len(EXAMPLES[verb]) >= 2
+    for line, purpose in EXAMPLES[verb]:
+        # What stands before and after in a shell is the shell's.
+        words = re.search(r"lateen ([^|>)]*)", line)
+        assert words, line
+        assert purpose, line
+        command, argv = get_command(app), shlex.split(words[1])
+        while hasattr(command, "commands"):
+            command = command.commands[argv.pop(0)]
+        command.make_context("lateen", argv)  # raises UsageError for an option that is not there
+
+
+@pytest.mark.finding("newcomer D.3")
+def test_examples_are_printed_under_a_verbs_help() -> None:
+    said = lateen("proxy-status", "--help").stdout
+    assert "Examples:" in said
+    assert "lateen proxy-status deploy/web -n shop" in said
+
+
+@pytest.mark.finding("newcomer D.2.16")
+def test_a_verb_of_istioctl_that_is_not_here_yet_says_what_is() -> None:
+    done = lateen("analyze")
+    assert done.returncode == 64
+    assert "lateen problems" in done.stderr
+
+
+def test_ctrl_c_while_modules_are_imported_is_one_line() -> None:
+    slow = (
+        "import sys, time, signal, os, importlib.abc\n"
+        "class Slow(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'lateen.cli.main':\n"
+        "            os.kill(os.getpid(), signal.SIGINT); time.sleep(5)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "from lateen.cli.entry import main; main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", slow], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+@pytest.mark.finding("newcomer D.3")
+def test_istioctl_is_a_name_of_ours_on_request_and_never_instead_of_another(tmp_path: Path) -> None:
+    (tmp_path / "lateen").symlink_to(Path(sys.executable).with_name("lateen"))
+    path = f"{tmp_path}:/usr/bin:/bin"
+    assert lateen("alias", "istioctl", PATH=path).returncode == 0
+    said = subprocess.run(
+        ["istioctl", "version", "--remote=false"],
+        env={"PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "client version" in said.stdout
+    assert lateen("alias", PATH=path).returncode == 0
+    assert lateen("alias", "--remove", PATH=path).returncode == 0
+    (tmp_path / "istioctl").write_text("#!/bin/sh\necho theirs\n")
+    (tmp_path / "istioctl").chmod(0o755)
+    done = lateen("alias", PATH=path)
+    assert done.returncode == 1
+    assert "stays as it is" in done.stderr
+    assert "theirs" in (tmp_path / "istioctl").read_text()

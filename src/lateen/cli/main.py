@@ -5,35 +5,49 @@ Commands import what they need when they run, so that ``lateen --help`` is insta
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Callable
 
 import typer
 
-from lateen.cli import install, kube_inject, proxy_config, proxy_status, shop, version
+from lateen.cli import alias, install, kube_inject, problems, proxy_config, proxy_status, shop, version
+from lateen.cli.examples import epilog
 
 #: The exit code of what Ctrl-C ended: 128 and the signal's number.
 INTERRUPTED = 130
+_NOT_YET = frozenset(
+    {"analyze", "validate", "x", "experimental", "bug-report", "dashboard", "precheck", "verify-install"}
+)
 
 app = typer.Typer(
     name="lateen",
     help="Install, inspect and understand a Lateen service mesh. The API is Istio's.",
     no_args_is_help=True,
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 manifest = typer.Typer(help="Manifests of an installation.", no_args_is_help=True)
 
-app.command("install", rich_help_panel="Install")(install.install)
-app.command("uninstall", rich_help_panel="Install")(install.uninstall)
-manifest.command("generate")(install.generate)
+
+def _add(verb: str, panel: str, run: Callable[..., None], *, under: typer.Typer = app) -> None:
+    under.command(verb.rpartition(" ")[2], rich_help_panel=panel or None, epilog=epilog(verb))(run)
+
+
+_add("install", "Install", install.install)
+_add("uninstall", "Install", install.uninstall)
+_add("manifest generate", "", install.generate, under=manifest)
 app.add_typer(manifest, name="manifest", rich_help_panel="Install")
-app.command("kube-inject", rich_help_panel="Install")(kube_inject.kube_inject)
-app.command("proxy-status", rich_help_panel="Inspect")(proxy_status.proxy_status)
+_add("kube-inject", "Install", kube_inject.kube_inject)
+_add("proxy-status", "Inspect", proxy_status.proxy_status)
 app.command("ps", hidden=True)(proxy_status.proxy_status)
 app.add_typer(proxy_config.app, name="proxy-config", rich_help_panel="Inspect")
 app.add_typer(proxy_config.app, name="pc", hidden=True)
-app.command("version", rich_help_panel="Inspect")(version.version)
-app.command("demo", rich_help_panel="Try")(shop.demo)
+_add("problems", "Inspect", problems.problems)
+_add("version", "Inspect", version.version)
+_add("demo", "Try", shop.demo)
+_add("alias", "Try", alias.alias)
 
 
 def main() -> None:
@@ -55,6 +69,8 @@ def _explained(problem: Exception) -> int:
     # typer carries click inside and does not export UsageError; its name is the contract.
     if any(it.__name__ == "UsageError" for it in type(problem).__mro__):
         problem.show()  # type: ignore[attr-defined]
+        if hint := missing_verb(str(problem)):
+            print(hint, file=sys.stderr)
         return 64
     from lateen.cli.connect import user_facing
 
@@ -62,6 +78,14 @@ def _explained(problem: Exception) -> int:
         print(f"Error: {said}", file=sys.stderr)
         return 1
     raise problem
+
+
+def missing_verb(said: str) -> str:
+    """What to type in place of a verb of istioctl that is not here yet; empty for other mistakes."""
+    found = re.search(r"No such command '(.+?)'", said)
+    if found and found[1] in _NOT_YET:
+        return f'istioctl\'s "{found[1]}" is not here yet; "lateen problems" shows what the control plane found wrong.'
+    return ""
 
 
 if __name__ == "__main__":

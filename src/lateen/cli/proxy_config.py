@@ -20,13 +20,16 @@ from lateen.cli.connect import (
     sidecar_pod,
     with_cluster,
 )
+from lateen.cli.examples import epilog
 from lateen.cli.output import Format, Output, show, table
 
 if TYPE_CHECKING:
     from lateen.kube.client import KubeClient
 
 app = typer.Typer(
-    help="What one Envoy has: clusters, listeners, routes, endpoints, secrets.", no_args_is_help=True
+    help="What one Envoy has: clusters, listeners, routes, endpoints, secrets.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
 )
 
 Pod = Annotated[
@@ -39,7 +42,7 @@ AdminPort = Annotated[int, typer.Option("--proxy-admin-port", help="Envoy's admi
 _DUMP, _HOSTS = "/config_dump?include_eds", "/clusters?format=json"
 
 
-@app.command("cluster")
+@app.command("cluster", epilog=epilog("proxy-config cluster"))
 @app.command("clusters", hidden=True)
 @app.command("c", hidden=True)
 def cluster(
@@ -61,7 +64,7 @@ def cluster(
     show(dump.CLUSTER_COLUMNS, [dump.cluster_row(it) for it in found], found, output)
 
 
-@app.command("listener")
+@app.command("listener", epilog=epilog("proxy-config listener"))
 @app.command("listeners", hidden=True)
 @app.command("l", hidden=True)
 def listener(
@@ -81,7 +84,7 @@ def listener(
     show(envoy_listeners.LISTENER_COLUMNS, rows, found, output)
 
 
-@app.command("route")
+@app.command("route", epilog=epilog("proxy-config route"))
 @app.command("routes", hidden=True)
 @app.command("r", hidden=True)
 def route(
@@ -96,7 +99,7 @@ def route(
     show(envoy_routes.ROUTE_COLUMNS, rows, found, output)
 
 
-@app.command("endpoint")
+@app.command("endpoint", epilog=epilog("proxy-config endpoint"))
 @app.command("endpoints", hidden=True)
 @app.command("ep", hidden=True)
 def endpoint(
@@ -117,7 +120,7 @@ def endpoint(
     show(dump.HOST_COLUMNS if live else dump.ENDPOINT_COLUMNS, [row for row, _ in found], document, output)
 
 
-@app.command("secret")
+@app.command("secret", epilog=epilog("proxy-config secret"))
 @app.command("secrets", hidden=True)
 @app.command("s", hidden=True)
 def secret(
@@ -131,7 +134,7 @@ def secret(
     show(SECRET_COLUMNS, secret_rows(config), dump.secrets(config), output)
 
 
-@app.command("bootstrap")
+@app.command("bootstrap", epilog=epilog("proxy-config bootstrap"))
 @app.command("b", hidden=True)
 def bootstrap(
     pod: Pod = "", namespace: Namespace = "", output: Output = Format.JSON, file: File = "",
@@ -143,7 +146,7 @@ def bootstrap(
     show(("FIELD", "VALUE"), [(key, json.dumps(value)) for key, value in found.items()], found, output)
 
 
-@app.command("all")
+@app.command("all", epilog=epilog("proxy-config all"))
 @app.command("a", hidden=True)
 def everything(
     pod: Pod = "", namespace: Namespace = "", output: Output = Format.TABLE, file: File = "",

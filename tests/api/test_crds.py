@@ -43,6 +43,10 @@ def structural(schema: dict[str, Any]) -> None:
     """Kubernetes' rule: a type everywhere (or int-or-string), and no properties beside additionalProperties."""
     assert schema.get("type") or schema.get("x-kubernetes-int-or-string")
     assert not ("properties" in schema and "additionalProperties" in schema)
+    keys = schema.get("x-kubernetes-list-map-keys", [])
+    assert set(keys) <= set(schema.get("items", {}).get("required", [])), (
+        "Kubernetes: keys of a list must be required"
+    )
     for it in [
         *schema.get("properties", {}).values(),
         *(schema[k] for k in ("items", "additionalProperties") if k in schema),

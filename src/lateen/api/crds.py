@@ -1,18 +1,18 @@
 """How does Kubernetes learn of Istio's kinds? CustomResourceDefinitions, with schemas made from our types.
 
 The schemas are structural and closed: a field that Istio's API does not have is refused or dropped by the API
-server as the client asks. Rules between fields are the webhook's (``lateen.api.validate``), except that of several
-fields one may be set, which ``oneOf`` says.
+server as the client asks. Of the rules between fields they have those that Istio's definitions have
+(``lateen.api.crd_rules``); all others are the webhook's (``lateen.api.validate``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from lateen.api import authorization, extensions, sidecar, telemetry, workloads
+from lateen.api import authorization, crd_rules, extensions, sidecar, telemetry, workloads
 from lateen.api.decode import present
 from lateen.api.destination_rule import DestinationRuleSpec
 from lateen.api.gateway import GatewaySpec
@@ -23,6 +23,8 @@ from lateen.api.service_entry import ServiceEntrySpec
 
 Schema: TypeAlias = dict[str, Any]
 
+#: Go's durations; "0" is one, too.
+_DURATION = r"^\+?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)$"
 _FREE: Schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
@@ -115,7 +117,8 @@ def manifest(it: Definition) -> dict[str, Any]:
 
 
 def _version(it: Definition, version: str) -> dict[str, Any]:
-    body: Schema = {"type": "object", "properties": {"spec": schema(it.spec), "status": dict(_FREE)}}
+    spec = _ruled(schema(it.spec), crd_rules.SPECS.get(it.kind, ()))
+    body: Schema = {"type": "object", "properties": {"spec": spec, "status": dict(_FREE)}}
     if it.spec_required:
         body["required"] = ["spec"]
     return {
@@ -163,9 +166,13 @@ def _schema(it: msgspec.inspect.Type) -> Schema:
         case msgspec.inspect.EnumType(cls=cls):
             return {"type": "string", "enum": [one.value for one in cls]}
         case msgspec.inspect.CustomType(cls=cls) if cls is Duration:
-            return {"type": "string"}
+            return {"type": "string", "pattern": _DURATION}
         case msgspec.inspect.UnionType() if (one := present(it)) is not it:
-            return _schema(one)
+            # As protobuf's wrappers, which Istio has for what may be left open: null is "not said".
+            wrapper = isinstance(
+                one, msgspec.inspect.BoolType | msgspec.inspect.IntType | msgspec.inspect.FloatType
+            )
+            return {**_schema(one), **({"nullable": True} if wrapper else {})}
     raise AssertionError(f"no schema is known for {it}")
 
 
@@ -174,8 +181,8 @@ def _limits(**said: Any) -> Schema:
 
 
 def _object(it: msgspec.inspect.StructType) -> Schema:
-    properties: Mapping[str, Schema] = {field.encode_name: _schema(field.type) for field in it.fields}
-    made: Schema = {"type": "object", "properties": properties}
+    properties: Mapping[str, Schema] = {field.encode_name: _field(it.cls, field) for field in it.fields}
+    made = _ruled({"type": "object", "properties": properties}, crd_rules.OBJECTS.get(it.cls, ()))
     if it.cls.__doc__:
         made["description"] = it.cls.__doc__.partition("\n")[0]
     required = [field.encode_name for field in it.fields if field.required]
@@ -183,6 +190,26 @@ def _object(it: msgspec.inspect.StructType) -> Schema:
         made["required"] = required
     groups = [_at_most_one(group) for group in getattr(it.cls, "ONE_OF", ())]
     return {**made, **(groups[0] if len(groups) == 1 else {"allOf": groups} if groups else {})}
+
+
+def _field(owner: type, it: msgspec.inspect.Field) -> Schema:
+    """The schema of a field, with the limits and rules that hold just there."""
+    place = (owner, it.encode_name)
+    return _ruled(_merged(_schema(it.type), crd_rules.LIMITS.get(place, {})), crd_rules.FIELDS.get(place, ()))
+
+
+def _ruled(it: Schema, rules: Sequence[crd_rules.Rule]) -> Schema:
+    known = it.get("x-kubernetes-validations", [])
+    return {**it, "x-kubernetes-validations": [*known, *(one.written() for one in rules)]} if rules else it
+
+
+def _merged(it: Schema, limits: Schema) -> Schema:
+    return {
+        **it,
+        **{
+            word: _merged(it[word], said) if isinstance(said, dict) else said for word, said in limits.items()
+        },
+    }
 
 
 def _at_most_one(group: tuple[str, ...]) -> Schema:

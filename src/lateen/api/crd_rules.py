@@ -186,7 +186,8 @@ LIMITS: Mapping[tuple[type, str], Schema] = {
     (service_entry.ServiceEntrySpec, "addresses"): {"maxItems": 256, "items": {"maxLength": 64}},
     (service_entry.ServiceEntrySpec, "endpoints"): {"maxItems": 4096},
     (service_entry.ServiceEntrySpec, "ports"): {
-        "items": {"required": ["number", "name"]}, "maxItems": 256, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+        "items": {"required": ["number", "name"]}, "maxItems": 256,
+        "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
     },
     (sidecar.SidecarPort, "number"): _PORT,
     (telemetry.TelemetrySpec, "metrics"): {"maxItems": 64},

@@ -137,9 +137,3 @@ def test_what_is_nested_without_end_is_a_problem() -> None:
     found = decode({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": deep})
     assert isinstance(found, Problem)
     assert found.message == "is nested too deeply"
-
-
-def test_settings_without_effect_are_named() -> None:
-    text = "{accessLogFile: /dev/stdout, dnsRefreshRate: 5s, outboundTrafficPolicy: {mode: ALLOW_ANY, egress: x}, other: 1}"
-    assert mesh_config.without_effect(text) == ("dnsRefreshRate", "outboundTrafficPolicy.egress", "other")
-    assert mesh_config.without_effect("") == ()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from lateen.api.decode import KINDS
 from lateen.api.mesh_config import MeshConfig
 from lateen.discovery import source
 from lateen.discovery.source import FOLLOWED, REFUSALS, Table
 from lateen.incremental import Change
-from lateen.kube.client import KubeError, path_of
+from lateen.kube.client import KubeClient, KubeError, path_of
+from lateen.kube.config import Connection
 from lateen.names.keys import ObjectKey
 from lateen.names.problems import Severity
 from lateen.registry.facts import INDEXES, Proxy
@@ -135,3 +138,65 @@ def test_what_has_no_effect_is_told_and_the_object_used() -> None:
     assert [(one.path, one.severity) for one in told] == [("spec.tls[0]", Severity.WARNING)]
     it.table.on_event("MODIFIED", VS)
     assert it.problems == {}
+
+
+class Settings:
+    """A source that hears of ConfigMaps only."""
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+        self.source = source.Source(
+            KubeClient(Connection("http://127.0.0.1:1", None)),
+            self.changes.extend,
+            namespace="istio-system",
+            config_map="istio",
+        )
+
+    def say(self, text: str | None, *, first: bool = False) -> list[MeshConfig]:
+        """The settings that hold now, if they are others."""
+        self.changes.clear()
+        data = {} if text is None else {"mesh": text}
+        obj = {"metadata": {"name": "istio", "namespace": "istio-system"}, "data": data}
+        if first:
+            self.source._maps_listed([obj])
+        else:
+            self.source._map_changed("DELETED" if text is None else "MODIFIED", obj)
+        return [it.value for it in self.changes if isinstance(it.value, MeshConfig)]
+
+    @property
+    def told(self) -> list[str]:
+        return [one.path for it in self.source.problems.values() for one in it]
+
+    @property
+    def configured(self) -> bool:
+        return "configmaps" not in self.source.awaited()
+
+
+STRICT = "{trustDomain: corp, outboundTrafficPolicy: {mode: REGISTRY_ONLY}"
+
+
+@pytest.mark.finding("architecture 5")
+def test_broken_settings_at_the_start_configure_nothing_until_they_can_be_read() -> None:
+    it = Settings()
+    for broken in (f"{STRICT}", "{trustDomain: corp, outboundTrafficPolicy: {mode: REGISTRY}}"):
+        assert it.say(broken, first=True) == []
+        assert not it.configured
+        assert it.told
+    [found] = it.say(STRICT + "}")
+    assert (found.trust_domain, found.outbound_traffic_policy.mode) == ("corp", "REGISTRY_ONLY")
+    assert it.configured
+    assert it.told == []
+
+
+@pytest.mark.finding("architecture 5")
+@pytest.mark.finding("conformance F7")
+def test_broken_settings_keep_the_last_ones_field_by_field() -> None:
+    it = Settings()
+    it.say(STRICT + "}", first=True)
+    assert it.say(f"{STRICT}, : :") == []
+    [found] = it.say("{trustDomain: 7, outboundTrafficPolicy: {mode: REGISTRY}, accessLogFile: /dev/stdout}")
+    assert (found.trust_domain, found.outbound_traffic_policy.mode) == ("corp", "REGISTRY_ONLY")
+    assert found.access_log_file == "/dev/stdout"
+    assert it.told == ["data.mesh: trustDomain", "data.mesh: outboundTrafficPolicy.mode"]
+    assert it.say(None) == []  # deleted
+    assert it.told == ["data.mesh"]

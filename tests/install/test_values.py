@@ -51,3 +51,23 @@ def test_the_profile_may_be_a_setting() -> None:
 def test_a_mistake_is_named(profile: str, setting: str, said: str) -> None:
     with pytest.raises(ValuesError, match=said):
         installation(profile, [setting] if setting else [])
+
+
+@pytest.mark.finding("newcomer D.2.15")
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("meshConfig.outboundTrafficPolicy.mode=REGISTRY",
+         r"meshConfig.outboundTrafficPolicy.mode: unknown value 'REGISTRY': use one of REGISTRY_ONLY, ALLOW_ANY"),
+        ("meshConfig.acessLogFile=/dev/stdout", "meshConfig.acessLogFile: unknown field: did you mean accessLogFile?"),
+        ("meshConfig.defaultConfig.holdApplicationUntilProxyStarts=maybe", "Expected `bool"),
+        ("meshConfig.trustDomain=a b", "is not a host name"),
+    ],
+)  # fmt: skip
+def test_settings_that_the_control_plane_would_not_take_are_refused(setting: str, said: str) -> None:
+    with pytest.raises(ValuesError, match=said):
+        installation("default", [setting])
+
+
+def test_settings_of_istio_without_effect_are_taken() -> None:
+    assert installation("default", ["meshConfig.enableTracing=true"]).mesh_config["enableTracing"] is True

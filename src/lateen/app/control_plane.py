@@ -188,10 +188,8 @@ async def authority_of(client: KubeClient, settings: Settings) -> Authority:
 
 def _trust_domain(config: dict[str, Any] | None) -> str:
     """For the root's name. A mesh config that cannot be read is reported by whoever follows it."""
-    try:
-        return mesh_config.read(((config or {}).get("data") or {}).get("mesh", "")).trust_domain
-    except ValueError:
-        return mesh_config.DEFAULT.trust_domain
+    found = mesh_config.read(((config or {}).get("data") or {}).get("mesh", "")).config
+    return (found or mesh_config.DEFAULT).trust_domain
 
 
 async def run(settings: Settings) -> None:

@@ -12,6 +12,7 @@ from lateen.api import mesh_config
 from lateen.api.decode import decode
 from lateen.api.meta import Fact
 from lateen.api.validate import validate
+from lateen.api.validate.finding import Finding
 from lateen.incremental import Change
 from lateen.kube.client import KubeClient, KubeError, Object
 from lateen.kube.watch import Ears, Followed, follow
@@ -133,6 +134,7 @@ class Source:
         self.problems: Problems = {}
         self.tables = {kind: Table(kind[1], put, self.problems) for kind in FOLLOWED}
         self._configured = asyncio.Event()
+        self._mesh: mesh_config.MeshConfig | None = None
         #: The data of all ConfigMaps of the mesh's namespace, for those who read settings of their own.
         self.config_maps: dict[str, Mapping[str, str]] = {}
 
@@ -161,7 +163,6 @@ class Source:
     def _maps_listed(self, objects: list[Object]) -> None:
         self.config_maps = {it["metadata"]["name"]: it.get("data") or {} for it in objects}
         self._configure()
-        self._configured.set()
 
     def _map_changed(self, kind: str, obj: Object) -> None:
         name = obj["metadata"]["name"]
@@ -173,28 +174,35 @@ class Source:
             self._configure()
 
     def _configure(self) -> None:
-        text = self.config_maps.get(self._config_map, {}).get("mesh", "")
+        """The settings as they are now. Before they could be read once, nothing is configured: see ``mesh_config.read``."""
+        text = self.config_maps.get(self._config_map, {}).get("mesh")
+        found, told = mesh_config.read(text or "", self._mesh)
+        if text is None and self._mesh is not None:
+            found, told = self._mesh, (Finding("", "is gone: the mesh keeps its last settings"),)
         key = ("configmaps", ObjectKey(self._namespace, self._config_map))
         before = self.problems.pop(key, ())
-        try:
-            found = mesh_config.read(text)
-        except ValueError as wrong:
-            problem = Problem("ConfigMap", *key[1], "data.mesh", str(wrong))
-            self.problems[key] = (problem,)
-            _log.warning("the mesh keeps its last settings", problem=str(problem))
-            return
-        idle = [
+        problems = tuple(
             Problem(
-                "ConfigMap", *key[1], f"data.mesh: {path}", "has no effect in this release", Severity.WARNING
+                "ConfigMap",
+                *key[1],
+                f"data.mesh: {it.path}" if it.path else "data.mesh",
+                it.message,
+                it.severity,
             )
-            for path in mesh_config.without_effect(text)
-        ]
-        if idle:
-            self.problems[key] = tuple(idle)
-        for it in idle:
+            for it in told
+        )
+        if problems:
+            self.problems[key] = problems
+        for it in problems:
             if it not in before:
-                _log.warning("a setting of the mesh has no effect", problem=str(it))
-        self._put([Change(mesh_config.MeshConfig, ONLY, found)])
+                _log.warning("a setting of the mesh", problem=str(it), severity=it.severity.value)
+        if found is None:
+            _log.error("not configured until the settings of the mesh can be read", config_map=str(key[1]))
+            return
+        self._configured.set()
+        if found != self._mesh:
+            self._mesh = found
+            self._put([Change(mesh_config.MeshConfig, ONLY, found)])
 
 
 def _fact(obj: Object, key: ObjectKey) -> tuple[Fact | None, tuple[Problem, ...]]:

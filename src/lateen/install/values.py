@@ -13,6 +13,10 @@ from typing import Any
 import yaml
 
 from lateen import __version__
+from lateen.api import mesh_config
+from lateen.api.lenient import HOLDS
+from lateen.api.validate.unknown import UNKNOWN
+from lateen.names.problems import Severity
 
 #: The settings every profile starts from. Keys are what ``--set`` names.
 DEFAULTS: dict[str, Any] = {
@@ -128,6 +132,7 @@ def installation(profile: str = "default", settings: Iterable[str] = ()) -> Inst
                 f'"{setting}" is not of the form path=value, such as meshConfig.accessLogFile=/dev/stdout'
             )
         _set(tree, path, _scalar(text))
+    _check_mesh_config(tree["meshConfig"])
     return Installation(profile, tree)
 
 
@@ -141,6 +146,13 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
             else value
         )
     return result
+
+
+def _check_mesh_config(settings: Mapping[str, Any]) -> None:
+    """What the control plane would not take, or does not know, is refused before it is written."""
+    for it in mesh_config.read_document(settings).problems:
+        if it.severity is Severity.ERROR or it.message.startswith(UNKNOWN):
+            raise ValuesError(f"meshConfig.{it.path}: {it.message.partition(HOLDS)[0]}")
 
 
 def _set(tree: dict[str, Any], path: str, value: Any) -> None:

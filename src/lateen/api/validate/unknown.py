@@ -14,6 +14,9 @@ from lateen.api.meta import Fact
 from lateen.api.validate.finding import Finding, Findings, entry, warning
 from lateen.names.problems import Severity
 
+#: No field of Istio's has a longer name; comparing costs more the longer a name is.
+_LONGEST_NAME = 64
+UNKNOWN = "unknown field"
 _TOP = ("apiVersion", "kind", "metadata", "spec", "status")
 
 
@@ -21,7 +24,7 @@ def unknown(document: Mapping[str, Any], table: type[Fact], severity: Severity) 
     """What decoding passes over in silence; ``severity`` is that of a field which nobody knows."""
     for name in document:
         if name not in _TOP:
-            yield Finding(name, _advice(name, _TOP), severity)
+            yield Finding(name, advice(name, _TOP), severity)
     for it in _walk(document.get("spec"), _fields(table)["spec"], "spec"):
         yield it if it.severity is Severity.ERROR else it._replace(severity=severity)
 
@@ -52,13 +55,14 @@ def _object(value: Mapping[str, Any], struct: type, at: str) -> Findings:
         if name in known:
             yield from _walk(one, known[name], f"{at}.{name}")
         else:
-            yield warning(entry(at, str(name)), _advice(str(name), known))
+            yield warning(entry(at, str(name)), advice(str(name), known))
     for group in getattr(struct, "ONE_OF", ()):
         chosen = [name for name in group if value.get(name) is not None]
         if len(chosen) > 1:
             yield Finding(at, f"only one of {', '.join(group)} can be set, not {' and '.join(chosen)}")
 
 
-def _advice(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"unknown field: did you mean {near[0]}?" if near else "unknown field"
+def advice(name: str, known: Iterable[str]) -> str:
+    """What to say of a name that nobody knows; those that are far too long to be a misspelling are not compared."""
+    near = difflib.get_close_matches(name, list(known), n=1) if len(name) <= _LONGEST_NAME else []
+    return f"{UNKNOWN}: did you mean {near[0]}?" if near else UNKNOWN

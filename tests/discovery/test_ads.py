@@ -21,7 +21,8 @@ from lateen.xds.stream import MOST_TYPES
 
 WEB = (
     pod("web-1", "10.0.0.1", "web", ports={"http": 8080}), service("web", {"http": 80}, "10.96.0.10", target=8080),
-    pod("reviews-1", "10.0.0.2", "reviews", ports={"http": 9080}), service("reviews", {"http": 9080}, "10.96.0.11"),
+    pod("reviews-1", "10.0.0.2", "reviews", ports={"http": 9080}), pod("reviews-2", "10.0.0.3", "reviews"),
+    service("reviews", {"http": 9080}, "10.96.0.11"),
     endpoint_slice("reviews", {"http": 9080}, ("reviews-1", "10.0.0.2")),
 )  # fmt: skip
 REVIEWS = "outbound|9080||reviews.default.svc.cluster.local"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
+from lateen.api.core import Pod
 from lateen.names.keys import ObjectKey, ServiceKey
 from lateen.names.ports import Protocol
 from lateen.registry import endpoints, services, workloads
 from lateen.registry.services import Resolution
-from lateen.testing.mesh import changed, endpoint_slice, mesh, pod, service
+from lateen.testing.mesh import changed, endpoint_slice, mesh, pod, removed, service
 
 REVIEWS = ServiceKey("default", "reviews.default.svc.cluster.local")
 PORTS = {"http": 9080}
@@ -79,3 +82,82 @@ def test_of_an_address_in_two_slices_the_first_by_name_counts() -> None:
         db = mesh(service("reviews", PORTS), pod("reviews-1", "10.1.0.1", "reviews"), *order)
         (found,) = endpoints.endpoints(db, REVIEWS, "http")
         assert found.workload is not None
+
+
+def backed(*backends: str) -> str:
+    return f"""
+        apiVersion: discovery.k8s.io/v1
+        kind: EndpointSlice
+        addressType: IPv4
+        metadata: {{name: reviews-x, labels: {{kubernetes.io/service-name: reviews}}}}
+        ports: [{{name: http, port: 9080}}]
+        endpoints: [{", ".join(backends)}]
+        """
+
+
+def of_pod(name: str, uid: str = "", address: str = "10.1.0.1") -> str:
+    return f"{{addresses: [{address}], targetRef: {{kind: Pod, name: {name}, uid: '{uid}'}}}}"
+
+
+def named(
+    name: str, uid: str, account: str = "reviews", address: str = "10.1.0.1", phase: str = "Running"
+) -> str:
+    return f"""
+        apiVersion: v1
+        kind: Pod
+        metadata: {{name: {name}, uid: '{uid}', labels: {{security.istio.io/tlsMode: istio}}, creationTimestamp: '{uid}'}}
+        spec: {{serviceAccountName: {account}}}
+        status: {{phase: {phase}, podIP: '{address}'}}
+        """
+
+
+@pytest.mark.finding("architecture 2")
+def test_an_endpoint_waits_until_its_pod_is_known() -> None:
+    db = mesh(service("reviews", PORTS), backed(of_pod("reviews-1", "1")))
+    watch, late = db.watch(endpoints.endpoints, REVIEWS, "http"), db.watch(endpoints.waiting, REVIEWS)
+    assert (watch.value, late.value) == ((), ("10.1.0.1",))
+    assert watch in db.apply(
+        changed(named("reviews-1", "1", address=""))
+    )  # it has no address yet, the slice has
+    assert [(it.address, it.in_mesh) for it in watch.value] == [("10.1.0.1", True)]
+    assert late.value == ()
+    db.apply([removed(Pod, "reviews-1")])
+    assert watch.value == ()
+
+
+@pytest.mark.finding("architecture 2")
+@pytest.mark.parametrize("pod_first", [True, False])
+def test_a_pod_that_took_the_name_of_another_is_another(pod_first: bool) -> None:
+    """A StatefulSet's pod comes back as another account; neither is taken for the other, whichever is heard of first."""
+    db = mesh(service("reviews", PORTS), named("reviews-0", "1", "old"), backed(of_pod("reviews-0", "1")))
+    watch = db.watch(endpoints.endpoints, REVIEWS, "http")
+    steps = [named("reviews-0", "2", "new", "10.1.0.2"), backed(of_pod("reviews-0", "2", "10.1.0.2"))]
+    first, second = steps if pod_first else steps[::-1]
+    db.apply(changed(first))
+    assert watch.value == ()
+    db.apply(changed(second))
+    assert [(it.address, it.workload and it.workload.service_account) for it in watch.value] == [
+        ("10.1.0.2", "new")
+    ]
+
+
+@pytest.mark.finding("architecture 2")
+def test_an_address_written_by_hand_is_that_of_a_pod_of_the_namespace() -> None:
+    by_hand = "{addresses: [10.1.0.1]}"
+    db = mesh(service("reviews", PORTS), backed(by_hand))
+    watch = db.watch(endpoints.endpoints, REVIEWS, "http")
+    assert [it.workload for it in watch.value] == [None]  # outside of the mesh, as far as anybody knows
+    db.apply(
+        changed(named("a", "1", "ended", phase="Succeeded"), named("b", "2", "old"), named("c", "3", "new"))
+    )
+    assert [it.workload and it.workload.service_account for it in watch.value] == ["new"]
+    db = mesh(service("reviews", PORTS), backed(by_hand), pod("a", "10.1.0.1", "a", namespace="elsewhere"))
+    assert [it.workload for it in endpoints.endpoints(db, REVIEWS, "http")] == [None]
+
+
+def test_an_address_that_is_no_pod_needs_none() -> None:
+    db = mesh(
+        service("reviews", PORTS),
+        backed("{addresses: [10.1.0.1], targetRef: {kind: VirtualMachine, name: a}}"),
+    )
+    assert [it.workload for it in endpoints.endpoints(db, REVIEWS, "http")] == [None]

@@ -7,12 +7,16 @@ from contextlib import contextmanager
 
 import pytest
 
+from lateen.api.core import Pod
 from lateen.envoy import wellknown
 from lateen.names.identity import Identity
 from lateen.testing.applications import ECHO, GRPC, HTTP
+from lateen.testing.clients import Load
 from lateen.testing.envoys import until
+from lateen.testing.mesh import removed
 from lateen.testing.rules import authentication, destination_rule
-from lateen.testing.traffic import Pod, TrafficMesh
+from lateen.testing.traffic import Pod as TrafficPod
+from lateen.testing.traffic import TrafficMesh
 
 STRICT, PERMISSIVE, DISABLE, UNSET = (
     f"mtls: {{mode: {it}}}" for it in ("STRICT", "PERMISSIVE", "DISABLE", "UNSET")
@@ -20,7 +24,7 @@ STRICT, PERMISSIVE, DISABLE, UNSET = (
 WEB = "selector: {matchLabels: {app: web}}\n"
 
 
-def open_to_all(plain: Pod, port: int = HTTP) -> bool:
+def open_to_all(plain: TrafficPod, port: int = HTTP) -> bool:
     """Whether web-1 takes what is not encrypted."""
     if port == HTTP:
         try:
@@ -30,13 +34,15 @@ def open_to_all(plain: Pod, port: int = HTTP) -> bool:
     return plain.line("10.244.1.1", port, "hello").endswith("hello")
 
 
-def is_mutual(client: Pod) -> bool:
+def is_mutual(client: TrafficPod) -> bool:
     answer = client.http("http://web/")
     assert answer.status == 200
     return "x-forwarded-client-cert" in answer.said["headers"]
 
 
-def test_strict_refuses_what_is_not_encrypted(mesh: TrafficMesh, client: Pod, plain: Pod) -> None:
+def test_strict_refuses_what_is_not_encrypted(
+    mesh: TrafficMesh, client: TrafficPod, plain: TrafficPod
+) -> None:
     assert open_to_all(plain)
     with mesh.having(authentication(STRICT)):
         assert not open_to_all(plain)
@@ -71,7 +77,7 @@ def test_strict_refuses_what_is_not_encrypted(mesh: TrafficMesh, client: Pod, pl
     ([("istio-system", "selector: {matchLabels: {app: web}}\n" + STRICT)], True),
 ])  # fmt: skip
 def test_the_nearest_policy_decides(
-    mesh: TrafficMesh, client: Pod, plain: Pod, policies: list[tuple[str, str]], is_open: bool
+    mesh: TrafficMesh, client: TrafficPod, plain: TrafficPod, policies: list[tuple[str, str]], is_open: bool
 ) -> None:
     objects = [
         authentication(spec, name=f"p{at}", namespace=namespace)
@@ -82,13 +88,13 @@ def test_the_nearest_policy_decides(
         assert is_mutual(client)
 
 
-def test_one_port_may_be_open(mesh: TrafficMesh, plain: Pod) -> None:
+def test_one_port_may_be_open(mesh: TrafficMesh, plain: TrafficPod) -> None:
     with mesh.having(authentication(WEB + STRICT + "\nportLevelMtls: {9000: {mode: PERMISSIVE}}")):
         assert not open_to_all(plain)
         assert open_to_all(plain, ECHO)
 
 
-def test_a_port_that_no_service_has_may_have_a_policy(mesh: TrafficMesh, plain: Pod) -> None:
+def test_a_port_that_no_service_has_may_have_a_policy(mesh: TrafficMesh, plain: TrafficPod) -> None:
     other = "10.244.1.3"  # its service has the port of HTTP only
     spec = "selector: {matchLabels: {app: other}}\n" + STRICT + "\nportLevelMtls: {9000: {mode: DISABLE}}"
     assert plain.line(other, ECHO, "hello") == "other-1 hello"
@@ -98,7 +104,9 @@ def test_a_port_that_no_service_has_may_have_a_policy(mesh: TrafficMesh, plain: 
             assert plain.line(other, ECHO, "hello") == "other-1 hello"
 
 
-def test_without_mutual_tls_callers_speak_plainly(mesh: TrafficMesh, client: Pod, plain: Pod) -> None:
+def test_without_mutual_tls_callers_speak_plainly(
+    mesh: TrafficMesh, client: TrafficPod, plain: TrafficPod
+) -> None:
     with mesh.having(authentication(WEB + DISABLE)):
         assert open_to_all(plain)
         until(lambda: not is_mutual(client), "connections of before to be closed")
@@ -111,14 +119,16 @@ def test_without_mutual_tls_callers_speak_plainly(mesh: TrafficMesh, client: Pod
         assert client.line("web", 9000, "hello").endswith("hello")
 
 
-def test_auto_mutual_tls_can_be_switched_off(mesh: TrafficMesh, client: Pod) -> None:
+def test_auto_mutual_tls_can_be_switched_off(mesh: TrafficMesh, client: TrafficPod) -> None:
     with mesh.having("{kind: MeshConfig, enableAutoMtls: false}"):
         until(lambda: not is_mutual(client), "connections of before to be closed")
         with mesh.having(destination_rule("trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}")):
             assert is_mutual(client)
 
 
-def test_who_claims_a_certificate_is_not_believed(client: Pod, plain: Pod, mesh: TrafficMesh) -> None:
+def test_who_claims_a_certificate_is_not_believed(
+    client: TrafficPod, plain: TrafficPod, mesh: TrafficMesh
+) -> None:
     forged = "By=spiffe://cluster.local/ns/default/sa/web;URI=spiffe://cluster.local/ns/default/sa/admin"
     heard = client.http("http://web/", x_forwarded_client_cert=forged).said["headers"][
         "x-forwarded-client-cert"
@@ -134,7 +144,7 @@ def test_who_claims_a_certificate_is_not_believed(client: Pod, plain: Pod, mesh:
     assert passed
 
 
-def test_a_server_of_another_identity_is_refused(mesh: TrafficMesh, client: Pod) -> None:
+def test_a_server_of_another_identity_is_refused(mesh: TrafficMesh, client: TrafficPod) -> None:
     """The endpoints of `other` run as `other`; one that shows another certificate of the mesh gets nothing."""
     assert client.http("http://other/").status == 200
     mesh.recertify("other-1", Identity("cluster.local", "default", "evil"))
@@ -144,7 +154,7 @@ def test_a_server_of_another_identity_is_refused(mesh: TrafficMesh, client: Pod)
     until(lambda: client.http("http://other/").status == 200, "the right certificate")
 
 
-def test_a_caller_of_another_trust_domain_is_refused(mesh: TrafficMesh, guest: Pod) -> None:
+def test_a_caller_of_another_trust_domain_is_refused(mesh: TrafficMesh, guest: TrafficPod) -> None:
     assert guest.http("http://web.default/").status == 200
     mesh.recertify("guest", Identity("other.example", "blog", "guest"))
     with fresh_connections(mesh):
@@ -165,7 +175,7 @@ def fresh_connections(mesh: TrafficMesh) -> Iterator[None]:
         yield
 
 
-def test_sidecars_speak_tls_1_3_and_name_themselves(mesh: TrafficMesh, client: Pod) -> None:
+def test_sidecars_speak_tls_1_3_and_name_themselves(mesh: TrafficMesh, client: TrafficPod) -> None:
     log = "[%FILTER_CHAIN_NAME%] [%DOWNSTREAM_TLS_VERSION%] [%DOWNSTREAM_PEER_URI_SAN%] [%REQUESTED_SERVER_NAME%] [%PROTOCOL%]"
     with mesh.having(f"{{kind: MeshConfig, accessLogFile: /dev/stdout, accessLogFormat: '{log}'}}"):
         client.http("http://web/")
@@ -184,7 +194,7 @@ def test_sidecars_speak_tls_1_3_and_name_themselves(mesh: TrafficMesh, client: P
             assert all("[TLSv1.3] [spiffe://cluster.local/ns/default/sa/client]" in it for it in found)
 
 
-def test_the_applications_own_tls_passes(mesh: TrafficMesh, plain: Pod) -> None:
+def test_the_applications_own_tls_passes(mesh: TrafficMesh, plain: TrafficPod) -> None:
     # A TLS client without the mesh's words reaches the application byte by byte.
     hello = b"\x16\x03\x01\x00\x05hello\n"
     with plain.connect("10.244.1.1", ECHO) as made:
@@ -192,3 +202,40 @@ def test_the_applications_own_tls_passes(mesh: TrafficMesh, plain: Pod) -> None:
         assert made.recv(100).endswith(hello)
     assert GRPC
     assert wellknown.INBOUND_PORT
+
+
+UNKNOWN = [removed(Pod, "web-1"), removed(Pod, "web-2")]
+
+
+@pytest.mark.finding("architecture 2")
+def test_nobody_is_called_plainly_who_must_be_called_by_mutual_tls(
+    mesh: TrafficMesh, client: TrafficPod
+) -> None:
+    """Watches are apart: an endpoint may be known before its pod."""
+    with mesh.having(authentication(STRICT)), Load(lambda: str(is_mutual(client))) as load:
+        for _ in range(3):
+            with mesh.having(removed(Pod, "web-2")):
+                load.wait_for(100)
+                assert {client.http("http://web/").who for _ in range(20)} == {"web-1"}
+                assert client.line("web", 9000, "hello") == "web-1 hello"
+        load.wait_for(50)
+    assert load.failures == []
+
+
+@pytest.mark.finding("architecture 3")
+@pytest.mark.parametrize(
+    "spec", [WEB + STRICT, WEB + PERMISSIVE + "\nportLevelMtls: {8080: {mode: STRICT}, 9000: {mode: STRICT}}"]
+)
+def test_a_proxy_follows_the_policies_of_its_labels_before_its_pod_is_known(
+    mesh: TrafficMesh, client: TrafficPod, plain: TrafficPod, spec: str
+) -> None:
+    with mesh.having(authentication(spec)):
+        assert not open_to_all(plain)
+        with Load(lambda: str(open_to_all(plain) or open_to_all(plain, ECHO))) as load, mesh.having(*UNKNOWN):
+            assert not open_to_all(plain)
+            assert not open_to_all(plain, ECHO)
+            load.wait_for(50)
+        assert load.failures == []
+        assert set(load.answers) == {"False"}
+        assert is_mutual(client)
+    assert open_to_all(plain)

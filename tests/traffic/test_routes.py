@@ -213,9 +213,10 @@ def test_each_try_may_have_its_own_time(mesh: TrafficMesh, client: Pod) -> None:
 
 def test_without_a_rule_what_never_arrived_is_tried_again(mesh: TrafficMesh, client: Pod) -> None:
     # One of two endpoints does not exist: a connection that fails was surely not processed.
-    from lateen.testing.mesh import endpoint_slice
+    from lateen.testing.mesh import endpoint_slice, pod
 
-    with mesh.having(endpoint_slice("web", {"http": 8080}, ("web-1", "10.244.1.1"), ("gone", "10.244.1.3:"[:-1])),
+    with mesh.having(pod("gone", "10.244.1.99", "web"),
+                     endpoint_slice("web", {"http": 8080}, ("web-1", "10.244.1.1"), ("gone", "10.244.1.99")),
                      "{kind: MeshConfig, connectTimeout: 1s}"):  # fmt: skip
         assert {client.http("http://web/").status for _ in range(10)} == {200}
 

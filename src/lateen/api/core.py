@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import field
 
-from lateen.api.meta import Fact, Value
+from lateen.api.meta import Fact, Meta, Value
 
 
 class ServicePort(Value, frozen=True):
@@ -69,9 +69,16 @@ class PodStatus(Value, frozen=True):
     pod_ip: str = field(default="", name="podIP")
 
 
+class PodMeta(Meta, frozen=True):
+    """A pod's ``metadata``: a StatefulSet makes one pod after another under the same name."""
+
+    uid: str = ""
+
+
 class Pod(Fact, frozen=True):
     """A pod."""
 
+    metadata: PodMeta = PodMeta()
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 
@@ -94,6 +101,7 @@ class TargetReference(Value, frozen=True):
     kind: str = ""
     name: str = ""
     namespace: str = ""
+    uid: str = ""
 
 
 class SliceEndpoint(Value, frozen=True):

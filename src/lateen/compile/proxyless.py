@@ -124,7 +124,7 @@ def _assignment(db: Database, upstream: Upstream) -> Resource | None:
 @query
 def _servers(db: Database, pod: ObjectKey) -> tuple[Resource, ...]:
     """Of the pod's own ports. A port that must be encrypted has none: better not served than served in the clear."""
-    workload = workloads.of_pod(db, pod)
+    workload = workloads.described(db, pod)
     if workload is None:
         return ()
     found = []

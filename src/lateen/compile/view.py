@@ -40,7 +40,7 @@ def view(db: Database, proxy: ProxyKey) -> View:
         return gateway_view(db, Entrance(it.pod, it.labels))
     if it.kind == PROXYLESS:
         return proxyless_view(db, it.pod, caller(db, it.pod.namespace, it.labels))
-    return sidecar_view(db, it.pod, caller(db, it.pod.namespace, it.labels))
+    return sidecar_view(db, it.pod, it.labels, caller(db, it.pod.namespace, it.labels))
 
 
 @query
@@ -73,12 +73,12 @@ def assignments(db: Database, world: Horizon) -> Mapping[str, Resource]:
 
 
 @query
-def sidecar_view(db: Database, pod: ObjectKey, who: Caller) -> View:
+def sidecar_view(db: Database, pod: ObjectKey, said: Labels, who: Caller) -> View:
     """Outbound as all of its world have it, inbound as only this workload has it."""
     return {
-        CLUSTER: _sidecar_clusters(db, who.horizon, pod),
+        CLUSTER: _sidecar_clusters(db, who.horizon, pod, said),
         ENDPOINT: assignments(db, who.horizon),
-        LISTENER: _sidecar_listeners(db, who, pod),
+        LISTENER: _sidecar_listeners(db, who, pod, said),
         ROUTE: configurations(db, who),
     }
 
@@ -87,13 +87,13 @@ def sidecar_view(db: Database, pod: ObjectKey, who: Caller) -> View:
 
 
 @query
-def _sidecar_clusters(db: Database, world: Horizon, pod: ObjectKey) -> Mapping[str, Resource]:
-    return {**outbound_clusters(db, world), **by_name(inbound.inbound_clusters(db, pod))}
+def _sidecar_clusters(db: Database, world: Horizon, pod: ObjectKey, said: Labels) -> Mapping[str, Resource]:
+    return {**outbound_clusters(db, world), **by_name(inbound.inbound_clusters(db, pod, said))}
 
 
 @query
-def _sidecar_listeners(db: Database, who: Caller, pod: ObjectKey) -> Mapping[str, Resource]:
-    return {**outbound.sidecar_listeners(db, who), **by_name([inbound.virtual_inbound(db, pod)])}
+def _sidecar_listeners(db: Database, who: Caller, pod: ObjectKey, said: Labels) -> Mapping[str, Resource]:
+    return {**outbound.sidecar_listeners(db, who), **by_name([inbound.virtual_inbound(db, pod, said)])}
 
 
 @query

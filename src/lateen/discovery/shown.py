@@ -46,6 +46,7 @@ def endpoints(db: Database) -> list[Json]:
                 }
                 for it in registered.endpoints(db, key, port.name)
             ],
+            "waiting": list(registered.waiting(db, key)),  # for their pods to be known
         }
         for key in sorted(services.keys(db)) if (service := services.service(db, key)) for port in service.ports
     ]  # fmt: skip

@@ -52,12 +52,19 @@ def _namespace(
     return [it.metadata.namespace]
 
 
+def _address(it: Pod) -> Iterable[str]:
+    """A pod that ended keeps its address in its status while another pod has it; the host's is shared by many."""
+    own = it.status.pod_ip and not it.spec.host_network and it.status.phase not in ("Succeeded", "Failed")
+    return [it.status.pod_ip] if own else []
+
+
 services_in: Index[str, Service] = Index(Service, _namespace, "services of namespace")
 all_services: Index[str, Service] = Index(Service, lambda _: [ONLY], "all services")
 slices_of: Index[tuple[str, str], EndpointSlice] = Index(
     EndpointSlice, lambda it: [(it.metadata.namespace, it.service_name)], "slices of service"
 )
 pods_in: Index[str, Pod] = Index(Pod, lambda it: [it.metadata.namespace], "pods of namespace")
+pods_at: Index[str, Pod] = Index(Pod, _address, "pods at address")
 namespaces: Index[str, Namespace] = Index(Namespace, lambda _: [ONLY], "all namespaces")
 virtual_services_in: Index[str, VirtualService] = Index(
     VirtualService, _namespace, "virtual services of namespace"
@@ -87,7 +94,7 @@ peer_authentications_in: Index[str, PeerAuthentication] = Index(
 proxies: Index[str, Proxy] = Index(Proxy, lambda _: [ONLY], "all proxies")
 
 INDEXES = (
-    services_in, all_services, slices_of, pods_in, namespaces, virtual_services_in, all_virtual_services,
+    services_in, all_services, slices_of, pods_in, pods_at, namespaces, virtual_services_in, all_virtual_services,
     rules_for_host, wildcard_rules_in, all_destination_rules, gateways_in, all_gateways, peer_authentications_in, proxies,
 )  # fmt: skip
 

@@ -17,7 +17,6 @@ class Workload(NamedTuple):
     """A running pod."""
 
     key: ObjectKey
-    address: str
     labels: Labels
     service_account: str
     node: str
@@ -25,6 +24,7 @@ class Workload(NamedTuple):
     in_mesh: bool  # its proxy accepts mutual TLS
     canonical_name: str
     canonical_revision: str
+    uid: str = ""  # tells it from an earlier pod of the same name
 
 
 class ServedPort(NamedTuple):
@@ -36,25 +36,20 @@ class ServedPort(NamedTuple):
     service_port: int
 
 
-def of_pod(db: Database, key: ObjectKey) -> Workload | None:
-    """The workload a pod is, while it has an address."""
-    found = described(db, key)
-    return found if found and found.address else None
-
-
 @query
 def described(db: Database, key: ObjectKey) -> Workload | None:
-    """The workload a pod is; its address is empty until it has one."""
+    """The workload a pod is, from the moment it is known: what it may do does not depend on having an address yet."""
     pod = db.get(Pod, key)
     if pod is None:
         return None
     marks = pod.metadata.labels
     name = _workload_name(pod)
     return Workload(
-        key, pod.status.pod_ip, labels.of(marks), pod.spec.service_account_name or "default", pod.spec.node_name, name,
+        key, labels.of(marks), pod.spec.service_account_name or "default", pod.spec.node_name, name,
         marks.get("security.istio.io/tlsMode") == "istio",
         canonical(marks, ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app"), name),
         canonical(marks, ("service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"), "latest"),
+        pod.metadata.uid,
     )  # fmt: skip
 
 

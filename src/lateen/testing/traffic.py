@@ -207,7 +207,7 @@ class TrafficMesh:
         pod.envoy.start(self.outside)
 
     async def _workload(self, key: ObjectKey) -> Workload:
-        it = workloads.of_pod(self.loop.db, key)
+        it = workloads.described(self.loop.db, key)
         assert it is not None
         return Workload(it.name, key.namespace, it.canonical_name, it.canonical_revision, "Kubernetes")
 
@@ -219,9 +219,9 @@ class TrafficMesh:
         self.settle()
 
     @contextmanager
-    def having(self, *texts: str) -> Iterator[None]:
-        """With these objects; afterwards everything is as it was."""
-        changes = changed(*texts)
+    def having(self, *objects: str | Change) -> Iterator[None]:
+        """With these objects, or changes such as a removal; afterwards everything is as it was."""
+        changes = [one for it in objects for one in ([it] if isinstance(it, Change) else changed(it))]
         before = [Change(it.table, it.key, self.loop.db.get(it.table, it.key)) for it in changes]
         self._put(changes)
         try:

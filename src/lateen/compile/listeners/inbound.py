@@ -13,6 +13,7 @@ from lateen.envoy.resource import Resource
 from lateen.envoy.sealing import duration, seal
 from lateen.incremental import Database, query
 from lateen.names.keys import ObjectKey
+from lateen.names.labels import Labels
 from lateen.names.ports import Protocol
 from lateen.policy import authentication
 from lateen.registry import facts, services, workloads
@@ -33,10 +34,14 @@ class Served(NamedTuple):
 
 
 @query
-def served(db: Database, workload: ObjectKey) -> tuple[Served, ...]:
-    """The ports of a workload, the rest of them last."""
-    it = workloads.of_pod(db, workload)
-    marks = it.labels if it else ()
+def served(db: Database, workload: ObjectKey, said: Labels) -> tuple[Served, ...]:
+    """The ports of a workload, the rest of them last.
+
+    A proxy may connect before its pod is known. Until then policies go by the labels it ``said``: they come from its
+    pod, too, and by lying about them a proxy could open no door but its own.
+    """
+    it = workloads.described(db, workload)
+    marks = it.labels if it else said
     found = []
     for port in workloads.served_ports(db, workload):
         service = services.service(db, port.service)
@@ -53,14 +58,14 @@ def served(db: Database, workload: ObjectKey) -> tuple[Served, ...]:
 
 
 @query
-def virtual_inbound(db: Database, workload: ObjectKey) -> Resource:
+def virtual_inbound(db: Database, workload: ObjectKey, said: Labels) -> Resource:
     """Takes everything that is captured on its way in."""
     guard = listeners.chain(
         "virtualInbound-blackhole",
         [listeners.tcp_proxy(wellknown.BLACK_HOLE, wellknown.BLACK_HOLE, [])],
         {"destination_port": {"value": wellknown.INBOUND_PORT}},
     )
-    chains = [guard, *(chain for it in served(db, workload) for chain in _chains(db, it))]
+    chains = [guard, *(chain for it in served(db, workload, said) for chain in _chains(db, it))]
     timeout = facts.mesh_config(db).protocol_detection_timeout.nanoseconds
     made = listeners.listener(
         wellknown.VIRTUAL_INBOUND, "0.0.0.0", wellknown.INBOUND_PORT, chains, traffic_direction="INBOUND",
@@ -160,11 +165,11 @@ def _tcp(db: Database, it: Served, *, mutual: bool) -> Any:
 
 
 @query
-def inbound_clusters(db: Database, workload: ObjectKey) -> tuple[Resource, ...]:
+def inbound_clusters(db: Database, workload: ObjectKey, said: Labels) -> tuple[Resource, ...]:
     """From the proxy to its own application."""
     timeout = duration(facts.mesh_config(db).connect_timeout.nanoseconds)
     made = []
-    for it in served(db, workload):
+    for it in served(db, workload, said):
         fields: dict[str, Any] = {}
         if it.protocol.is_http:
             fields["typed_extension_protocol_options"] = clusters.http_options(http2=it.protocol.is_http2)

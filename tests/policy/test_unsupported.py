@@ -43,3 +43,13 @@ def test_what_has_no_effect_is_told(kind: str, spec: str, paths: list[str]) -> N
 def test_a_service_of_ipv6_alone_is_told(address: str, paths: list[str]) -> None:
     found = in_document(yaml.safe_load(service("x", {"http": 80}, address)))
     assert [it.path for it in found] == paths
+
+
+@pytest.mark.finding("architecture 4")
+@pytest.mark.parametrize(("name", "port", "paths"), [
+    ("http", 15001, ["spec.ports[0].port"]), ("grpc-x", 15006, ["spec.ports[0].port"]), ("http2", 15090, ["spec.ports[0].port"]),
+    ("tcp", 15001, []), ("any", 15021, []), ("http", 15002, []),
+])  # fmt: skip
+def test_an_http_port_on_which_every_proxy_listens_is_told(name: str, port: int, paths: list[str]) -> None:
+    found = in_document(yaml.safe_load(service("x", {name: port})))
+    assert [it.path for it in found] == paths

@@ -161,3 +161,16 @@ def test_an_address_that_is_no_pod_needs_none() -> None:
         backed("{addresses: [10.1.0.1], targetRef: {kind: VirtualMachine, name: a}}"),
     )
     assert [it.workload for it in endpoints.endpoints(db, REVIEWS, "http")] == [None]
+
+
+@pytest.mark.finding("architecture 4")
+def test_a_port_may_have_the_number_of_one_of_udp() -> None:
+    dns = """
+        apiVersion: v1
+        kind: Service
+        metadata: {name: reviews}
+        spec: {clusterIP: 10.96.0.1, ports: [{name: dns, port: 53, protocol: UDP}, {name: tcp-dns, port: 53}]}
+        """
+    found = services.service(mesh(dns), REVIEWS)
+    assert found
+    assert [it and it.name for it in (found.port(53), found.port(54))] == ["tcp-dns", None]

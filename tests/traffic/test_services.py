@@ -182,3 +182,44 @@ def test_an_external_name_may_be_another_name_of_a_service(mesh: TrafficMesh, cl
         assert "x-forwarded-client-cert" in client.http("http://alias/", via="10.96.0.10").said["headers"]
         with mesh.having(rule):
             assert client.http("http://alias/special", via="10.96.0.10").status == 201
+
+
+RESERVED = """
+apiVersion: v1
+kind: Service
+metadata: {name: reserved}
+spec:
+  clusterIP: 10.96.0.31
+  selector: {app: web}
+  ports:
+  - {name: http, port: 15001, targetPort: 8080}
+  - {name: grpc, port: 15006, targetPort: 9090}
+  - {name: http-ready, port: 15021, targetPort: 8080}
+  - {name: http-stats, port: 15090, targetPort: 8080}
+  - {name: http-own, port: 15020, targetPort: 8080}
+  - {name: tcp, port: 15090, targetPort: 9000, protocol: UDP}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: bytes}
+spec:
+  clusterIP: 10.96.0.32
+  selector: {app: web}
+  ports: [{name: tcp, port: 15001, targetPort: 9000}, {name: tcp-in, port: 15006, targetPort: 9000}, {name: any, port: 15090, targetPort: 8080}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+addressType: IPv4
+metadata: {name: bytes-1, labels: {kubernetes.io/service-name: bytes}}
+endpoints: [{addresses: [10.244.1.1], targetRef: {kind: Pod, name: web-1, namespace: default}}]
+ports: [{name: tcp, port: 9000}, {name: tcp-in, port: 9000}, {name: any, port: 8080}]
+"""
+
+
+@pytest.mark.finding("architecture 4")
+def test_a_service_may_have_the_ports_of_the_proxies_themselves(mesh: TrafficMesh, client: Pod) -> None:
+    with mesh.having(RESERVED):
+        assert client.http("http://web/").status == 200
+        for port in (15001, 15006):  # they have an address of their own
+            assert client.line("bytes", port, "hello") == "web-1 hello"
+        assert client.http("http://bytes:15090/").who == "web-1"

@@ -22,7 +22,7 @@ from lateen.envoy.sealing import duration, seal, sealed
 from lateen.incremental import Database, query
 from lateen.names import hostname
 from lateen.names.keys import ServiceKey
-from lateen.names.ports import Protocol
+from lateen.names.ports import RESERVED, Protocol
 from lateen.policy import routing, visibility
 from lateen.registry import facts, services
 from lateen.registry.services import Resolution, Service
@@ -136,7 +136,7 @@ def _http_services(db: Database, world: Horizon) -> Mapping[int, Mapping[str, tu
     for key in visibility.visible_services(db, world.namespace):
         service = services.service(db, key)
         for port in service.ports if service else ():
-            if port.protocol.is_http:
+            if port.protocol.is_http and port.number not in RESERVED:
                 found.setdefault(port.number, {}).setdefault(key.namespace, []).append(key)
     return {
         port: {it: tuple(dict.fromkeys(sorted(keys))) for it, keys in sorted(by_namespace.items())}

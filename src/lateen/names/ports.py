@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import enum
 
+#: Where a proxy itself listens on all addresses: captured traffic, readiness and metrics. A listener for all services of
+#: such a port would have the same address, and Envoy refuses the second (Istio leaves the same four out).
+RESERVED = frozenset({15001, 15006, 15021, 15090})
+
 
 class Protocol(enum.StrEnum):
     """What a port speaks, as far as Envoy is told."""

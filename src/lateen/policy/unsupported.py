@@ -11,6 +11,7 @@ from lateen.api.destination_rule import DestinationRule, PortTrafficPolicy, Traf
 from lateen.api.gateway import Gateway
 from lateen.api.meta import Fact
 from lateen.api.networking import HTTPRoute, L4Route, VirtualService
+from lateen.names.ports import RESERVED, protocol
 from lateen.names.problems import Problem, Severity
 
 Findings: TypeAlias = Iterator[tuple[str, str]]
@@ -111,6 +112,13 @@ def _level(it: TrafficPolicy | PortTrafficPolicy, path: str) -> Findings:
 
 
 def _service(it: Service) -> Findings:
+    for at, port in enumerate(it.spec.ports):
+        spoken = protocol(port.name, port.app_protocol, port.protocol, port.port)
+        if spoken.is_http and port.port in RESERVED:
+            yield (
+                f"spec.ports[{at}].port",
+                f"every proxy of the mesh listens on {port.port} itself: calls find no routes and no mutual TLS there",
+            )
     addresses = [one for one in (it.spec.cluster_ips or [it.spec.cluster_ip]) if one not in ("", "None")]
     # Beside an address of IPv4 nothing is missing, and a slice of IPv6 is one of two that say the same.
     if (addresses and all(":" in one for one in addresses)) or it.spec.ip_families == ["IPv6"]:

@@ -45,8 +45,10 @@ class Service(NamedTuple):
     external_name: str = ""
 
     def port(self, number: int) -> Port | None:
-        """The port with this number."""
-        return next((it for it in self.ports if it.number == number), None)
+        """The port with this number; one of UDP may have the same."""
+        return next(
+            (it for it in self.ports if it.number == number and it.protocol is not Protocol.UDP), None
+        )
 
 
 #: An annotation Istio reads on Services, beside ``exportTo`` of its own kinds.

@@ -131,6 +131,7 @@ class TrafficMesh:
         )  # fmt: skip
         self.authority = Authority(root, pem(root.certificate), "test")
         self._confirmed: dict[ProxyKey, View] = {}
+        self._replaced: list[tuple[type, Any]] = []
         self._sockets = itertools.count()
         self._events = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._live, name="mesh", daemon=True)
@@ -173,6 +174,8 @@ class TrafficMesh:
         self.pods[name] = made
         if kind == "sidecar":
             self._on_loop(made.app.start())  # a gateway's pod is nothing but its Envoy
+        else:
+            network.run("sysctl", "-qw", "net.ipv4.ip_unprivileged_port_start=0")
         marks = dict(labels)
         if sidecar and kind == "sidecar":
             marks["security.istio.io/tlsMode"] = "istio"
@@ -230,6 +233,13 @@ class TrafficMesh:
         finally:
             self._put(before)
             self.settle()
+
+    def replace(self, changes: list[Change]) -> None:
+        """These objects in place of all that the last call put; ``settle`` says when they are in force."""
+        told = {(it.table, it.key): it for it in changes}
+        gone = [Change(table, key, None) for table, key in self._replaced if (table, key) not in told]
+        self._replaced = list(told)
+        self._put([*gone, *told.values()])
 
     def _put(self, changes: list[Change]) -> None:
         async def put() -> None:

@@ -22,7 +22,16 @@ from lateen.testing.mesh import router, sidecar
 NAMESPACES = ("a", "b")
 NAMES = ("x", "y")
 VERSIONS = ("v1", "v2")
-PORTS = (("http", 80), ("tcp", 90), ("any", 80), ("grpc", 70))
+#: Proxies themselves listen on some of them.
+PORTS = (
+    ("http", 80),
+    ("tcp", 90),
+    ("any", 80),
+    ("grpc", 70),
+    ("http", 15001),
+    ("tcp", 15006),
+    ("grpc", 15090),
+)
 HOSTS = ("x", "y", "x.b", "x.a.svc.cluster.local", "*.a.svc.cluster.local", "other.example", "*")
 EXPORTS: tuple[list[str], ...] = ([], ["*"], ["."], ["b"], ["~"])
 SELECTORS: tuple[dict[str, str], ...] = ({}, {"app": "x"}, {"app": "y"}, {"version": "v1"})

@@ -103,12 +103,13 @@ def of_service(db: Database, who: Caller, key: ServiceKey, port: int) -> tuple[R
 def _addresses(db: Database, service: Service, port: Port) -> Iterator[tuple[str, int]]:
     match service.resolution:
         case Resolution.ENDPOINTS:
-            yield from ((it, port.number) for it in service.addresses if ":" not in it)
+            found = {(it, port.number) for it in service.addresses if ":" not in it}
         case Resolution.HEADLESS:
-            found = endpoints.endpoints(db, service.key, port.name)
-            yield from {(it.address, it.port) for it in found}
+            found = {(it.address, it.port) for it in endpoints.endpoints(db, service.key, port.name)}
         case Resolution.DNS:
             return
+    # What stands for all addresses belongs to the listeners of HTTP, and on some ports to the proxy itself.
+    yield from (it for it in found if it[0] != "0.0.0.0")
 
 
 def _listener(db: Database, who: Caller, service: Service, port: Port, address: str, number: int) -> Any:

@@ -122,6 +122,8 @@ def outside_tls(outside_files: dict[str, bytes], tmp_path_factory: pytest.TempPa
     made.load_cert_chain(folder / "outside-server.pem", folder / "outside-server.key")
     made.load_verify_locations(folder / "outside-ca.pem")
     made.verify_mode = ssl.CERT_OPTIONAL
+    # It would rather take any word that is meant for sidecars, so that a test sees when one is offered.
+    made.set_alpn_protocols(["istio-http/1.1", "istio-h2", "istio", "istio-peer-exchange", "http/1.1"])
     return made
 
 

@@ -300,3 +300,82 @@ def test_subsets_without_endpoints_answer_503(mesh: TrafficMesh, client: Pod) ->
 def test_subsets(mesh: TrafficMesh, client: Pod) -> None:
     with mesh.having(SUBSETS, virtual_service("http: [{route: [{destination: {host: web, subset: v2}}]}]")):
         assert {client.http("http://web/").who for _ in range(10)} == {"web-2"}
+
+
+OUTSIDE = """
+apiVersion: v1
+kind: Service
+metadata: {name: secure, namespace: default}
+spec: {type: ExternalName, externalName: outside.example, ports: [{name: http, port: 8443}, {name: tcp, port: 8444}]}
+"""
+BY_TCP = """
+apiVersion: v1
+kind: Service
+metadata: {name: bytes, namespace: default}
+spec: {clusterIP: 10.96.0.40, ports: [{name: tcp, port: 80, targetPort: 8443}, {name: any, port: 81, targetPort: 8443}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+addressType: IPv4
+metadata: {name: bytes-1, namespace: default, labels: {kubernetes.io/service-name: bytes}}
+endpoints: [{addresses: [203.0.113.10]}]
+ports: [{name: tcp, port: 8443}, {name: any, port: 8443}]
+"""
+DOOR = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: door, namespace: default}
+spec: {selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]}
+"""
+#: What a server outside may learn of a request that a sidecar sends: nothing that the mesh says to itself.
+SHOWN = {"x-forwarded-proto", "x-request-id", "x-envoy-attempt-count"}
+
+
+@pytest.mark.finding("mesh M2")
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "SIMPLE, insecureSkipVerify: true",
+        "MUTUAL, insecureSkipVerify: true, clientCertificate: /etc/istio/proxy/outside-client.pem, privateKey: /etc/istio/proxy/outside-client.key",
+    ],
+)
+def test_servers_outside_are_not_offered_the_words_of_sidecars(
+    mesh: TrafficMesh, client: Pod, plain: Pod, mode: str
+) -> None:
+    rules = [
+        destination_rule(f"trafficPolicy: {{tls: {{mode: {mode}}}}}", host=it, name=it)
+        for it in ("secure", "bytes")
+    ]
+    routed = virtual_service(
+        "gateways: [door, mesh]\nhttp: [{route: [{destination: {host: secure, port: {number: 8443}}}]}]",
+        host="secure.example",
+    )
+    with mesh.having(OUTSIDE, BY_TCP, DOOR, routed, *rules):
+        for url, via in (
+            ("http://secure:8443/", ""),
+            ("http://secure.example/", "10.96.0.99"),
+            ("http://bytes:81/", ""),
+        ):
+            answer = client.http(url, via=via, x_forwarded_client_cert="URI=spiffe://a")
+            assert (answer.status, answer.who, answer.said["tls"]) == (200, "outside", True)
+            assert answer.said["alpn"] in ("http/1.1", "")
+            assert {it for it in answer.said["headers"] if it.startswith(("x-", "baggage"))} <= SHOWN
+        assert client.http("http://bytes/").said["alpn"] == ""
+        answer = plain.http("http://secure.example:8080/", via="10.244.0.20")
+        assert (answer.status, answer.said["tls"], answer.said["alpn"]) == (200, True, "http/1.1")
+
+
+@pytest.mark.finding("mesh M2")
+def test_sidecars_are_offered_them(mesh: TrafficMesh, client: Pod, plain: Pod) -> None:
+    """Else a port whose protocol nobody declares is not seen to be HTTP behind mutual TLS."""
+    routed = virtual_service(
+        "gateways: [door, mesh]\nhttp: [{route: [{destination: {host: web, port: {number: 7000}}}]}]"
+    )
+    for tls in ("", "trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}"):
+        with mesh.having(DOOR, routed, destination_rule(tls)):
+            for answer in (
+                client.http("http://web:7000/"),
+                client.http("http://web/"),
+                plain.http("http://web.default.svc.cluster.local:8080/", via="10.244.0.20"),
+            ):
+                assert "spiffe://" in answer.said["headers"]["x-forwarded-client-cert"]

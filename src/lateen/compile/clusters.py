@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from lateen.api.destination_rule import (
@@ -15,7 +16,7 @@ from lateen.api.destination_rule import (
 )
 from lateen.compile import load_balancing
 from lateen.compile.horizons import Upstream
-from lateen.envoy import clusters, tls, wellknown
+from lateen.envoy import clusters, http, tls, wellknown
 from lateen.envoy.resource import Resource
 from lateen.envoy.sealing import duration, seal
 from lateen.incremental import Database, query
@@ -34,14 +35,14 @@ def cluster(db: Database, upstream: Upstream) -> Resource | None:
     if service is None or port is None:
         return None
     policy = traffic.policy(db, upstream.rule, upstream.subset, upstream.port)
-    tcp = policy.connection_pool.tcp if policy.connection_pool else None
-    http = policy.connection_pool.http if policy.connection_pool else None
+    pool = policy.connection_pool
+    tcp, requests = (pool.tcp, pool.http) if pool else (None, None)
     fields: dict[str, Any] = {
-        "metadata": _metadata(service, upstream),
-        "circuit_breakers": clusters.thresholds(**_limits(tcp, http)),
+        "metadata": _metadata(service, upstream, _offers(db, port, policy.tls)),
+        "circuit_breakers": clusters.thresholds(**_limits(tcp, requests)),
         "connect_timeout": duration(_connect_timeout(db, tcp)),
         **_kind(upstream, service, port),
-        **_options(port, policy.connection_pool, policy.tls),
+        **_options(port, pool, policy.tls),
     }
     if not fields.get("lb_policy"):
         fields.update(load_balancing.policy(policy.load_balancer))
@@ -54,11 +55,24 @@ def cluster(db: Database, upstream: Upstream) -> Resource | None:
     return seal(upstream.name, clusters.cluster(upstream.name, **fields))
 
 
-def _metadata(it: Service, upstream: Upstream) -> clusters.Fields:
+def _offers(db: Database, port: Port, settings: ClientTLSSettings | None) -> Mapping[str, str]:
+    """The mesh's own words of ALPN are for sidecars: a server outside may take one, or not know what to say to it."""
+    auto = settings is None and facts.mesh_config(db).enable_auto_mtls
+    mutual = auto or (settings is not None and settings.mode is ClientTLSMode.ISTIO_MUTUAL)
+    return http.OFFERS if mutual and (port.protocol.is_http or port.protocol is Protocol.AUTO) else {}
+
+
+def _metadata(it: Service, upstream: Upstream, offers: Mapping[str, str]) -> clusters.Fields:
     host, namespace, rule = it.key.hostname, it.key.namespace, upstream.rule
     config = wellknown.written_in("destination-rule", rule.namespace, rule.name) if rule else ""
     return clusters.mesh_metadata(
-        f"{host}|{it.name}|{namespace}", host, it.name, namespace, config=config, subset=upstream.subset
+        f"{host}|{it.name}|{namespace}",
+        host,
+        it.name,
+        namespace,
+        offers,
+        config=config,
+        subset=upstream.subset,
     )
 
 
@@ -94,18 +108,18 @@ def _options(
 ) -> clusters.Fields:
     if not (port.protocol.is_http or port.protocol is Protocol.AUTO):
         return {}
-    http, tcp = (pool.http, pool.tcp) if pool else (None, None)
+    requests, tcp = (pool.http, pool.tcp) if pool else (None, None)
     http2: bool | None = port.protocol.is_http2
-    if port.protocol is Protocol.AUTO or (http and http.use_client_protocol):
+    if port.protocol is Protocol.AUTO or (requests and requests.use_client_protocol):
         http2 = None
-    elif http and http.h2_upgrade_policy is H2UpgradePolicy.UPGRADE:
+    elif requests and requests.h2_upgrade_policy is H2UpgradePolicy.UPGRADE:
         http2 = True
     options = clusters.http_options(
         http2=http2,
         **_server_expected(settings),
-        max_requests=http.max_requests_per_connection if http else 0,
-        max_streams=http.max_concurrent_streams if http else 0,
-        idle_timeout_ns=http.idle_timeout.nanoseconds if http and http.idle_timeout else None,
+        max_requests=requests.max_requests_per_connection if requests else 0,
+        max_streams=requests.max_concurrent_streams if requests else 0,
+        idle_timeout_ns=requests.idle_timeout.nanoseconds if requests and requests.idle_timeout else None,
         max_duration_ns=tcp.max_connection_duration.nanoseconds if tcp and tcp.max_connection_duration else 0,
     )
     return {"typed_extension_protocol_options": options}

@@ -71,15 +71,19 @@ def http_options(
     return {wellknown.HTTP_OPTIONS: packed(options)}
 
 
-def mesh_metadata(service: str, host: str, name: str, namespace: str, **more: str) -> Fields:
-    """For metrics (``service`` is packed) and for Istio's tools: ``config`` and ``subset``, where there are such."""
+def mesh_metadata(
+    service: str, host: str, name: str, namespace: str, offers: Mapping[str, str], **more: str
+) -> Fields:
+    """For metrics (``service`` is packed), for the filter that ``offers`` ALPN, and for Istio's tools: ``config`` and
+    ``subset``, where there are such.
+    """
     told = {
         "services": [{"host": host, "name": name, "namespace": namespace}],
         **{key: value for key, value in more.items() if value},
     }
     return {
         "filter_metadata": {
-            wellknown.MESH_METADATA: struct({"packed": service}),
+            wellknown.MESH_METADATA: struct({"packed": service, **offers}),
             wellknown.ISTIO_METADATA: struct(told),
         }
     }

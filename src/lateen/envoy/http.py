@@ -17,30 +17,30 @@ from lateen.envoy.sealing import Message, extension, packed
 
 #: The name of the filter that says what is offered to the next sidecar.
 ALPN = "mesh.alpn"
-_HTTP1_ALPN = "istio-http/1.1,istio,http/1.1"
-_HTTP2_ALPN = "istio-h2,istio,h2"
-_ANY_ALPN = (
-    "%CEL(request.protocol == 'HTTP/2' ? 'istio-h2,istio,h2' : request.protocol == 'HTTP/1.0' ? "
-    "'istio-http/1.0,istio,http/1.0' : 'istio-http/1.1,istio,http/1.1')%"
-)
+#: What is offered is written in the metadata of each cluster that is called by the mesh's mutual TLS, by what is spoken.
+#: Servers outside of the mesh are called by clusters that say nothing, and are offered what those clusters are told.
+OFFERS = {"alpn-http1": "istio-http/1.1,istio,http/1.1", "alpn-http2": "istio-h2,istio,h2"}
+_HTTP1, _HTTP2 = (f"%CLUSTER_METADATA({wellknown.MESH_METADATA}:{it})%" for it in OFFERS)
+_CLUSTER = f"xds.cluster_metadata.filter_metadata['{wellknown.MESH_METADATA}']"
+_ANY = f"%CEL({_CLUSTER}[request.protocol == 'HTTP/2' ? 'alpn-http2' : 'alpn-http1'])%"
 
 
 def alpn(http2: bool | None) -> Message:
     """Offer the next sidecar what the request speaks: fixed where that is declared, asked per request otherwise."""
-    text = _ANY_ALPN if http2 is None else _HTTP2_ALPN if http2 else _HTTP1_ALPN
-    return extension(ALPN, _offer(text))
+    return extension(ALPN, _offer(_ANY if http2 is None else _HTTP2 if http2 else _HTTP1))
 
 
 def upgrade() -> Message:
     """For a route (or one of its destinations): offer HTTP/2, whatever the request speaks."""
-    return packed(_offer(_HTTP2_ALPN))
+    return packed(_offer(_HTTP2))
 
 
 def _offer(text: str) -> Message:
     value = {
         "object_key": "envoy.network.application_protocols",
-        "format_string": {"text_format_source": {"inline_string": text}},
+        "format_string": {"text_format_source": {"inline_string": text}, "omit_empty_values": True},
         "shared_with_upstream": "ONCE",
+        "skip_if_empty": True,
     }
     return set_filter_state_pb2.Config(on_request_headers=[value])
 

@@ -73,7 +73,7 @@ class Application:
         said = {
             "who": self.who, "method": request.method, "path": request.path_qs, "host": request.host,
             "headers": {name.lower(): value for name, value in request.headers.items()},
-            "peer": request.remote, "tls": request.secure, "certificate": _shown(request),
+            "peer": request.remote, "tls": request.secure, "certificate": _shown(request), "alpn": _agreed(request),
         }  # fmt: skip
         self.heard.append(said)
         asked = request.query
@@ -115,6 +115,12 @@ def _shown(request: web.Request) -> str:
     """The name in the client's certificate."""
     found = request.get_extra_info("peercert") or {}
     return next((value for _, value in found.get("subjectAltName", ())), "")
+
+
+def _agreed(request: web.Request) -> str:
+    """What was agreed on by ALPN."""
+    made = request.get_extra_info("ssl_object")
+    return (made.selected_alpn_protocol() if made else None) or ""
 
 
 def _closing(server: asyncio.Server) -> Any:

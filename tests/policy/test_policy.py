@@ -158,10 +158,10 @@ def test_a_gateway_narrows_hosts_to_its_own() -> None:
           selector: {istio: ingressgateway}
           servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["shop.example.com", "other/*.org"]}]
     """, virtual("a", '"*"', "[gw]"), virtual("b", "x.org", "[default/gw]", "other"), virtual("c", "y.org", "[gw]"))  # fmt: skip
-    [server] = gateways.servers(db, labels.of({"istio": "ingressgateway"}))
+    [server] = gateways.servers(db, "istio-system", labels.of({"istio": "ingressgateway"}))
     found = {(it.host, it.rule.name) for it in gateways.routed(db, "istio-system", server)}
     assert found == {("shop.example.com", "a"), ("x.org", "b")}
-    assert gateways.servers(db, labels.of({"istio": "egress"})) == ()
+    assert gateways.servers(db, "istio-system", labels.of({"istio": "egress"})) == ()
 
 
 def test_rules_of_one_host_and_audience_are_one() -> None:
@@ -221,3 +221,35 @@ def test_what_is_private_unless_said_is_seen_by_its_own_namespace() -> None:
     assert routing.rule_for_host(db, own, REVIEWS.hostname) == ObjectKey("default", "v")
     assert traffic.rule_for(db, REVIEWS, other) is None
     assert routing.rule_for_host(db, other, REVIEWS.hostname) is None
+
+
+@pytest.mark.finding("architecture 8")
+def test_the_audience_of_a_rule_counts_before_its_age() -> None:
+    def offered(name: str, namespace: str, export_to: str) -> str:
+        made = virtual(name, REVIEWS.hostname, namespace=namespace)
+        return made.replace("spec: {", f"spec: {{exportTo: [{export_to}], ")
+
+    rules = [offered("a", "x", '"*"'), offered("b", "x", "default"), offered("c", "default", '"."')]
+    for order in (rules, rules[::-1]):
+        db = mesh(*order)
+        assert routing.rule_for_host(db, "default", REVIEWS.hostname) == ObjectKey("default", "c")
+        assert routing.rule_for_host(db, "other", REVIEWS.hostname) == ObjectKey("x", "a")
+    assert routing.rule_for_host(mesh(*rules[:2]), "default", REVIEWS.hostname) == ObjectKey("x", "b")
+    # Its own are not younger or older than those for all others: the more specific host still wins.
+    wide = offered("d", "default", '"."').replace(REVIEWS.hostname, '"*.cluster.local"')
+    assert routing.rule_for_host(mesh(rules[0], wide), "default", REVIEWS.hostname) == ObjectKey("x", "a")
+
+
+@pytest.mark.finding("architecture 8")
+def test_destination_rules_follow_the_same_order() -> None:
+    """By namespace, so that a private one never meets a public one of another."""
+
+    def offered(name: str, namespace: str, export_to: str) -> str:
+        made = rule(name, namespace, REVIEWS.hostname).replace(
+            "spec: {", f"spec: {{exportTo: [{export_to}], "
+        )
+        return made.replace(f"name: {name}", f'name: {name}, creationTimestamp: "{name}"')
+
+    db = mesh(offered("a", "default", '"*"'), offered("b", "client", '"."'), offered("c", "x", "client"))
+    assert traffic.rule_for(db, REVIEWS, "client") == ObjectKey("client", "b")
+    assert traffic.rule_for(db, REVIEWS, "other") == ObjectKey("default", "a")

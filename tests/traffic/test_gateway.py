@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 
+import pytest
+
+from lateen.cli import envoy_listeners, envoy_routes
 from lateen.testing.rules import SUBSETS, rule, virtual_service
 from lateen.testing.traffic import Pod, TrafficMesh
 
@@ -184,3 +188,201 @@ def test_gateways_select_their_workloads(mesh: TrafficMesh, plain: Pod) -> None:
     other = gateway(ANY).replace("istio: ingressgateway", "istio: other")
     with mesh.having(other, behind(TO_WEB)):
         assert asked(plain) == 0
+
+
+LEGACY_AT_HOME = """
+apiVersion: v1
+kind: Service
+metadata: {name: legacy, namespace: blog}
+spec: {clusterIP: 10.96.0.31, selector: {app: none}, ports: [{name: http, port: 80, targetPort: 8080}]}
+"""
+
+
+@pytest.mark.finding("mesh M1")
+def test_delegates_mean_their_own_namespaces_services(mesh: TrafficMesh, plain: Pod, client: Pod) -> None:
+    root = behind("""
+        http:
+        - match: [{uri: {prefix: /pay}}]
+          delegate: {name: pay, namespace: default}
+          headers: {request: {set: {x-from: root}}}
+        - match: [{uri: {prefix: /web}, headers: {x-beta: {exact: "1"}}}]
+          delegate: {name: web, namespace: default}
+          timeout: 1s
+        - match: [{uri: {prefix: /none}}]
+          delegate: {name: missing, namespace: default}
+        - route: [{destination: {host: other.default.svc.cluster.local}}]
+    """, host="shop.example", gateways="[default/shop]", namespace="istio-system", name="root")  # fmt: skip
+    pay = rule("VirtualService", """
+        http:
+        - match: [{uri: {prefix: /pay/v2}}]
+          rewrite: {uri: /}
+          mirror: {host: legacy}
+          route: [{destination: {host: legacy}}]
+        - match: [{uri: {prefix: /elsewhere}}]
+          route: [{destination: {host: legacy}}]
+        - match: [{uri: {prefix: /pay/here}, gateways: [shop]}]
+          route: [{destination: {host: web}}]
+        - route: [{destination: {host: legacy.default.svc.cluster.local}}]
+    """, name="pay")  # fmt: skip
+    web = rule(
+        "VirtualService", "http: [{match: [{method: {exact: GET}}], route: [{destination: {host: web}}]}]", name="web"
+    )  # fmt: skip
+    with mesh.having(LEGACY_AT_HOME, gateway(ANY), root, pay, web):
+        answer = plain.http(f"http://{ENTRY}/pay/v2/x", host="shop.example")
+        assert (answer.who, answer.said["headers"]["x-from"]) == ("legacy-1", "root")
+        found = {
+            path: plain.http(f"http://{ENTRY}{path}", host="shop.example", x_beta=beta).who.partition("-")[0]
+            for path, beta in (
+                ("/pay/other", ""),
+                ("/pay/here", ""),
+                ("/elsewhere", ""),
+                ("/none", ""),
+                ("/web", "1"),
+            )
+        }
+        assert found == {
+            "/pay/other": "legacy", "/pay/here": "web", "/elsewhere": "other", "/none": "other", "/web": "web",
+        }  # fmt: skip
+        assert plain.http(f"http://{ENTRY}/web", host="shop.example").who == "other-1"
+        assert asked(plain, path="/web?delay=3", x_beta="1") == 504
+
+
+@pytest.mark.finding("mesh M1")
+@pytest.mark.parametrize(
+    "written", ["shop", "./shop", "default/shop", "shop.default", "shop.default.svc.cluster.local"]
+)
+def test_a_gateway_is_named_in_every_way(mesh: TrafficMesh, plain: Pod, written: str) -> None:
+    both = f"""
+        http:
+        - match: [{{uri: {{prefix: /a}}, gateways: ["{written}"]}}]
+          directResponse: {{status: 201}}
+    """
+    with mesh.having(gateway(ANY), behind(both, gateways=f'["{written}"]')):
+        assert asked(plain, path="/a") == 201
+
+
+@pytest.mark.finding("mesh M1")
+def test_a_rule_for_some_callers_does_not_open_the_gateway(
+    mesh: TrafficMesh, plain: Pod, client: Pod
+) -> None:
+    for callers in ("sourceLabels: {app: client}", "sourceNamespace: default"):
+        spec = f"""
+            http:
+            - match: [{{{callers}}}]
+              directResponse: {{status: 201}}
+            - directResponse: {{status: 403}}
+        """
+        both = behind(spec, host="web.default.svc.cluster.local", gateways="[shop, mesh]")
+        with mesh.having(gateway(ANY), both):
+            assert client.http("http://web/").status == 201
+            assert asked(plain, "web.default.svc.cluster.local") == 403
+
+
+@pytest.mark.finding("architecture 7")
+def test_what_catches_all_does_not_hide_a_younger_rule(mesh: TrafficMesh, plain: Pod) -> None:
+    def aged(made: str, year: int) -> str:
+        return made.replace("metadata: {", f"metadata: {{creationTimestamp: '{year}-01-01T00:00:00Z', ")
+
+    older = behind("""
+        http:
+        - directResponse: {status: 201}
+        - match: [{uri: {prefix: /hidden}}]
+          directResponse: {status: 500}
+    """, host="shop.example", name="older")  # fmt: skip
+    younger = behind("""
+        http:
+        - match: [{uri: {prefix: /api}}]
+          directResponse: {status: 202}
+        - match: [{uri: {regex: ".*"}}]
+          directResponse: {status: 203}
+    """, host="shop.example", name="younger")  # fmt: skip
+    with mesh.having(gateway(ANY), aged(older, 2020), aged(younger, 2021)):
+        # What its own VirtualService hides stays hidden, and of two that catch all the older does.
+        assert [asked(plain, path=it) for it in ("/api", "/", "/hidden")] == [202, 201, 201]
+    with mesh.having(gateway(ANY), aged(older, 2021), aged(younger, 2020)):
+        assert [asked(plain, path=it) for it in ("/api", "/", "/hidden")] == [202, 203, 203]
+
+
+@pytest.mark.finding("architecture 8")
+def test_rules_kept_to_the_gateways_namespace_come_first(mesh: TrafficMesh, plain: Pod) -> None:
+    def offered(name: str, status: int, namespace: str, export_to: str) -> str:
+        return behind(
+            f"http: [{{match: [{{uri: {{prefix: /a}}}}], directResponse: {{status: {status}}}}}]\nexportTo: [{export_to}]",
+            host="shop.example", gateways="[default/shop]", name=name, namespace=namespace,
+        )  # fmt: skip
+
+    public = offered("a", 203, "blog", '"*"')
+    named = offered("b", 202, "default", "istio-system")
+    own = offered("c", 201, "istio-system", '"."')
+    with mesh.having(gateway(ANY), public):
+        assert asked(plain, path="/a") == 203
+        with mesh.having(named):
+            assert asked(plain, path="/a") == 202
+            with mesh.having(own):
+                assert asked(plain, path="/a") == 201
+
+
+TWO_SERVICES = """
+apiVersion: v1
+kind: Service
+metadata: {name: gateway, namespace: istio-system}
+spec:
+  clusterIP: 10.96.0.20
+  selector: {istio: ingressgateway}
+  ports: [{name: a, port: 80, targetPort: 8080}, {name: b, port: 81, targetPort: 8080}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: gateway-too, namespace: istio-system}
+spec: {clusterIP: 10.96.0.21, selector: {istio: ingressgateway}, ports: [{name: a, port: 80, targetPort: 8081}]}
+"""
+
+
+@pytest.mark.finding("conformance F9")
+@pytest.mark.finding("architecture 14")
+def test_a_server_is_open_wherever_a_service_leads(mesh: TrafficMesh, plain: Pod) -> None:
+    servers = """
+        {port: {number: 80, name: a, protocol: HTTP}, hosts: [a.example]},
+        {port: {number: 81, name: b, protocol: HTTP}, hosts: [b.example]},
+        {port: {number: 8080, name: c, protocol: HTTP2}, hosts: [c.example]},
+        {port: {number: 8090, name: d, protocol: HTTP}, hosts: [d.example]}
+    """
+    rules = [
+        behind(f"http: [{{directResponse: {{status: {status}}}}}]", host=f"{name}.example", name=name)
+        for status, name in enumerate("abcd", 201)
+    ]
+    with mesh.having(TWO_SERVICES, gateway(servers), *rules):
+        found = {
+            port: [asked(plain, f"{it}.example", port=port) for it in "abcd"]
+            for port in (8080, 8081, 8090, 81)
+        }
+        assert found == {
+            8080: [201, 202, 203, 404], 8081: [201, 404, 404, 404], 8090: [404, 404, 404, 204], 81: [0, 0, 0, 0],
+        }  # fmt: skip
+
+
+@pytest.mark.finding("architecture 14")
+def test_ports_of_the_proxy_itself_are_not_opened_again(mesh: TrafficMesh, plain: Pod) -> None:
+    servers = ANY + "".join(
+        f", {{port: {{number: {it}, name: p{it}, protocol: HTTP}}, hosts: ['*']}}"
+        for it in (15000, 15020, 15021, 15090)
+    )
+    with mesh.having(gateway(servers), behind(TO_WEB)):
+        assert asked(plain) == 200
+
+
+@pytest.mark.finding("conformance F22")
+def test_names_are_those_that_patches_and_tools_look_for(mesh: TrafficMesh, plain: Pod) -> None:
+    envoy = mesh.pods["gateway-1"].envoy
+    assert envoy
+    redirecting = (
+        "{port: {number: 80, name: http, protocol: HTTP}, hosts: [shop.example], tls: {httpsRedirect: true}}"
+    )
+    for servers, hosts in ((ANY, ["blackhole:80"]), (redirecting, ["shop.example:80"])):
+        with mesh.having(gateway(servers)):
+            dump = json.loads(envoy.admin("/config_dump"))
+            [found] = [it for it in envoy_routes.routes(dump) if it.get("name", "").startswith("http.")]
+            assert (found["name"], [it["name"] for it in found["virtual_hosts"]]) == ("http.8080", hosts)
+            [entry] = [it for it in envoy_listeners.listeners(dump) if it.get("name") == "0.0.0.0_8080"]
+            assert "name" not in entry["filter_chains"][0]
+            assert envoy_listeners.listener_rows(entry) == [("0.0.0.0", "8080", "ALL", "Route: http.8080")]

@@ -421,10 +421,14 @@ def test_another_rule_may_say_the_rest(mesh: TrafficMesh, client: Pod) -> None:
     """)
     rest = rule("VirtualService", """
         http:
-        - match: [{uri: {prefix: /a/b}}, {uri: {prefix: /never}}]
+        - match: [{uri: {prefix: /a/b}}]
           directResponse: {status: 201}
-        - headers: {response: {set: {x-rest: "1"}}}
+        - match: [{uri: {prefix: /a/c}}, {uri: {prefix: /never}}]
+          directResponse: {status: 202}
+        - match: [{uri: {prefix: /a/d}}]
+          headers: {response: {set: {x-rest: "1"}}}
           route: [{destination: {host: web, subset: v2}}]
+        - route: [{destination: {host: web, subset: v2}}]
     """, name="rest")  # fmt: skip
     with mesh.having(SUBSETS, root, rest):
         found = [
@@ -433,7 +437,12 @@ def test_another_rule_may_say_the_rest(mesh: TrafficMesh, client: Pod) -> None:
         ]
         assert found == [201, 203, 203, 203]
         answer = client.http("http://web/a/other", x_user="jason")
-        assert (answer.who, answer.headers["x-root"], answer.headers["x-rest"]) == ("web-2", "1", "1")
+        assert (answer.who, answer.headers["x-root"]) == ("web-2", "1")
+        # Headers are one part, and the delegate's replace the root's.
+        answer = client.http("http://web/a/d", x_user="jason")
+        assert (answer.headers.get("x-root"), answer.headers["x-rest"]) == (None, "1")
+        # One alternative that the root excludes takes the whole rule away.
+        assert client.http("http://web/a/c", x_user="jason").status == 200
         assert client.http("http://web/a/b").status == 203
 
 
@@ -450,3 +459,83 @@ def test_the_mesh_may_say_how_often_it_is_tried(mesh: TrafficMesh, client: Pod) 
             )
         ):
             assert status("mesh-never") == 503
+
+
+@pytest.mark.finding("architecture 8")
+def test_a_clients_own_rule_comes_before_older_ones_for_all(
+    mesh: TrafficMesh, client: Pod, guest: Pod
+) -> None:
+    def offered(name: str, status: int, namespace: str, export_to: str) -> str:
+        return virtual_service(
+            f"http: [{{directResponse: {{status: {status}}}}}]\nexportTo: [{export_to}]",
+            host="web.default.svc.cluster.local", name=name, namespace=namespace,
+        )  # fmt: skip
+
+    # By name and age alone, the first of these would win.
+    public = offered("a", 203, "default", '"*"')
+    named = offered("b", 202, "default", "blog")
+    own = offered("c", 201, "blog", '"."')
+    with mesh.having(public, named):
+        assert [it.http("http://web.default/").status for it in (client, guest)] == [203, 202]
+        with mesh.having(own):
+            assert [it.http("http://web.default/").status for it in (client, guest)] == [203, 201]
+
+
+@pytest.mark.finding("conformance F22")
+def test_hosts_that_differ_by_case_are_one(mesh: TrafficMesh, client: Pod) -> None:
+    first = virtual_service("http: [{directResponse: {status: 201}}]", host="Shop.Example", name="a")
+    second = virtual_service("http: [{directResponse: {status: 202}}]", host="shop.example", name="b")
+    with mesh.having(first, second):
+        assert client.http("http://outside.example:80/", via="web", host="SHOP.example").status == 201
+
+
+REDIRECTS = [
+    ("{uri: /new}", "http://web/new?q=1"),
+    ("{prefixRewrite: /new, scheme: https}", "https://web/new/x?q=1"),
+    ("{prefixRewrite: /new, authority: other}", "http://other/new/x?q=1"),
+    ("{uri: /new, port: 8443, scheme: https}", "https://web:8443/new?q=1"),
+    ("{port: 443, scheme: https}", "https://web/old/x?q=1"),
+    ("{port: 80, authority: other}", "http://other/old/x?q=1"),
+    ("{derivePort: FROM_REQUEST_PORT, scheme: https}", "https://web:80/old/x?q=1"),
+    ("{derivePort: FROM_PROTOCOL_DEFAULT, scheme: https}", "https://web/old/x?q=1"),
+]
+
+
+@pytest.mark.finding("conformance F3")
+@pytest.mark.parametrize(("redirect", "location"), REDIRECTS)
+def test_redirects_keep_what_they_do_not_change(
+    mesh: TrafficMesh, client: Pod, redirect: str, location: str
+) -> None:
+    it = virtual_service(f"http: [{{match: [{{uri: {{prefix: /old}}}}], redirect: {redirect}}}]")
+    with mesh.having(it):
+        answer = client.http("http://web/old/x?q=1")
+        assert (answer.status, answer.headers["location"]) == (301, location)
+
+
+@pytest.mark.finding("conformance F3")
+def test_what_envoy_refuses_of_a_rule_is_left_out(mesh: TrafficMesh, client: Pod) -> None:
+    it = virtual_service("""
+        http:
+        - match: [{uri: {exact: /bytes}, statPrefix: teapot}]
+          directResponse: {status: 418, body: {bytes: /3R/}}
+        - match: [{headers: {x-there: {regex: "*"}}, withoutHeaders: {x-not: {regex: "*"}}}]
+          directResponse: {status: 201}
+        - headers: {request: {set: {":path": /b, x-a: "1"}, remove: [Host, ":method", x-b]}}
+          route: [{destination: {host: web}}]
+    """)
+    with mesh.having(it):
+        assert client.http("http://web/bytes").body == b"\xfft\x7f"
+        assert client.http("http://web/", x_there="1").status == 201
+        heard = client.http("http://web/a", x_there="1", x_not="1", x_b="2").said
+        assert (heard["path"], heard["headers"].get("x-a"), heard["headers"].get("x-b")) == ("/a", "1", None)
+
+
+@pytest.mark.finding("conformance F3")
+def test_preflights_of_others_may_be_answered_here(mesh: TrafficMesh, client: Pod) -> None:
+    asking = {"method": "OPTIONS", "origin": "https://evil.example", "access_control_request_method": "GET"}
+    for word, who in (("FORWARD", True), ("IGNORE", False)):
+        policy = f"{{allowOrigins: [{{exact: 'https://good.example'}}], unmatchedPreflights: {word}}}"
+        with mesh.having(
+            virtual_service(f"http: [{{corsPolicy: {policy}, route: [{{destination: {{host: web}}}}]}}]")
+        ):
+            assert client.http("http://web/", **asking).who.startswith("web") is who

@@ -1,7 +1,8 @@
 """What does a rule say that leaves the rest to another VirtualService? The other's rules, under its conditions.
 
 Istio: https://istio.io/latest/docs/reference/config/networking/virtual-service/#Delegate ; both conditions must hold,
-what the delegate says comes first, and what cannot be true together is left out.
+what the delegate says comes first, and what cannot be true together is left out. Each of the two means its own
+namespace's services by short names, so all names become full ones before anything is merged.
 """
 
 from __future__ import annotations
@@ -11,53 +12,73 @@ from collections.abc import Iterator, Mapping
 from msgspec.structs import replace
 
 from lateen.api.networking import (
-    Delegate,
-    HeaderOperations,
+    Destination,
     Headers,
     HTTPMatchRequest,
+    HTTPMirrorPolicy,
     HTTPRoute,
+    HTTPRouteDestination,
     StringMatch,
     VirtualService,
 )
 from lateen.incremental import Database, query
+from lateen.names import hostname
 from lateen.names.keys import ObjectKey
-from lateen.policy.visibility import exported
+from lateen.policy import routing
 from lateen.registry import facts
 
 
 @query
 def http_rules(db: Database, key: ObjectKey) -> tuple[HTTPRoute, ...]:
-    """The rules of a VirtualService, with those of its delegates in their places."""
-    rule = db.get(VirtualService, key)
-    return tuple(one for it in (rule.spec.http if rule else ()) for one in _with_delegate(db, it, key))
+    """The rules of a VirtualService, with those of its delegates in their places, and all names in full."""
+    return tuple(one for it in _own_rules(db, key) for one in _with_delegate(db, it, key))
+
+
+@query
+def _own_rules(db: Database, key: ObjectKey) -> tuple[HTTPRoute, ...]:
+    """What a VirtualService says itself; short names mean what they mean in its own namespace."""
+    found = db.get(VirtualService, key)
+    domain = facts.mesh_config(db).domain
+    return tuple(_named_in_full(it, key.namespace, domain) for it in found.spec.http) if found else ()
+
+
+def _named_in_full(rule: HTTPRoute, owner: str, domain: str) -> HTTPRoute:
+    def full(it: Destination) -> Destination:
+        return replace(it, host=hostname.full(it.host, owner, domain))
+
+    def sent(it: HTTPRouteDestination) -> HTTPRouteDestination:
+        return replace(it, destination=full(it.destination))
+
+    def mirrored(it: HTTPMirrorPolicy) -> HTTPMirrorPolicy:
+        return replace(it, destination=full(it.destination))
+
+    def matched(it: HTTPMatchRequest) -> HTTPMatchRequest:
+        return replace(it, gateways=[routing.gateway_name(one, owner) for one in it.gateways])
+
+    return replace(
+        rule, route=[sent(it) for it in rule.route], mirrors=[mirrored(it) for it in rule.mirrors],
+        mirror=full(rule.mirror) if rule.mirror else None, match=[matched(it) for it in rule.match],
+    )  # fmt: skip
 
 
 def _with_delegate(db: Database, rule: HTTPRoute, owner: ObjectKey) -> Iterator[HTTPRoute]:
     if rule.delegate is None:
         yield rule
         return
-    found = _delegated(db, rule.delegate, owner)
-    for it in found.spec.http if found else ():
+    found = routing.delegated(db, rule.delegate, owner)
+    for it in _own_rules(db, found) if found else ():
         matches = _both(rule.match, it.match)
-        # No conditions at all are other than conditions that exclude each other.
-        if it.delegate is None and (matches or not (rule.match and it.match)):
+        if it.delegate is None and matches is not None:
             yield _merged(rule, it, matches)
 
 
-def _delegated(db: Database, delegate: Delegate, owner: ObjectKey) -> VirtualService | None:
-    namespace = delegate.namespace or owner.namespace
-    found = db.get(VirtualService, ObjectKey(namespace, delegate.name))
-    if found is None or found.spec.hosts:
-        return None  # with hosts it is a VirtualService of its own
-    default = facts.mesh_config(db).default_virtual_service_export_to
-    return found if exported(found.spec.export_to or default, namespace, owner.namespace) else None
-
-
 def _merged(root: HTTPRoute, it: HTTPRoute, matches: list[HTTPMatchRequest]) -> HTTPRoute:
+    """What the delegate says replaces what the root says, part by part; headers are one part."""
     return replace(
         it,
         name="-".join(filter(None, (root.name, it.name))),
         match=matches,
+        direct_response=it.direct_response or root.direct_response,
         rewrite=it.rewrite or root.rewrite,
         timeout=it.timeout or root.timeout,
         retries=it.retries or root.retries,
@@ -67,62 +88,75 @@ def _merged(root: HTTPRoute, it: HTTPRoute, matches: list[HTTPMatchRequest]) -> 
         mirror_percent=root.mirror_percent if it.mirror_percent is None else it.mirror_percent,
         mirror_percentage=it.mirror_percentage or root.mirror_percentage,
         cors_policy=it.cors_policy or root.cors_policy,
-        headers=Headers(
-            request=_operations(root.headers.request, it.headers.request),
-            response=_operations(root.headers.response, it.headers.response),
-        ),
+        headers=root.headers if it.headers == Headers() else it.headers,
     )
 
 
-def _operations(root: HeaderOperations, it: HeaderOperations) -> HeaderOperations:
-    removed = list(dict.fromkeys([*root.remove, *it.remove]))
-    return HeaderOperations(set={**root.set, **it.set}, add={**root.add, **it.add}, remove=removed)
-
-
-def _both(root: list[HTTPMatchRequest], own: list[HTTPMatchRequest]) -> list[HTTPMatchRequest]:
+def _both(root: list[HTTPMatchRequest], own: list[HTTPMatchRequest]) -> list[HTTPMatchRequest] | None:
+    """Both conditions as one list; None when an alternative of the delegate fits none of the root's, as for Istio."""
     if not root or not own:
         return root or own
-    return [found for one in root for other in own if (found := _and(one, other))]
+    found = []
+    for it in own:
+        fitting = [_and(one, it) for one in root if _fits(one, it)]
+        if not fitting:
+            return None
+        found += fitting
+    return found
 
 
-def _and(root: HTTPMatchRequest, own: HTTPMatchRequest) -> HTTPMatchRequest | None:
-    """Both conditions in one, or None when they exclude each other or cannot be written as one."""
-    uri = _narrower(root.uri, own.uri)
-    texts = {
-        name: _narrower(getattr(root, name), getattr(own, name)) for name in ("scheme", "method", "authority")
-    }
-    maps = {
-        name: _union(getattr(root, name), getattr(own, name))
-        for name in ("headers", "without_headers", "query_params", "source_labels")
-    }
-    port = root.port or own.port
-    namespace = root.source_namespace or own.source_namespace
-    gateways = [it for it in own.gateways if not root.gateways or it in root.gateways] or root.gateways
-    excluded = (
-        (own.port and own.port != port)
-        or (own.source_namespace and own.source_namespace != namespace)
-        or (own.gateways and root.gateways and not set(own.gateways) & set(root.gateways))
-    )
-    if excluded or _IMPOSSIBLE in (uri, *texts.values()) or None in maps.values():
-        return None
+def _and(root: HTTPMatchRequest, own: HTTPMatchRequest) -> HTTPMatchRequest:
     return replace(
-        own, uri=uri, **texts, **maps, port=port, source_namespace=namespace, gateways=gateways,
-        ignore_uri_case=root.ignore_uri_case or own.ignore_uri_case,
+        own,
+        name="-".join(filter(None, (root.name, own.name))),
+        uri=own.uri or root.uri, scheme=own.scheme or root.scheme, method=own.method or root.method,
+        authority=own.authority or root.authority, headers={**root.headers, **own.headers},
+        without_headers={**root.without_headers, **own.without_headers},
+        query_params={**root.query_params, **own.query_params}, port=own.port or root.port,
+        source_labels={**root.source_labels, **own.source_labels},
+        source_namespace=own.source_namespace or root.source_namespace, gateways=own.gateways or root.gateways,
+        stat_prefix=own.stat_prefix or root.stat_prefix,
     )  # fmt: skip
 
 
-_IMPOSSIBLE = StringMatch(exact="\0")
+def _fits(root: HTTPMatchRequest, own: HTTPMatchRequest) -> bool:
+    """Whether what the delegate asks lies within what the root asks (Istio: ``hasConflict``).
+
+    Where the root names a namespace of callers, the delegate need not repeat it.
+    """
+    texts = (
+        (root.uri, own.uri),
+        (root.scheme, own.scheme),
+        (root.method, own.method),
+        (root.authority, own.authority),
+    )
+    maps = (
+        (root.headers, own.headers), (root.without_headers, own.without_headers),
+        (root.query_params, own.query_params),
+    )  # fmt: skip
+    return (
+        all(_within(one, other) for one, other in texts)
+        and all(_within(one.get(name), it) for one, other in maps for name, it in other.items())
+        and _agree(root.source_labels, own.source_labels)
+        and root.ignore_uri_case == own.ignore_uri_case
+        and not (root.port and own.port and root.port != own.port)
+        and own.source_namespace in ("", root.source_namespace or own.source_namespace)
+        and not (root.gateways and not set(own.gateways) <= set(root.gateways))
+    )
 
 
-def _narrower(root: StringMatch | None, own: StringMatch | None) -> StringMatch | None:
-    if root is None or own is None or root == own:
-        return own or root
-    inside = root.prefix is not None and (own.exact or own.prefix or "").startswith(root.prefix)
-    return own if inside and own.regex is None else _IMPOSSIBLE
+def _within(root: StringMatch | None, own: StringMatch | None) -> bool:
+    if root is None or own is None:
+        return True
+    if root.regex is not None or own.regex is not None:
+        return False  # nobody can tell what two of them have in common
+    if root.exact is not None:
+        return own.exact == root.exact
+    if root.prefix is None:
+        return own == root
+    said = own.exact if own.exact is not None else own.prefix
+    return said is not None and said.startswith(root.prefix)
 
 
-def _union(root: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object] | None:
-    """None when one name would need two values."""
-    if any(name in own and own[name] != value for name, value in root.items()):
-        return None
-    return {**root, **own}
+def _agree(root: Mapping[str, str], own: Mapping[str, str]) -> bool:
+    return all(root.get(name, value) == value for name, value in own.items())

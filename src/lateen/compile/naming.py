@@ -29,10 +29,10 @@ def route(port: int) -> str:
 
 
 def virtual_host(host: str, port: int) -> str:
-    """The virtual host of a service, and the route configuration of a service that has its own."""
+    """The virtual host of a service or of a gateway's host, and the route configuration of a service that has its own."""
     return f"{host}:{port}"
 
 
 def gateway_route(port: int) -> str:
-    """The route configuration of a gateway's plain HTTP port."""
+    """The route configuration of a port on which a gateway's pods speak plain HTTP: the container's, not the Service's."""
     return f"http.{port}"

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import base64
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from lateen.api.networking import (
     CorsPolicy,
     Destination,
     HeaderOperations,
+    HTTPBody,
     HTTPFaultInjection,
     HTTPMatchRequest,
     HTTPRedirect,
     HTTPRetry,
     HTTPRoute,
     Percent,
+    RedirectPort,
     StringMatch,
+    UnmatchedPreflights,
 )
 from lateen.envoy import http, routes, wellknown
 from lateen.envoy.sealing import duration
 from lateen.names import labels
 from lateen.names.labels import Labels
+from lateen.policy.routing import gateway_name
 
 _AUTHORITY = ("host", ":authority")
 
@@ -38,33 +43,44 @@ class Situation(NamedTuple):
 
     gateway: str
     port: int
-    namespace: str
+    namespace: str  # of the caller; behind a gateway, the gateway's own, and so are the labels
     labels: Labels
     owner: str  # the namespace of the VirtualService
     target: Callable[[Destination], Target]
     retries: HTTPRetry | None = None  # where a rule says nothing: the mesh's
 
 
-def compiled(rule: HTTPRoute, it: Situation) -> Iterator[routes.Fields]:
-    """A route for each alternative of the rule's match that can be true here."""
-    action = _action(rule, it)
-    for number, match in enumerate(rule.match or [HTTPMatchRequest()]):
-        if applies(match.gateways, match.port, match.source_labels, match.source_namespace, it):
-            name = ".".join(filter(None, (rule.name, match.name or (str(number) if number else ""))))
-            yield {"name": name or "default", "match": _match(match), **action}
+def compiled(rules: Iterable[HTTPRoute], it: Situation) -> Iterator[routes.Fields]:
+    """A route for each alternative of each rule's match that can be true here, as far as any can be reached."""
+    for rule in rules:
+        action = _action(rule, it)
+        for match in rule.match or [HTTPMatchRequest()]:
+            if not applies(match.gateways, match.port, match.source_labels, match.source_namespace, it):
+                continue
+            name = f"{rule.name}.{match.name}" if match.name else rule.name
+            found = {"name": name, "match": _match(match), **action}
+            if match.stat_prefix:
+                found["stat_prefix"] = match.stat_prefix
+            yield found
+            if catches_all(found):
+                return
+
+
+def catches_all(route: routes.Fields) -> bool:
+    """Whether every request is meant, so that no later route is ever asked (Istio: ``IsCatchAllRoute``)."""
+    match = route["match"]
+    anywhere = match.get("prefix") == "/" or match.get("safe_regex") == {"regex": ".*"}
+    return anywhere and not match["headers"] and not match["query_parameters"]
 
 
 def applies(
     gateways: Sequence[str], port: int, source_labels: dict[str, str], source_namespace: str, it: Situation
 ) -> bool:
     """Whether the parts of a match that do not depend on the request hold."""
-    named = {name if name == "mesh" or "/" in name else f"{it.owner}/{name}" for name in gateways}
-    if named and it.gateway not in named:
-        return False
     if port and port != it.port:
         return False
-    if it.gateway != "mesh":
-        return True
+    if gateways:  # Istio does not ask for the caller then
+        return it.gateway in (gateway_name(one, it.owner) for one in gateways)
     if source_namespace and source_namespace != it.namespace:
         return False
     return labels.matches(labels.of(source_labels), it.labels)
@@ -99,7 +115,10 @@ def _path(uri: StringMatch | None) -> routes.Fields:
 
 
 def _has_value(match: StringMatch) -> bool:
-    return any((match.exact, match.prefix, match.regex and match.regex != ".*"))
+    """Whether more is asked than that it is there; the star alone is Istio's word for that, and no expression."""
+    if match.exact is not None:
+        return True
+    return bool(match.prefix) or (match.regex is not None and match.regex not in ("*", ".*", ""))
 
 
 def _header(name: str, match: StringMatch) -> dict[str, Any]:
@@ -126,11 +145,10 @@ def _action(rule: HTTPRoute, it: Situation) -> dict[str, Any]:
     if filters:
         found["typed_per_filter_config"] = filters
     if rule.redirect:
-        return {**found, "redirect": _redirect(rule.redirect)}
+        return {**found, "redirect": _redirect(rule.redirect, it)}
     if rule.direct_response:
-        body = rule.direct_response.body
-        shown = {"body": {"inline_string": body.string}} if body else {}
-        return {**found, "direct_response": {"status": rule.direct_response.status, **shown}}
+        body = _body(rule.direct_response.body)
+        return {**found, "direct_response": {"status": rule.direct_response.status, **body}}
     if not rule.route:
         return {**found, "direct_response": {"status": 404}}
     return {**found, "route": _forward(rule, it)}
@@ -139,17 +157,21 @@ def _action(rule: HTTPRoute, it: Situation) -> dict[str, Any]:
 def _headers(request: HeaderOperations, response: HeaderOperations) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for side, operations in (("request", request), ("response", response)):
-        # Envoy rewrites the authority by another field; a header operation on it is refused.
         adds, sets = (
-            [(k, v) for k, v in sorted(pairs.items()) if k.lower() not in _AUTHORITY]
+            [(k, v) for k, v in sorted(pairs.items()) if not _is_envoys(k)]
             for pairs in (operations.add, operations.set)
         )
         added = [*routes.headers(adds, append=True), *routes.headers(sets, append=False)]
         if added:
             found[f"{side}_headers_to_add"] = added
-        if operations.remove:
-            found[f"{side}_headers_to_remove"] = list(operations.remove)
+        if removed := [it for it in operations.remove if not _is_envoys(it)]:
+            found[f"{side}_headers_to_remove"] = removed
     return found
+
+
+def _is_envoys(header: str) -> bool:
+    """Envoy refuses operations on what it makes itself; the authority is rewritten by another field."""
+    return header.startswith(":") or header.lower() == "host"
 
 
 def _forward(rule: HTTPRoute, it: Situation) -> dict[str, Any]:
@@ -249,7 +271,7 @@ def _retries(it: HTTPRetry | None, *, hashed: bool) -> routes.Fields:
     )  # fmt: skip
 
 
-def _redirect(it: HTTPRedirect) -> routes.Fields:
+def _redirect(it: HTTPRedirect, where: Situation) -> routes.Fields:
     codes = {
         301: "MOVED_PERMANENTLY",
         302: "FOUND",
@@ -260,13 +282,28 @@ def _redirect(it: HTTPRedirect) -> routes.Fields:
     found: dict[str, Any] = {"response_code": codes.get(it.redirect_code or 301, "MOVED_PERMANENTLY")}
     if it.uri:
         found["path_redirect"] = it.uri
+    elif it.prefix_rewrite:
+        found["prefix_rewrite"] = it.prefix_rewrite
     if it.authority:
         found["host_redirect"] = it.authority
     if it.scheme:
         found["scheme_redirect"] = it.scheme
-    if it.port:
-        found["port_redirect"] = it.port
+    port = where.port if it.derive_port is RedirectPort.FROM_REQUEST_PORT else it.port
+    # A scheme's own port goes without saying. All listeners whose routes these are speak plain HTTP.
+    if port and port != {"http": 80, "https": 443}.get(it.scheme or "http"):
+        found["port_redirect"] = port
     return found
+
+
+def _body(it: HTTPBody | None) -> dict[str, Any]:
+    if it is None:
+        return {}
+    if not it.bytes:
+        return {"body": {"inline_string": it.string}}
+    try:
+        return {"body": {"inline_bytes": base64.b64decode(it.bytes)}}
+    except ValueError:
+        return {}
 
 
 def _fault(it: HTTPFaultInjection) -> Any:
@@ -313,4 +350,6 @@ def _cors(it: CorsPolicy) -> Any:
         fields["max_age"] = str(int(it.max_age.seconds))
     if it.allow_credentials is not None:
         fields["allow_credentials"] = {"value": it.allow_credentials}
+    if it.unmatched_preflights is UnmatchedPreflights.IGNORE:
+        fields["forward_not_matching_preflights"] = {"value": False}
     return http.cors(**fields)

@@ -42,7 +42,7 @@ def rule_routes(db: Database, key: ObjectKey, caller: Caller, gateway: str, port
         facts.mesh_config(db).default_http_retry_policy,
     )  # fmt: skip
     origin = routes.shaped_by(wellknown.written_in("virtual-service", key.namespace, key.name))
-    return [{**route, **origin} for it in http_rules(db, key) for route in compiled(it, situation)]
+    return [{**route, **origin} for route in compiled(http_rules(db, key), situation)]
 
 
 def _targets(db: Database, caller: Caller, owner: str, port: int) -> Callable[[Destination], Target]:

@@ -1,63 +1,122 @@
-"""Which servers does a gateway workload open, and who routes behind them?"""
+"""Which ports does a gateway workload open, and who routes behind them?"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from lateen.api.core import Pod, Service
 from lateen.api.gateway import Gateway, Server
+from lateen.envoy import wellknown
 from lateen.incremental import Database, query
 from lateen.names import hostname, labels
 from lateen.names.keys import ObjectKey
 from lateen.names.labels import Labels
 from lateen.policy import routing
-from lateen.registry import facts
+from lateen.registry import facts, services, workloads
+
+HTTP = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
+#: The pod's agent and Envoy itself listen there: a listener more on one of them is refused.
+RESERVED = frozenset({wellknown.ADMIN_PORT, wellknown.AGENT_PORT, wellknown.READY_PORT, wellknown.STATS_PORT})
+#: A Service with this label does not say where a Gateway's ports arrive (Istio's word, for Knative).
+_NO_TRANSLATION = "experimental.istio.io/disable-gateway-port-translation"
 
 
 class OpenServer(NamedTuple):
     """One server of a Gateway. ``hosts`` are (namespace or "*", host)."""
 
     gateway: ObjectKey
-    position: int
     port: int
-    protocol: str
     hosts: tuple[tuple[str, str], ...]
+    redirects: bool  # to HTTPS, whatever is asked
+
+    @property
+    def name(self) -> str:
+        """Its Gateway, as VirtualServices name it."""
+        return f"{self.gateway.namespace}/{self.gateway.name}"
+
+
+class Door(NamedTuple):
+    """A port on which a gateway's pods listen, and the servers behind it, those of the oldest Gateway first."""
+
+    port: int
+    servers: tuple[OpenServer, ...]
 
 
 @query
-def servers(db: Database, workload: Labels) -> tuple[OpenServer, ...]:
-    """All servers that select a workload, by port, then the oldest Gateway first.
+def doors(db: Database, pod: ObjectKey, marks: Labels) -> tuple[Door, ...]:
+    """All ports that speak plain HTTP, in their order.
 
-    A Gateway selects workloads of every namespace (Istio's default, PILOT_SCOPE_GATEWAY_TO_NAMESPACE=false).
+    A server is open on every port at which its own arrives by some Service, and on its own where none leads to it.
+    (Istio: ``resolvePorts``, which takes one of several.) Servers that arrive at one port share it.
     """
-    found: list[tuple[int, str, OpenServer]] = []
-    for it in db.keys(facts.all_gateways, facts.ONLY):
+    arriving = _arriving(db, pod, marks)
+    found: dict[int, list[OpenServer]] = {}
+    for it in servers(db, pod.namespace, marks):
+        for port in arriving.get(it.port, (it.port,)):
+            if port not in RESERVED:
+                found.setdefault(port, []).append(it)
+    return tuple(Door(port, tuple(found[port])) for port in sorted(found))
+
+
+@query
+def _arriving(db: Database, pod: ObjectKey, marks: Labels) -> Mapping[int, tuple[int, ...]]:
+    """At which ports of a pod the ports of its Services arrive. Before the pod is known, its proxy's labels count."""
+    known = db.get(Pod, pod)
+    own = labels.of(known.metadata.labels) if known else marks
+    found: dict[int, set[int]] = {}
+    for it in db.keys(facts.services_in, pod.namespace):
+        written = db.get(Service, ObjectKey(*it))
+        service = services.of_object(db, ObjectKey(*it))
+        if written is None or service is None or not service.selector:
+            continue
+        if _NO_TRANSLATION in written.metadata.labels or not labels.matches(service.selector, own):
+            continue
+        for port in service.ports:
+            if number := workloads.target_number(known or Pod(), port.target):
+                found.setdefault(port.number, set()).add(number)
+    return {port: tuple(sorted(targets)) for port, targets in sorted(found.items())}
+
+
+@query
+def servers(db: Database, namespace: str, workload: Labels) -> tuple[OpenServer, ...]:
+    """All servers of plain HTTP that select a workload, those of the oldest Gateway first.
+
+    A Gateway selects workloads of every namespace, unless PILOT_SCOPE_GATEWAY_TO_NAMESPACE says that it may not.
+    """
+    near = facts.switches(db).scope_gateways_to_namespace
+    found: list[tuple[str, ObjectKey, Gateway]] = []
+    keys = db.keys(facts.gateways_in, namespace) if near else db.keys(facts.all_gateways, facts.ONLY)
+    for it in keys:
         key = ObjectKey(*it)
         gateway = db.get(Gateway, key)
-        if gateway is None or not labels.matches(labels.of(gateway.spec.selector), workload):
-            continue
-        for position, server in enumerate(gateway.spec.servers):
-            opened = OpenServer(
-                key, position, server.port.number, server.port.protocol.upper(), _hosts(server, key.namespace)
-            )
-            found.append((server.port.number, gateway.metadata.creation_timestamp, opened))
-    return tuple(it for _, _, it in sorted(found))
+        if gateway and labels.matches(labels.of(gateway.spec.selector), workload):
+            found.append((gateway.metadata.creation_timestamp, key, gateway))
+    found.sort(key=lambda it: it[:2])
+    return tuple(_open(one, key) for _, key, gateway in found for one in _plain(gateway))
 
 
-def _hosts(server: Server, owner: str) -> tuple[tuple[str, str], ...]:
+def _plain(gateway: Gateway) -> Iterator[Server]:
+    return (it for it in gateway.spec.servers if it.port.protocol.upper() in HTTP)
+
+
+def _open(it: Server, owner: ObjectKey) -> OpenServer:
+    redirects = it.tls is not None and it.tls.https_redirect
+    return OpenServer(owner, it.port.number, tuple(_hosts(it, owner.namespace)), redirects)
+
+
+def _hosts(server: Server, owner: str) -> Iterator[tuple[str, str]]:
     """``ns/host`` restricts to VirtualServices of a namespace; ``./host`` to the Gateway's own."""
-    found = []
     for it in server.hosts:
-        namespace, slash, host = it.rpartition("/")
-        found.append((owner if namespace == "." else (namespace if slash else "*"), host))
-    return tuple(found)
+        namespace, slash, host = it.lower().rpartition("/")
+        yield owner if namespace == "." else (namespace if slash else "*"), host
 
 
 @query
 def routed(db: Database, namespace: str, server: OpenServer) -> tuple[routing.Bound, ...]:
     """The VirtualServices behind a server, by host. A host wider than the server's is narrowed to the server's."""
-    name = f"{server.gateway.namespace}/{server.gateway.name}"
     found: dict[routing.Bound, None] = {}
-    for bound in routing.bound(db, namespace, name):
+    for bound in routing.bound(db, namespace, server.name):
         for owner, host in server.hosts:
             if owner in ("*", bound.rule.namespace) and hostname.overlap(host, bound.host):
                 narrow = bound.host if hostname.matches(host, bound.host) else host

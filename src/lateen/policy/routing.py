@@ -1,11 +1,12 @@
-"""Which VirtualService routes a host? Those a namespace sees, by gateway, oldest first, with full names."""
+"""Which VirtualService routes a host? Those a namespace sees, by gateway, its own first, with full names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import enum
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from lateen.api.networking import VirtualService
+from lateen.api.networking import Delegate, VirtualService
 from lateen.incremental import Database, query
 from lateen.names import hostname
 from lateen.names.keys import ObjectKey
@@ -22,16 +23,29 @@ class Bound(NamedTuple):
     rule: ObjectKey
 
 
+class _Audience(enum.IntEnum):
+    """For whom a VirtualService is, from the client's side; of two for one host the smaller wins."""
+
+    OWN = 0
+    NAMED = 1
+    ALL = 2
+
+
+class _Offered(NamedTuple):
+    """A VirtualService that a client sees; in the order in which it is preferred."""
+
+    audience: _Audience
+    created: str
+    rule: ObjectKey
+
+
 @query
 def hosts(db: Database, rule: ObjectKey) -> tuple[str, ...]:
-    """The hosts of a VirtualService as full names."""
+    """The hosts of a VirtualService as full names, in lower case: Envoy refuses two that differ by case alone."""
     found = db.get(VirtualService, rule)
     domain = facts.mesh_config(db).domain
-    return (
-        tuple(dict.fromkeys(hostname.full(it, rule.namespace, domain) for it in found.spec.hosts))
-        if found
-        else ()
-    )
+    written = found.spec.hosts if found else ()
+    return tuple(dict.fromkeys(hostname.full(it.lower(), rule.namespace, domain) for it in written))
 
 
 @query
@@ -40,41 +54,60 @@ def gateways(db: Database, rule: ObjectKey) -> tuple[str, ...]:
     found = db.get(VirtualService, rule)
     if found is None:
         return ()
-    return tuple(dict.fromkeys(_gateway(it, rule.namespace) for it in found.spec.gateways or [MESH]))
+    return tuple(dict.fromkeys(gateway_name(it, rule.namespace) for it in found.spec.gateways or [MESH]))
 
 
-def _gateway(written: str, namespace: str) -> str:
-    if written == MESH or "/" in written:
+def gateway_name(written: str, namespace: str) -> str:
+    """A gateway as an object of ``namespace`` writes it, as ``namespace/name``; ``mesh`` stays.
+
+    Istio still reads ``name.namespace`` with anything behind it, and ``./name``.
+    """
+    if written == MESH:
         return written
-    name, dot, other = written.partition(".")  # Istio still reads name.namespace.svc.cluster.local
+    owner, slash, name = written.partition("/")
+    if slash:
+        return f"{namespace}/{name}" if owner == "." else written
+    name, dot, other = written.partition(".")
     return f"{other.partition('.')[0]}/{name}" if dot else f"{namespace}/{name}"
 
 
 @query
 def bound(db: Database, client: str, gateway: str) -> tuple[Bound, ...]:
-    """Who routes which host for a namespace's proxies at a gateway (or ``mesh``), the most specific hosts first.
+    """Who routes which host for a namespace's proxies at a gateway (or ``mesh``).
 
-    In the mesh, the oldest VirtualService of a host is the only one; at a gateway, all of a host are, oldest first
-    (Istio: https://istio.io/latest/docs/ops/best-practices/traffic-management/#split-virtual-services).
+    In the mesh one VirtualService routes a host, and the most specific hosts come first. At a gateway all of a host
+    do, in the order in which they are preferred
+    (https://istio.io/latest/docs/ops/best-practices/traffic-management/#split-virtual-services).
     """
+    offered = sorted(_offered(db, client, gateway))
+    found = [Bound(host, it.rule) for it in offered for host in hosts(db, it.rule)]
+    if gateway != MESH:
+        return tuple(found)
+    chosen: dict[str, Bound] = {}
+    for it in sorted(found, key=lambda it: hostname.specificity(it.host)):
+        chosen.setdefault(it.host, it)
+    return tuple(chosen.values())
+
+
+def _offered(db: Database, client: str, gateway: str) -> Iterator[_Offered]:
     default = facts.mesh_config(db).default_virtual_service_export_to
-    found: list[tuple[tuple[bool, int, str], str, ObjectKey, str]] = []
     for it in db.keys(facts.all_virtual_services, facts.ONLY):
         key = ObjectKey(*it)
         rule = db.get(VirtualService, key)
         if rule is None or gateway not in gateways(db, key):
             continue
-        if exported(rule.spec.export_to or default, key.namespace, client):
-            found += [
-                (hostname.specificity(host), rule.metadata.creation_timestamp, key, host)
-                for host in hosts(db, key)
-            ]
-    chosen: dict[str, list[Bound]] = {}
-    for _, _, key, host in sorted(found):
-        already = chosen.setdefault(host, [])
-        if not already or gateway != MESH:
-            already.append(Bound(host, key))
-    return tuple(it for listed in chosen.values() for it in listed)
+        export_to = rule.spec.export_to or default
+        if exported(export_to, key.namespace, client):
+            audience = _audience(export_to, key.namespace, client)
+            yield _Offered(audience, rule.metadata.creation_timestamp, key)
+
+
+def _audience(export_to: Iterable[str], owner: str, client: str) -> _Audience:
+    """Istio asks for those kept to their namespace first, then for those given to the client's, then for all others."""
+    listed = list(export_to) or ["*"]
+    if "*" in listed:
+        return _Audience.ALL
+    return _Audience.OWN if owner == client else _Audience.NAMED
 
 
 @query
@@ -92,3 +125,13 @@ def _by_host(db: Database, client: str) -> tuple[Mapping[str, ObjectKey], tuple[
     found = bound(db, client, MESH)
     exact = {it.host: it.rule for it in found if not hostname.is_wildcard(it.host)}
     return exact, tuple(it for it in found if hostname.is_wildcard(it.host))
+
+
+def delegated(db: Database, delegate: Delegate, root: ObjectKey) -> ObjectKey | None:
+    """The VirtualService a rule of another leaves the rest to; None when it is not there, or not for ``root`` to use."""
+    key = ObjectKey(delegate.namespace or root.namespace, delegate.name)
+    found = db.get(VirtualService, key)
+    if found is None or found.spec.hosts:
+        return None  # with hosts it is a VirtualService of its own
+    export_to = found.spec.export_to or facts.mesh_config(db).default_virtual_service_export_to
+    return key if exported(export_to, key.namespace, root.namespace) else None

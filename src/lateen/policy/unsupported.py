@@ -55,8 +55,6 @@ def _virtual_service(it: VirtualService) -> Findings:
 
 
 def _http_route(it: HTTPRoute, path: str) -> Findings:
-    if it.cors_policy and it.cors_policy.unmatched_preflights:
-        yield f"{path}.corsPolicy.unmatchedPreflights", _NOTHING
     if it.retries and it.retries.retry_remote_localities is not None:
         yield f"{path}.retries.retryRemoteLocalities", _NOTHING
     if it.fault and it.fault.abort and it.fault.abort.http2_error:

@@ -46,6 +46,13 @@ class MemberCluster:
     name: str = "Kubernetes"
 
 
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """What the control plane's environment turns on, by Istio's names."""
+
+    scope_gateways_to_namespace: bool = False  # PILOT_SCOPE_GATEWAY_TO_NAMESPACE
+
+
 def _namespace(
     it: Service | Gateway | VirtualService | PeerAuthentication | DestinationRule,
 ) -> Iterable[str]:
@@ -114,3 +121,9 @@ def mesh_config(db: Database) -> MeshConfig:
 def member_cluster(db: Database) -> str:
     """Its name in metrics."""
     return (db.get(MemberCluster, ONLY) or MemberCluster()).name
+
+
+@query
+def switches(db: Database) -> Switches:
+    """Istio's defaults while nobody said anything."""
+    return db.get(Switches, ONLY) or Switches()

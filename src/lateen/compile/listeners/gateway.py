@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from lateen.api.gateway import Gateway, Server
 from lateen.compile import naming, virtual_hosts
 from lateen.compile.horizons import Caller, horizon
 from lateen.compile.listeners import logs
+from lateen.compile.routes import catches_all
 from lateen.envoy import http, listeners, routes
 from lateen.envoy.resource import Resource
 from lateen.envoy.sealing import seal
@@ -16,8 +16,7 @@ from lateen.incremental import Database, query
 from lateen.names.keys import ObjectKey
 from lateen.names.labels import Labels
 from lateen.policy import gateways
-from lateen.policy.gateways import OpenServer
-from lateen.registry import workloads
+from lateen.policy.gateways import Door
 
 
 class Entrance(NamedTuple):
@@ -28,79 +27,61 @@ class Entrance(NamedTuple):
 
 
 @query
-def targets(db: Database, pod: ObjectKey) -> tuple[tuple[int, int], ...]:
-    """The gateway's Service says on which port of the pod each of its ports arrives."""
-    return tuple((it.service_port, it.number) for it in workloads.served_ports(db, pod))
-
-
-def _plain_ports(opened: Sequence[OpenServer]) -> tuple[int, ...]:
-    return tuple(sorted({it.port for it in opened if it.protocol in ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")}))
-
-
-@query
 def all_listeners(db: Database, entrance: Entrance) -> tuple[Resource, ...]:
     """A listener for each port that speaks plain HTTP."""
-    ports = dict(targets(db, entrance.pod))
-    made: dict[str, Resource] = {}
-    for port in _plain_ports(gateways.servers(db, entrance.labels)):
-        target = ports.get(port, port)
-        name = naming.listener("0.0.0.0", target)
-        manager = http.connection_manager(
-            f"outbound_0.0.0.0_{target}", http.default_filters(None), rds=http.rds(naming.gateway_route(port)),
-            access_log=logs.client(db, http=True), use_remote_address={"value": True},
-            forward_client_cert_details="SANITIZE_SET",
-            set_current_client_cert_details={"subject": {"value": True}, "uri": True, "dns": True, "cert": True},
-        )  # fmt: skip
-        chain = listeners.chain(name, [manager])
-        made.setdefault(
-            name,
-            seal(name, listeners.listener(name, "0.0.0.0", target, [chain], traffic_direction="OUTBOUND")),
-        )
-    return tuple(made.values())
+    return tuple(_listener(db, it.port) for it in gateways.doors(db, entrance.pod, entrance.labels))
+
+
+def _listener(db: Database, port: int) -> Resource:
+    name = naming.listener("0.0.0.0", port)
+    manager = http.connection_manager(
+        f"outbound_{name}", http.default_filters(None), rds=http.rds(naming.gateway_route(port)),
+        access_log=logs.client(db, http=True), use_remote_address={"value": True},
+        forward_client_cert_details="SANITIZE_SET",
+        set_current_client_cert_details={"subject": {"value": True}, "uri": True, "dns": True, "cert": True},
+    )  # fmt: skip
+    chain = listeners.chain("", [manager])  # Istio gives it no name, and patches find it by what it matches
+    return seal(name, listeners.listener(name, "0.0.0.0", port, [chain], traffic_direction="OUTBOUND"))
 
 
 @query
 def configurations(db: Database, entrance: Entrance) -> tuple[Resource, ...]:
     """The routes of each port."""
     namespace = entrance.pod.namespace
-    opened = gateways.servers(db, entrance.labels)
-    caller = Caller(horizon(db, namespace), namespace)
-    return tuple(_configuration(db, caller, port, opened) for port in _plain_ports(opened))
+    caller = Caller(horizon(db, namespace), namespace, entrance.labels)
+    return tuple(_configuration(db, caller, it) for it in gateways.doors(db, entrance.pod, entrance.labels))
 
 
-def _configuration(db: Database, caller: Caller, port: int, opened: Sequence[OpenServer]) -> Resource:
-    found: dict[str, list[routes.Fields]] = {}
+def _configuration(db: Database, caller: Caller, door: Door) -> Resource:
+    # By host, then by what leads there: two servers of one port may name one host and lead to one VirtualService.
+    found: dict[str, dict[tuple[ObjectKey, str, int], list[routes.Fields]]] = {}
+    ports: dict[str, int] = {}
     redirected: set[str] = set()
-    for server in opened:
-        if server.port != port:
-            continue
-        written = _written(db, server)
-        redirects = bool(written and written.tls and written.tls.https_redirect)
-        name = f"{server.gateway.namespace}/{server.gateway.name}"
-        for bound in gateways.routed(db, caller.horizon.namespace or caller.namespace, server):
-            found.setdefault(bound.host, []).extend(
-                virtual_hosts.rule_routes(db, bound.rule, caller, name, port)
-            )
-            if redirects:
-                redirected.add(bound.host)
-        if redirects:
-            for _, host in server.hosts:
-                found.setdefault(host, [])
-                redirected.add(host)
-    made = [_host(host, port, found[host], redirect=host in redirected) for host in sorted(found)]
-    if not made:
-        made = [_host("*", port, [], redirect=False, name="blackhole")]
-    name = naming.gateway_route(port)
-    return seal(name, routes.configuration(name, made, ignore_port_in_host_matching=True))
+    for server in door.servers:
+        for host, rule in gateways.routed(db, caller.namespace, server):
+            leading = (rule, server.name, server.port)
+            if leading in found.get(host, ()):
+                continue
+            if made := virtual_hosts.rule_routes(db, rule, caller, server.name, server.port):
+                found.setdefault(host, {})[leading] = made
+                ports.setdefault(host, server.port)
+        if server.redirects:
+            own = {host for _, host in server.hosts}
+            redirected |= own | {it.host for it in gateways.routed(db, caller.namespace, server)}
+            ports = dict.fromkeys(sorted(own), server.port) | ports
+    hosts = [
+        _host(host, port, found.get(host, {}).values(), redirected=host in redirected)
+        for host, port in ports.items()
+    ]
+    if not hosts:
+        hosts = [routes.virtual_host(naming.virtual_host("blackhole", door.servers[0].port), ["*"], [])]
+    hosts.sort(key=lambda it: str(it.name))
+    name = naming.gateway_route(door.port)
+    return seal(name, routes.configuration(name, hosts, ignore_port_in_host_matching=True))
 
 
-def _host(host: str, port: int, found: list[routes.Fields], *, redirect: bool, name: str = "") -> Any:
-    fields = {"require_tls": "ALL"} if redirect else {}
-    return routes.virtual_host(name or naming.virtual_host(host, port), [host], found, **fields)
-
-
-def _written(db: Database, server: OpenServer) -> Server | None:
-    gateway = db.get(Gateway, server.gateway)
-    if gateway is None or server.position >= len(gateway.spec.servers):
-        return None
-    return gateway.spec.servers[server.position]
+def _host(host: str, port: int, parts: Iterable[list[routes.Fields]], *, redirected: bool) -> Any:
+    # What catches all of one VirtualService would hide what a later one says (Istio: SortVHostRoutes).
+    ordered = sorted((route for part in parts for route in part), key=catches_all)
+    fields = {"require_tls": "ALL"} if redirected else {}
+    return routes.virtual_host(naming.virtual_host(host, port), [host], ordered, **fields)

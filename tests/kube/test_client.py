@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 import yaml
 from aiohttp import web
 
+from lateen.kube import client as kube_client
 from lateen.kube.client import KubeClient, KubeError, http_body, path_of
-from lateen.kube.config import KubeConfigError, load
+from lateen.kube.config import Connection, KubeConfigError, load
+from lateen.kube.errors import refusal
+from lateen.kube.forward import CutOffError
 
 CONFIG = {
     "current-context": "a",
@@ -18,6 +26,11 @@ CONFIG = {
     "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1/"}}],
     "users": [{"name": "u", "user": {"token": "secret"}}],
 }
+
+
+@pytest.fixture(autouse=True)
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kube_client, "_FIRST_WAIT_S", 0.01)
 
 
 def written(folder: Path, **changes: object) -> str:
@@ -37,7 +50,7 @@ def test_a_kubeconfig_names_server_namespace_and_token(tmp_path: Path) -> None:
     [
         ({}, "b", 'no context "b"; there are: a'),
         ({"users": []}, None, 'names the user "u", which is not defined'),
-        ({"users": [{"name": "u", "user": {"exec": {"command": "x"}}}]}, None, "credential plug-in"),
+        ({"users": [{"name": "u", "user": {"exec": {"command": "x"}}}]}, None, "exec.apiVersion"),
     ],
 )
 def test_a_wrong_kubeconfig_says_what_is_wrong(
@@ -93,7 +106,7 @@ async def test_lists_are_read_page_by_page_and_overload_is_waited_out(
     config = written(tmp_path, clusters=[{"name": "c", "cluster": {"server": url}}])
     async with KubeClient.from_environment(config, None) as client:
         assert await client.list("v1", "pods", "n", labels="a=b") == [{"n": 1}, {"n": 2}]
-        assert seen[0] == "GET /api/v1/namespaces/n/pods?limit=500&labelSelector=a%3Db Bearer secret"
+        assert seen[0] == "GET /api/v1/namespaces/n/pods?labelSelector=a%3Db&limit=500 Bearer secret"
         seen.clear()
         assert await client.get("/api/v1/busy")
         assert len(seen) == 3
@@ -118,3 +131,173 @@ def test_an_answer_of_a_pod_is_read_in_both_framings() -> None:
         http_body(b"SSH-2.0")
     with pytest.raises(KubeError, match="gone"):
         http_body(b"HTTP/1.1 500 X\r\n\r\ngone")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nh",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n",
+    ],
+)
+def test_half_an_answer_of_a_pod_is_no_answer(raw: bytes) -> None:
+    with pytest.raises(CutOffError):
+        http_body(raw)
+
+
+class Scripted:
+    """A server that answers each request with the next of some answers; None and the half of one cut the connection."""
+
+    def __init__(self, *answers: web.Response | bytes | None) -> None:
+        self._answers = list(answers)
+        self.seen: list[tuple[str, str]] = []
+
+    @asynccontextmanager
+    async def client(self, **how: Any) -> AsyncIterator[KubeClient]:
+        runner = web.ServerRunner(web.Server(self._answer))
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        try:
+            url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            async with KubeClient(Connection(url, None, **how)) as client:
+                yield client
+        finally:
+            await runner.cleanup()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        await request.read()
+        self.seen.append((request.method, request.path))
+        answer = self._answers.pop(0)
+        if answer is None or isinstance(answer, bytes):
+            assert request.transport
+            if answer:
+                half = web.StreamResponse(headers={"Content-Length": "100"})
+                await half.prepare(request)
+                await half.write(answer)
+                await asyncio.sleep(0.05)
+            request.transport.abort()
+            return web.Response()
+        return answer
+
+
+def said(obj: Any, status: int = 200, **headers: str) -> web.Response:
+    return web.json_response(obj, status=status, headers={k.replace("_", "-"): v for k, v in headers.items()})
+
+
+MAP = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "m", "namespace": "n"},
+    "data": {"k": "v"},
+}
+EXISTS = {"kind": "Status", "reason": "AlreadyExists", "message": 'configmaps "m" already exists'}
+STORED = {**MAP, "metadata": {**MAP["metadata"], "uid": "1", "managedFields": []}}  # type: ignore[dict-item]
+
+
+@pytest.mark.finding("architecture 10")
+@pytest.mark.parametrize("body", ["<html>Sign in</html>", "", "[]", "7", "{", "[" * 100_000])
+async def test_a_page_of_something_else_is_a_refusal_and_says_so(body: str) -> None:
+    pages = [web.Response(text=body, content_type="text/html") for _ in range(10)]
+    async with Scripted(*pages).client() as client:
+        with pytest.raises(
+            KubeError, match=r"no object of Kubernetes.*does a proxy before it answer"
+        ) as wrong:
+            await client.get("/api/v1/namespaces/n")
+        assert wrong.value.code == 502
+
+
+@pytest.mark.finding("real kubernetes 1")
+async def test_a_list_may_be_null() -> None:
+    async with Scripted(said({"items": None, "metadata": None}), said({})).client() as client:
+        assert await client.list("v1", "pods") == []
+        assert await client.list("v1", "pods") == []
+
+
+async def test_the_server_says_how_long_it_wants_to_be_left_alone() -> None:
+    busy = said({"kind": "Status", "message": "busy"}, 429, Retry_After="1")
+    server = Scripted(busy, said(STORED))
+    async with server.client() as client:
+        began = time.monotonic()
+        assert await client.create(MAP) == STORED
+        assert time.monotonic() - began >= 1.0
+    # However long it asks for, nobody waits longer than the bound.
+    assert refusal(429, b"{}", "100000").retry_after_s == 100000.0
+    assert refusal(429, b'{"details": {"retryAfterSeconds": 3}}').retry_after_s == 3.0
+    assert refusal(503, b"null", "Wed, 21 Oct 2026 07:28:00 GMT").retry_after_s is None
+
+
+async def test_what_was_made_and_not_answered_is_not_an_error() -> None:
+    server = Scripted(None, said(EXISTS, 409), said(STORED))
+    async with server.client() as client:
+        assert await client.create(MAP) == STORED
+        assert [method for method, _ in server.seen] == ["POST", "POST", "GET"]
+
+
+async def test_what_somebody_else_made_is_an_error() -> None:
+    other = {**STORED, "data": {"k": "other"}}
+    for answers in ([None, said(EXISTS, 409), said(other)], [said(EXISTS, 409)]):
+        async with Scripted(*answers).client() as client:
+            with pytest.raises(KubeError, match="already exists"):
+                await client.create(MAP)
+
+
+async def test_what_has_no_name_is_not_sent_twice_and_a_review_is() -> None:
+    unnamed = {**MAP, "metadata": {"generateName": "m-", "namespace": "n"}}
+    async with Scripted(None, said(STORED)).client() as client:
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await client.create(unnamed)
+    review = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenReview",
+        "metadata": {},
+        "spec": {"token": "x"},
+    }
+    async with Scripted(None, said({"message": "no"}, 500), said(review)).client() as client:
+        assert await client.create(review) == review
+
+
+async def test_an_answer_cut_in_the_middle_is_asked_for_again() -> None:
+    server = Scripted(b'{"kind":', None, said({}, 503), said(STORED))
+    async with server.client() as client:
+        assert await client.apply(MAP, "me") == STORED
+        assert len(server.seen) == 4
+
+
+async def test_a_conflict_of_versions_is_tried_again_and_one_of_owners_is_told() -> None:
+    changed = {
+        "reason": "Conflict",
+        "message": "the object has been modified; please apply your changes to the latest",
+    }
+    owned = {
+        "reason": "Conflict",
+        "message": 'Apply failed with 1 conflict: conflict with "kubectl": .data.k',
+    }
+    async with Scripted(said(changed, 409), said(STORED)).client() as client:
+        assert await client.apply(MAP, "me") == STORED
+    async with Scripted(said(owned, 409)).client() as client:
+        with pytest.raises(KubeError, match="conflict with"):
+            await client.apply(MAP, "me")
+
+
+async def test_a_forgotten_page_begins_the_list_again_and_at_last_without_pages() -> None:
+    first = {"items": [{"n": 1}], "metadata": {"continue": "x"}}
+    gone = {"reason": "Expired", "message": "The provided continue parameter is too old"}
+    answers = [
+        said(first),
+        said(gone, 410),
+        said(first),
+        said(gone, 410),
+        said({"items": [{"n": 1}, {"n": 2}]}),
+    ]
+    async with Scripted(*answers).client() as client:
+        assert await client.list("v1", "pods") == [{"n": 1}, {"n": 2}]
+
+
+async def test_impersonation_is_said_with_each_request() -> None:
+    server = Scripted(said({}))
+    async with server.client(headers=(("Impersonate-User", "jane"), ("Impersonate-Group", "a"))) as client:
+        assert await client.get("/api") == {}

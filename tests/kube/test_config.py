@@ -58,7 +58,7 @@ TLS = "https://127.0.0.1:1"
         ({"cluster": {"server": TLS}, "user": {"client-certificate-data": "AAAA", "client-key-data": "AAAA"}}, "cannot be read"),
         ({"current-context": "other"}, 'no context "other"; there are: x'),
         ({"users": []}, 'names the user "u", which is not defined'),
-        ({"user": {"exec": {"command": "x"}}}, "credential plug-in"),
+        ({"user": {"exec": {"command": "x"}}}, "exec.apiVersion"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_said(tmp_path: Path, how: dict[str, Any], said: str) -> None:

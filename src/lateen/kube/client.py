@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import random
-import struct
-from collections.abc import AsyncIterator, Mapping
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiohttp
 import msgspec
 
+from lateen.api import reading
 from lateen.kube.config import Connection, load
+from lateen.kube.credentials import Credentials, Proof
+from lateen.kube.errors import KubeError, decoded, refusal
+from lateen.kube.forward import PROTOCOL, http_body, received
 
+__all__ = ["KubeClient", "KubeError", "Object", "http_body", "path_of"]
+
+T = TypeVar("T")
 Object = dict[str, Any]
+Objects = list[Object]
 
-TIMEOUT_S = 30.0
+#: Of one request, and of all attempts together.
+TIMEOUT_S, PATIENCE_S = 30.0, 60.0
 #: Attempts of a request that may be repeated, when the server does not answer or says it is overloaded.
-ATTEMPTS = 4
+ATTEMPTS = 5
+_FIRST_WAIT_S = 0.2
+#: A server may ask to be left alone for longer than a user waits.
+_LONGEST_WAIT_S = 10.0
+_OVERLOADED, _FAILED = 429, (500, 502, 503, 504)
+#: A list whose pages are forgotten is begun again so often, the last time without pages.
+_LISTS = 3
+_PAGE = "500"
 
 #: Plurals that are not the lower-case kind with an s.
 _PLURALS = {
@@ -33,17 +50,9 @@ _CLUSTER_WIDE = {
 }  # fmt: skip
 
 
-class KubeError(Exception):
-    """The API server refused; the message is its own."""
-
-    def __init__(self, code: int, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.code, self.reason = code, reason
-
-
 def path_of(obj: Mapping[str, Any], *, named: bool = True) -> str:
     """The URL path of an object, or of its collection."""
-    api_version, kind, metadata = obj["apiVersion"], obj["kind"], obj.get("metadata", {})
+    api_version, kind, metadata = obj["apiVersion"], obj["kind"], reading.part(obj, "metadata")
     where = "" if kind in _CLUSTER_WIDE else f"/namespaces/{metadata.get('namespace') or 'default'}"
     plural = _PLURALS.get(kind) or f"{kind.lower()}s"
     return f"{_root(api_version)}{where}/{plural}" + (f"/{metadata['name']}" if named else "")
@@ -55,10 +64,15 @@ def _root(api_version: str) -> str:
 
 
 class KubeClient:
-    """One connection pool to one cluster. Use it as an async context manager."""
+    """One connection pool to one cluster. Use it as an async context manager.
+
+    What fails for a moment (no answer, 429, 5xx) is tried again, within bounds; what the server has done in spite of a
+    lost answer is not done twice.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self._credentials = Credentials(connection)
         self._session: aiohttp.ClientSession | None = None
 
     @classmethod
@@ -67,8 +81,7 @@ class KubeClient:
         return cls(load(kubeconfig, context))
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(ssl=self.connection.tls or False, limit=100)
-        self._session = aiohttp.ClientSession(connector=connector)
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=100))
         return self
 
     async def __aexit__(
@@ -89,13 +102,24 @@ class KubeClient:
     async def list(
         self, api_version: str, plural: str, namespace: str = "", labels: str = ""
     ) -> list[Object]:
-        """All objects of a kind ("" is every namespace), page by page."""
-        found: list[Object] = []
-        query = {"limit": "500", **({"labelSelector": labels} if labels else {})}
+        """All objects of a kind ("" is every namespace), page by page; from the beginning when a page is forgotten."""
+        path = self.collection(api_version, plural, namespace)
+        selected = {"labelSelector": labels} if labels else {}
+        for attempt in range(1, _LISTS + 1):
+            last = attempt == _LISTS
+            try:
+                return await self._pages(path, selected if last else {**selected, "limit": _PAGE})
+            except KubeError as refused:
+                if refused.code != 410 or last:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _pages(self, path: str, query: Mapping[str, str]) -> Objects:
+        found: Objects = []
         while True:
-            page = await self._request("GET", self.collection(api_version, plural, namespace), query=query)
-            found += page.get("items") or []
-            following = page.get("metadata", {}).get("continue")
+            page = await self._request("GET", path, query=query)
+            found += reading.parts(page, "items")
+            following = reading.text(page, "metadata", "continue")
             if not following:
                 return found
             query = {**query, "continue": following}
@@ -108,17 +132,19 @@ class KubeClient:
 
     async def read(self, path: str, query: Mapping[str, str]) -> Object:
         """GET with a query; KubeError when it is refused."""
-        return await self._request("GET", path, query=query, repeat=False)
+        return await self._request("GET", path, query=query)
 
     async def lines(self, path: str, query: Mapping[str, str]) -> AsyncIterator[bytes]:
         """The lines of a streaming answer until the server ends it; silence of two minutes ends it too."""
-        assert self._session, "use the client as a context manager"
         timeout = aiohttp.ClientTimeout(total=None, connect=TIMEOUT_S, sock_read=120.0)
-        async with self._session.get(
-            self.connection.server + path, params=query, headers=self._headers(), timeout=timeout
+        proof = await self._credentials.current()
+        async with self._open.get(
+            self.connection.server + path, params=query, timeout=timeout, **self._how(proof)
         ) as answer:
             if answer.status >= 400:
-                raise refusal(answer.status, await answer.read())
+                if answer.status == 401:
+                    self._credentials.refused(proof)  # whoever follows asks again
+                raise refusal(answer.status, await answer.read(), answer.headers.get("Retry-After", ""))
             rest = b""
             async for chunk in answer.content.iter_any():
                 *whole, rest = (rest + chunk).split(b"\n")
@@ -126,15 +152,42 @@ class KubeClient:
                     if line.strip():
                         yield line
 
-    async def create(self, obj: Object) -> Object:
-        """A new object; KubeError 409 when there is one."""
-        return await self._request("POST", path_of(obj, named=False), body=obj, repeat=False)
+    async def create(self, obj: Object, *, dry_run: bool = False) -> Object:
+        """A new object; KubeError 409 when there is one, unless it is what we have just made and no answer came."""
+        query = {"dryRun": "All"} if dry_run else {}
+        path, lost = path_of(obj, named=False), False
+
+        async def once() -> Object:
+            nonlocal lost
+            try:
+                return await self._once("POST", path, obj, query, "application/json")
+            except KubeError as refused:
+                lost = lost or refused.code in _FAILED
+                if lost and refused.code == 409 and (made := await self._made(obj)):
+                    return made
+                raise
+            except (aiohttp.ClientError, TimeoutError):
+                lost = True
+                raise
+
+        # One without a name is stored twice if it is sent twice; a review is stored nowhere.
+        repeatable = bool(reading.name(obj)) or str(obj["kind"]).endswith("Review")
+        return await self._repeated(once, failed=repeatable)
+
+    async def _made(self, obj: Object) -> Object | None:
+        found = await self.get(path_of(obj))
+        return found if found is not None and reading.contains(found, obj) else None
 
     async def apply(self, obj: Object, manager: str, *, force: bool = True) -> Object:
         """Server-side apply: what the object says, and nothing of what others say."""
         query = {"fieldManager": manager, "force": "true" if force else "false"}
         return await self._request(
-            "PATCH", path_of(obj), body=obj, query=query, content="application/apply-patch+yaml"
+            "PATCH",
+            path_of(obj),
+            body=obj,
+            query=query,
+            content="application/apply-patch+yaml",
+            conflicts=force,
         )
 
     async def patch(self, obj: Mapping[str, Any], patch: Object) -> Object:
@@ -153,109 +206,108 @@ class KubeClient:
 
     async def _request(
         self, method: str, path: str, *, body: Object | None = None, query: Mapping[str, str] | None = None,
-        content: str = "application/json", repeat: bool = True,
+        content: str = "application/json", conflicts: bool = False,
     ) -> Object:  # fmt: skip
+        return await self._repeated(
+            lambda: self._once(method, path, body, query, content), conflicts=conflicts
+        )
+
+    async def _repeated(
+        self, once: Callable[[], Awaitable[T]], *, failed: bool = True, conflicts: bool = False
+    ) -> T:
+        """Again when there is no answer or the server failed (``failed``), is overloaded, or changed it meanwhile."""
+        until = time.monotonic() + PATIENCE_S
         for attempt in range(1, ATTEMPTS + 1):
-            last = attempt == ATTEMPTS or not repeat
+            wait_s = _FIRST_WAIT_S * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
             try:
-                return await self._once(method, path, body, query, content)
-            except (aiohttp.ClientConnectionError, TimeoutError):
-                if last:
+                return await once()
+            except (
+                aiohttp.ClientConnectionError,
+                aiohttp.ClientPayloadError,
+                ConnectionError,
+                TimeoutError,
+            ) as problem:
+                hopeless = isinstance(problem, aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL)
+                if hopeless or not failed or attempt == ATTEMPTS or time.monotonic() > until:
                     raise
             except KubeError as refused:
-                if last or refused.code not in (429, 500, 502, 503, 504):
+                again = (
+                    refused.code == _OVERLOADED
+                    or (refused.code in _FAILED and (failed or refused.retry_after_s is not None))
+                    or (
+                        conflicts
+                        and refused.code == 409
+                        and refused.reason == "Conflict"
+                        and not _owned(refused)
+                    )
+                )
+                if not again or attempt == ATTEMPTS or time.monotonic() > until:
                     raise
-            await asyncio.sleep(0.2 * 2**attempt * random.random())
+                if refused.retry_after_s is not None:
+                    wait_s = min(refused.retry_after_s, _LONGEST_WAIT_S) * random.uniform(1.0, 1.25)
+            await asyncio.sleep(wait_s)
         raise AssertionError("the last attempt returns or raises")
 
     async def _once(
         self, method: str, path: str, body: Object | None, query: Mapping[str, str] | None, content: str
     ) -> Object:
-        assert self._session, "use the client as a context manager"
         data = msgspec.json.encode(body) if body is not None else None
-        headers = {
-            **self._headers(),
-            "Accept": "application/json",
-            **({"Content-Type": content} if data else {}),
-        }
+        proof = await self._credentials.current()
+        try:
+            return await self._sent(proof, method, path, data, query, content)
+        except KubeError as refused:
+            if refused.code != 401 or not self._credentials.refused(proof):
+                raise
+        return await self._sent(await self._credentials.current(), method, path, data, query, content)
+
+    async def _sent(
+        self, proof: Proof, method: str, path: str, data: bytes | None, query: Mapping[str, str] | None, content: str
+    ) -> Object:  # fmt: skip
+        how = self._how(proof)
+        how["headers"] += [("Accept", "application/json"), *([("Content-Type", content)] if data else [])]
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         url = self.connection.server + path
-        async with self._session.request(
-            method, url, data=data, params=query, headers=headers, timeout=timeout
-        ) as answer:
+        async with self._open.request(method, url, data=data, params=query, timeout=timeout, **how) as answer:
             raw = await answer.read()
             if answer.status >= 400:
-                raise refusal(answer.status, raw)
-            decoded: Object = msgspec.json.decode(raw)
-            return decoded
+                raise refusal(answer.status, raw, answer.headers.get("Retry-After", ""))
+            return decoded(raw, url)
 
-    def _headers(self) -> dict[str, str]:
-        bearer = self.connection.bearer()
-        return {"Authorization": f"Bearer {bearer}"} if bearer else {}
+    @property
+    def _open(self) -> aiohttp.ClientSession:
+        assert self._session, "use the client as a context manager"
+        return self._session
+
+    def _how(self, proof: Proof) -> dict[str, Any]:
+        """What every request goes with."""
+        it = self.connection
+        bearer = [("Authorization", f"Bearer {proof.token}")] if proof.token else []
+        headers = [*it.headers, *bearer]  # pairs, since a name may stand twice
+        tls: ssl.SSLContext | bool = proof.tls or False
+        return {
+            "headers": headers, "ssl": tls, "server_hostname": it.server_name or None, "proxy": it.proxy or None,
+        }  # fmt: skip
 
     async def pod_get(self, namespace: str, pod: str, port: int, path: str) -> bytes:
-        """The body of ``GET http://localhost:port/path`` inside a pod, through the API server's port-forward.
+        """The body of ``GET http://localhost:port/path`` inside a pod, through the API server's port-forward."""
+        return await self._repeated(lambda: self._pod_got(namespace, pod, port, path))
 
-        The websocket form ``v4.channel.k8s.io``: channel 0 is data, 1 errors; each begins with the port in two bytes.
-        """
-        assert self._session, "use the client as a context manager"
+    async def _pod_got(self, namespace: str, pod: str, port: int, path: str) -> bytes:
         url = f"{self.connection.server}/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={port}"
+        how = self._how(await self._credentials.current())
         async with asyncio.timeout(TIMEOUT_S):
-            async with self._session.ws_connect(
-                url, protocols=("v4.channel.k8s.io",), headers=self._headers(), max_msg_size=0
-            ) as socket:
-                request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-                await socket.send_bytes(b"\x00" + request.encode())
-                return http_body(await _received(socket, port))
+            try:
+                connecting = self._open.ws_connect(url, protocols=(PROTOCOL,), max_msg_size=0, **how)
+                async with connecting as socket:
+                    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+                    await socket.send_bytes(b"\x00" + request.encode())
+                    raw = await received(socket, port)
+            except aiohttp.WSServerHandshakeError as refused:
+                said = f"port-forward to {namespace}/{pod} was refused: {refused.message} (HTTP {refused.status})"
+                raise KubeError(refused.status, "PortForward", said) from refused
+        return http_body(raw)
 
 
-async def _received(socket: aiohttp.ClientWebSocketResponse, port: int) -> bytes:
-    parts: dict[int, list[bytes]] = {0: [], 1: []}
-    greeting = struct.pack("<H", port)
-    greeted: set[int] = set()
-    async for message in socket:
-        if message.type is not aiohttp.WSMsgType.BINARY or not message.data:
-            continue
-        channel, data = message.data[0], message.data[1:]
-        if channel not in greeted:
-            greeted.add(channel)
-            data = data.removeprefix(greeting)
-        parts.setdefault(channel, []).append(data)
-    if said := b"".join(parts[1]):
-        raise KubeError(502, "PortForward", said.decode(errors="replace"))
-    return b"".join(parts[0])
-
-
-def http_body(raw: bytes) -> bytes:
-    """The body of an HTTP/1.1 response that ended with its connection; KubeError when it is none or an error."""
-    head, _, body = raw.partition(b"\r\n\r\n")
-    status = head.split(b" ", 2)
-    if len(status) < 2 or not status[1].isdigit():
-        raise KubeError(502, "PortForward", "the pod did not answer by HTTP on this port")
-    if b"transfer-encoding: chunked" in head.lower():
-        body = _unchunked(body)
-    if int(status[1]) >= 400:
-        raise KubeError(
-            int(status[1]), "PodError", body.decode(errors="replace")[:300] or head.split(b"\r\n")[0].decode()
-        )
-    return body
-
-
-def _unchunked(body: bytes) -> bytes:
-    found = b""
-    while body:
-        size, _, body = body.partition(b"\r\n")
-        length = int(size.split(b";")[0] or b"0", 16)
-        if not length:
-            break
-        found, body = found + body[:length], body[length + 2 :]
-    return found
-
-
-def refusal(status: int, raw: bytes) -> KubeError:
-    """The API server's words in a Status, or what else it said."""
-    try:
-        said = msgspec.json.decode(raw)
-        return KubeError(status, str(said.get("reason", "")), str(said.get("message") or said))
-    except (msgspec.DecodeError, AttributeError):
-        return KubeError(status, "", f"HTTP {status}: {raw[:300].decode(errors='replace')}")
+def _owned(refused: KubeError) -> bool:
+    """Whether the conflict is about who owns a field, which lasts, rather than about what came between."""
+    return "conflict with" in str(refused)

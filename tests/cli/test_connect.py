@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from lateen.cli.connect import CommandError, pod_reference, sidecar_pod
+from lateen.cli.connect import CommandError, label_selector, pod_reference, sidecar_pod, with_cluster
 from lateen.cli.proxy_status import chosen, row
 
 
@@ -86,6 +89,48 @@ async def test_pods_and_deployments_are_found(api_server: Any) -> None:
         assert await sidecar_pod(client, "web-1", "") == ("default", "web-1")
         assert await sidecar_pod(client, "web-1.default", "") == ("default", "web-1")
         assert await sidecar_pod(client, "deployment/web", "default") == ("default", "web-1")
+
+
+def test_a_selector_of_a_deployment_is_one_of_a_request() -> None:
+    expressions = [
+        {"key": "a", "operator": "In", "values": ["x", "y"]}, {"key": "b", "operator": "NotIn", "values": ["z"]},
+        {"key": "c", "operator": "Exists"}, {"key": "d", "operator": "DoesNotExist", "values": None},
+    ]  # fmt: skip
+    selector = {"matchLabels": {"app": "web"}, "matchExpressions": expressions}
+    assert label_selector(selector) == "app=web,a in (x,y),b notin (z),c,!d"
+    assert label_selector({"matchLabels": None}) == ""
+
+
+async def test_a_deployment_that_selects_by_nothing_has_no_pods(api_server: Any) -> None:
+    await pod(api_server, "web-1", "app", "istio-proxy")
+    async with api_server.client() as client:
+        await client.create({**DEPLOYMENT, "spec": {**DEPLOYMENT["spec"], "selector": {"matchExpressions": [  # type: ignore[dict-item]
+            {"key": "app", "operator": "In", "values": ["web"]}, {"key": "gone", "operator": "Exists"},
+        ]}}})  # fmt: skip
+        with pytest.raises(CommandError, match="has no running pod"):
+            await sidecar_pod(client, "deploy/web", "")
+
+
+@pytest.mark.finding("newcomer D.2.8")
+@pytest.mark.parametrize(
+    ("server", "said"),
+    [
+        ("http://127.0.0.1:1", '127.0.0.1:1 (context "prod"): .*Does the cluster run on this machine'),
+        ("http://no-such-host.invalid:6443", '(context "prod"): .*Can this machine reach it'),
+    ],
+)
+def test_a_dead_cluster_is_named_and_not_taken_for_skiff(tmp_path: Path, server: str, said: str) -> None:
+    config = {
+        "current-context": "prod", "contexts": [{"name": "prod", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": server}}], "users": [{"name": "u", "user": {"token": "t"}}],
+    }  # fmt: skip
+    path = tmp_path / "config"
+    path.write_text(yaml.safe_dump(config))
+    with pytest.raises(CommandError) as wrong:
+        with_cluster(str(path), "", lambda client: client.get("/api"))
+    assert "\n" not in str(wrong.value)
+    assert re.search(said.replace("(", r"\(").replace(")", r"\)"), str(wrong.value))
+    assert ("skiff" in str(wrong.value)) == ("127.0.0.1" in server)
 
 
 def entry(proxy: str, **more: Any) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def test_it_completes_in_bash() -> None:
         (["version", "--remote=false"], 0, "client version: 0.1.0"),
         (["version", "--remote=false", "-o", "json"], 0, '"version": "0.1.0"'),
         (["version", "--remote=perhaps"], 1, 'not "perhaps"'),
-        (["version", "--kubeconfig", "no-such-file"], 0, "Warning: no-such-file"),
+        (["version", "--kubeconfig", "no-such-file"], 1, "Warning: no-such-file"),
         (["proxy-status", "--kubeconfig", "no-such-file"], 1, "no-such-file"),
         (["proxy-config", "cluster", "web", "--kubeconfig", "no-such-file"], 1, "no-such-file"),
         (["proxy-config", "cluster", "-f", __file__], 1, "no JSON of an Envoy"),

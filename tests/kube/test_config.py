@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,51 @@ def test_what_is_no_kubeconfig_is_named(tmp_path: Path, text: str) -> None:
         load(str(path), None)
 
 
+@pytest.mark.finding("newcomer D.2.8")
+def test_what_is_no_yaml_is_told_in_one_line_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    path.write_text("clusters:\n- name: c\n  cluster: [\n")
+    with pytest.raises(KubeConfigError) as wrong:
+        load(str(path), None)
+    said = str(wrong.value)
+    assert "\n" not in said
+    assert "in line 4, column 1; correct it, or name another with --kubeconfig" in said
+
+
+@pytest.mark.finding("newcomer D.2.8")
+def test_files_of_a_list_may_be_absent_and_a_single_one_may_not(tmp_path: Path) -> None:
+    there, absent = written(tmp_path), str(tmp_path / "absent")
+    assert load(f"{absent}:{there}", None).namespace == "shop"
+    with pytest.raises(KubeConfigError, match="absent: No such file or directory: it should be a kubeconfig"):
+        load(absent, None)
+    with pytest.raises(KubeConfigError, match="none of these files exists"):
+        load(f"{absent}:{absent}2", None)
+
+
+def test_no_current_context_is_told(tmp_path: Path) -> None:
+    with pytest.raises(KubeConfigError, match="no context is current: name one with --context; there are: x"):
+        load(written(tmp_path, **{"current-context": ""}), None)
+
+
+def test_all_that_a_connection_may_need_is_read(tmp_path: Path) -> None:
+    cluster = {
+        "server": TLS, "insecure-skip-tls-verify": True, "tls-server-name": "api", "proxy-url": "http://127.0.0.1:2",
+    }  # fmt: skip
+    user = {"token": "t", "as": "jane", "as-groups": ["a", "b"], "as-uid": "7"}
+    it = load(written(tmp_path, cluster=cluster, user=user), "x")
+    assert it.tls
+    assert (it.tls.verify_mode, it.tls.check_hostname) == (ssl.CERT_NONE, False)
+    assert (it.server_name, it.proxy, str(it)) == ("api", "http://127.0.0.1:2", f'{TLS} (context "x")')
+    assert it.headers == (
+        ("Impersonate-User", "jane"), ("Impersonate-Uid", "7"), ("Impersonate-Group", "a"), ("Impersonate-Group", "b"),
+    )  # fmt: skip
+
+
+def test_a_server_that_asks_nobody_needs_no_user(tmp_path: Path) -> None:
+    contexts = [{"name": "x", "context": {"cluster": "c"}}]
+    assert load(written(tmp_path, contexts=contexts, users=None), None).bearer() == ""
+
+
 TLS = "https://127.0.0.1:1"
 
 
@@ -52,6 +98,7 @@ TLS = "https://127.0.0.1:1"
     [
         ({"cluster": {"certificate-authority": "ca"}}, "has no server such as"),
         ({"cluster": {"server": "nonsense"}}, "has no server such as"),
+        ({"cluster": {"server": TLS, "proxy-url": "socks5://127.0.0.1:2"}}, "use an HTTP proxy"),
         ({"cluster": {"server": TLS, "certificate-authority-data": "!!"}}, "certificates cannot be read"),
         ({"cluster": {"server": TLS, "certificate-authority-data": "AAAA"}}, "certificates cannot be read"),
         ({"cluster": {"server": TLS, "certificate-authority": "/nowhere"}}, "certificates cannot be read"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from lateen.api import reading
+
 if TYPE_CHECKING:
     from lateen.kube.client import KubeClient
+    from lateen.kube.config import Connection
 
 T = TypeVar("T")
 
@@ -38,9 +41,32 @@ def with_cluster(kubeconfig: str, context: str, use: Callable[[KubeClient], Awai
 
     async def run() -> T:
         async with KubeClient.from_environment(kubeconfig or None, context or None) as client:
-            return await use(client)
+            try:
+                return await use(client)
+            except Exception as problem:
+                if _silent(problem):
+                    raise CommandError(_unanswered(client.connection, problem)) from problem
+                raise
 
     return asyncio.run(run())
+
+
+def _silent(problem: Exception) -> bool:
+    """Whether nobody answered; files that are not there are another matter."""
+    if isinstance(problem, ConnectionError | TimeoutError):
+        return True
+    return any(it.__module__.startswith("aiohttp") for it in type(problem).__mro__)
+
+
+def _unanswered(connection: Connection, problem: Exception) -> str:
+    reason = " ".join((str(problem) or type(problem).__name__).split())
+    host = connection.server.partition("://")[2].rpartition(":")[0]
+    local = host == "localhost" or host.startswith(("127.", "[::1"))
+    advice = (
+        'Does the cluster run on this machine ("skiff status" tells of skiff\'s)?' if local
+        else 'Can this machine reach it ("kubectl cluster-info")?'
+    )  # fmt: skip
+    return f"the cluster does not answer: {connection}: {reason}. {advice}"
 
 
 def user_facing(problem: Exception) -> str | None:
@@ -48,13 +74,11 @@ def user_facing(problem: Exception) -> str | None:
     if isinstance(problem, CommandError):
         return str(problem)
     # By name: what no command has imported cannot have been raised, and importing all of it to look is slow.
-    known = ("ValuesError", "InstallError", "KubeError", "KubeConfigError")
-    if type(problem).__name__ in known:
+    known = {"ValuesError", "InstallError", "KubeError", "KubeConfigError"}
+    if known & {it.__name__ for it in type(problem).__mro__}:
         return str(problem)
-    if isinstance(problem, ConnectionError | TimeoutError) or type(problem).__module__.startswith("aiohttp"):
-        return (
-            f"the cluster does not answer: {problem or type(problem).__name__}. Is it running (skiff status)?"
-        )
+    if _silent(problem):
+        return f"the cluster does not answer: {problem or type(problem).__name__}"
     if isinstance(problem, FileNotFoundError):
         return f"{problem.filename}: no such file"
     if isinstance(problem, IsADirectoryError | PermissionError):
@@ -85,23 +109,25 @@ async def sidecar_pod(client: KubeClient, text: str, namespace: str) -> tuple[st
         found = await _of_deployment(client, where, name)
     else:
         raise CommandError(f'"{kind}/{name}": name a pod, or a deployment as in deployment/{name}')
-    containers = [*found["spec"].get("containers", ()), *found["spec"].get("initContainers", ())]
-    names = [str(it["name"]) for it in containers]
+    pod, names = reading.name(found), containers(found)
     if SIDECAR not in names:
         raise CommandError(
-            f'pod "{found["metadata"]["name"]}" in namespace "{where}" has no sidecar (its containers: {", ".join(names)}); '
+            f'pod "{pod}" in namespace "{where}" has no sidecar (its containers: {", ".join(names)}); '
             f'label the namespace with "istio-injection=enabled" and restart the pod to give it one'
         )
-    phase = found.get("status", {}).get("phase", "Pending")
-    if phase != "Running":
-        raise CommandError(
-            f'pod "{found["metadata"]["name"]}" in namespace "{where}" is not running: it is {phase}'
-        )
-    return where, str(found["metadata"]["name"])
+    if (phase := reading.text(found, "status", "phase") or "Pending") != "Running":
+        raise CommandError(f'pod "{pod}" in namespace "{where}" is not running: it is {phase}')
+    return where, pod
+
+
+def containers(pod: Mapping[str, Any]) -> list[str]:
+    """The names of a pod's containers, native sidecars and init containers last."""
+    lists = (reading.parts(pod, "spec", it) for it in ("containers", "initContainers"))
+    return [reading.text(it, "name") for found in lists for it in found]
 
 
 async def _nothing(client: KubeClient, namespace: str, name: str) -> str:
-    pods = [str(it["metadata"]["name"]) for it in await client.list("v1", "pods", namespace)]
+    pods = [reading.name(it) for it in await client.list("v1", "pods", namespace)]
     near = [it for it in pods if it.startswith(name)] or pods
     if not near:
         return f'there is no pod "{name}" in namespace "{namespace}", which has no pods: name another with -n'
@@ -118,13 +144,31 @@ async def _of_deployment(client: KubeClient, namespace: str, name: str) -> dict[
     deployment = await client.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}")
     if deployment is None:
         raise CommandError(f'there is no deployment "{name}" in namespace "{namespace}"')
-    labels = deployment["spec"].get("selector", {}).get("matchLabels", {})
-    selector = ",".join(f"{key}={value}" for key, value in labels.items())
-    pods = await client.list("v1", "pods", namespace, labels=selector)
-    running = [it for it in pods if it.get("status", {}).get("phase") == "Running"]
+    selector = label_selector(reading.part(deployment, "spec", "selector"))
+    pods = await client.list("v1", "pods", namespace, labels=selector) if selector else []
+    running = [it for it in pods if reading.text(it, "status", "phase") == "Running"]
     if not running:
         raise CommandError(f'deployment "{name}" in namespace "{namespace}" has no running pod')
-    return min(running, key=lambda it: str(it["metadata"]["name"]))
+    return min(running, key=reading.name)
+
+
+_OPERATORS = {
+    "In": "{key} in ({values})",
+    "NotIn": "{key} notin ({values})",
+    "Exists": "{key}",
+    "DoesNotExist": "!{key}",
+}
+
+
+def label_selector(selector: Mapping[str, Any]) -> str:
+    """A LabelSelector as the parameter ``labelSelector``; empty when it selects by nothing."""
+    equal = [f"{key}={value}" for key, value in reading.texts(selector, "matchLabels").items()]
+    return ",".join([*equal, *map(_expression, reading.parts(selector, "matchExpressions"))])
+
+
+def _expression(it: Mapping[str, Any]) -> str:
+    form = _OPERATORS.get(reading.text(it, "operator"), "{key}")
+    return form.format(key=reading.text(it, "key"), values=",".join(map(str, it.get("values") or ())))
 
 
 def complete_pod(incomplete: str) -> list[str]:
@@ -134,15 +178,10 @@ def complete_pod(incomplete: str) -> list[str]:
     async def found() -> list[str]:
         async with asyncio.timeout(_COMPLETION_S), KubeClient.from_environment(None, None) as client:
             pods = await client.list("v1", "pods")
-        return [f"{it['metadata']['name']}.{it['metadata']['namespace']}" for it in pods if _has_sidecar(it)]
+        return [f"{reading.name(it)}.{reading.namespace(it)}" for it in pods if SIDECAR in containers(it)]
 
     try:
         names = asyncio.run(found())
     except Exception:  # noqa: BLE001  # whatever is wrong, the prompt is no place to say it
         return []
     return [it for it in sorted(names) if it.startswith(incomplete)]
-
-
-def _has_sidecar(pod: dict[str, Any]) -> bool:
-    spec = pod["spec"]
-    return any(it["name"] == SIDECAR for it in (*spec.get("containers", ()), *spec.get("initContainers", ())))

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lateen.api import reading
 from lateen.cli.connect import CommandError
 
 if TYPE_CHECKING:
@@ -35,16 +36,11 @@ class ControlPlane:
 async def every(client: KubeClient, namespace: str) -> AsyncIterator[ControlPlane]:
     """All control planes that are ready, or that at least run when none is; CommandError when there is none."""
     pods = await client.list("v1", "pods", namespace, labels="app=istiod")
-    running = [it for it in pods if it.get("status", {}).get("phase") == "Running"]
+    running = [it for it in pods if reading.text(it, "status", "phase") == "Running"]
     if not running:
         raise CommandError(
             f'no control plane is running in namespace "{namespace}": install one with "lateen install", '
             "or name its namespace with -i"
         )
-    for it in [it for it in running if _is_ready(it)] or running:
-        yield ControlPlane(client, namespace, it["metadata"]["name"])
-
-
-def _is_ready(pod: dict[str, Any]) -> bool:
-    conditions = pod.get("status", {}).get("conditions", ())
-    return any(it.get("type") == "Ready" and it.get("status") == "True" for it in conditions)
+    for it in [it for it in running if reading.holds(it, "Ready")] or running:
+        yield ControlPlane(client, namespace, reading.name(it))

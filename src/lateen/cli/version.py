@@ -32,6 +32,7 @@ def version(
         typer.echo(__version__)
         return
     document: dict[str, Any] = {"clientVersion": {"version": __version__}}
+    code = 0
     if remote.lower() == "true" and not no_remote:
         try:
             document |= with_cluster(kubeconfig, context, lambda client: _remote(client, istio_namespace))
@@ -39,9 +40,17 @@ def version(
             if (said := user_facing(problem)) is None:
                 raise
             typer.echo(f"Warning: {said}", err=True)
+            # Who has no cluster and named none wants the command's version; all else was asked for and failed.
+            code = 0 if type(problem).__name__ == "NoClusterError" else 1
     if output in (Format.JSON, Format.YAML):
         show((), (), document, output)
-        return
+    else:
+        _show(document)
+    if code:
+        raise typer.Exit(code)
+
+
+def _show(document: dict[str, Any]) -> None:
     typer.echo(f"client version: {__version__}")
     planes = document.get("meshVersion", [])
     for it in sorted({it["version"] for it in planes}):
@@ -66,7 +75,7 @@ async def _remote(client: KubeClient, namespace: str) -> dict[str, Any]:
     async for plane in every(client, namespace):
         mesh.append({"component": plane.pod, "version": (await plane.text("/version")).strip()})
         proxies += [
-            {"id": it["proxy"], "version": it.get("proxy_version") or it.get("istio_version", "unknown")}
+            {"id": it["proxy"], "version": it.get("proxy_version") or it.get("istio_version") or "unknown"}
             for it in await plane.json("/debug/syncz")
         ]
     return {"meshVersion": mesh, "dataPlaneVersion": proxies}

@@ -121,7 +121,7 @@ async def _run(plugin: Plugin) -> str:
                 process.kill()
             await process.wait()
     if process.returncode:
-        said = (err or b"").decode(errors="replace").strip()[-_SHOWN:]
+        said = " ".join((err or b"").decode(errors="replace").split())[-_SHOWN:]
         raise KubeConfigError(
             f'user "{plugin.user}": the credential plug-in {plugin.command} ended with code {process.returncode}'
             + (f": {said}" if said else "")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lateen.cli import problems
 from lateen.cli.connect import (
     CommandError,
     Context,
@@ -33,6 +34,7 @@ def proxy_status(
     ] = "",
     output: Output = Format.TABLE,
     namespace: Namespace = "",
+    everywhere: problems.Everywhere = False,
     istio_namespace: IstioNamespace = "istio-system",
     admin_port: Annotated[int, typer.Option("--proxy-admin-port", help="Envoy's admin port.")] = 15000,
     kubeconfig: Kubeconfig = "",
@@ -40,18 +42,38 @@ def proxy_status(
 ) -> None:  # fmt: skip
     """SYNCED: acknowledged. STALE: sent and not yet acknowledged. NOT SENT: not subscribed. ERROR: refused by Envoy."""
 
-    async def read(client: KubeClient) -> tuple[list[Entry], list[str]]:
+    async def read(client: KubeClient) -> tuple[list[Entry], list[str], str]:
         found = await _syncz(client, istio_namespace)
         if not pod:
-            return [it for it in found if not namespace or it["proxy"].endswith(f".{namespace}")], []
+            wanted = [
+                it for it in found if everywhere or not namespace or it["proxy"].endswith(f".{namespace}")
+            ]
+            return wanted, [], footnote(await problems.told(client, istio_namespace))
         it = chosen(found, pod, namespace)
-        return [it], [] if it.get("generator") else await _compared(client, it, istio_namespace, admin_port)
+        return (
+            [it],
+            [] if it.get("generator") else await _compared(client, it, istio_namespace, admin_port),
+            "",
+        )
 
-    found, comparison = with_cluster(kubeconfig, context, read)
+    found, comparison, foot = with_cluster(kubeconfig, context, read)
     found.sort(key=lambda it: (str(it["proxy"]), str(it["istiod"])))
     show(COLUMNS, [row(it) for it in found], found, output)
     if comparison and output in (Format.TABLE, Format.SHORT):
         typer.echo("\n" + "\n".join(comparison))
+    if foot and output in (Format.TABLE, Format.SHORT):
+        typer.echo(foot, err=True)  # not among the rows, which scripts cut
+
+
+def footnote(told: list[Entry]) -> str:
+    """How many problems ``lateen problems`` would show; empty for none. A synced proxy does not have what was left out."""
+    errors = sum(it["severity"] == "Error" for it in told)
+    counted = [
+        f"{count} {word}{'s' if count > 1 else ''}"
+        for count, word in ((errors, "error"), (len(told) - errors, "warning"))
+        if count
+    ]
+    return f'{" and ".join(counted)} in what was applied: "lateen problems" lists them' if counted else ""
 
 
 def chosen(found: list[Entry], pod: str, namespace: str) -> Entry:

@@ -386,3 +386,54 @@ def test_names_are_those_that_patches_and_tools_look_for(mesh: TrafficMesh, plai
             [entry] = [it for it in envoy_listeners.listeners(dump) if it.get("name") == "0.0.0.0_8080"]
             assert "name" not in entry["filter_chains"][0]
             assert envoy_listeners.listener_rows(entry) == [("0.0.0.0", "8080", "ALL", "Route: http.8080")]
+
+
+BALANCED = behind("""
+    http:
+    - match: [{headers: {x-forwarded-proto: {exact: http}}}]
+      redirect: {scheme: https}
+    - route: [{destination: {host: web, port: {number: 80}}}]
+""", host="redirect.example")  # fmt: skip
+FORWARDED = {"x_forwarded_proto": "https", "x_forwarded_for": "203.0.113.9, 198.51.100.7"}
+BEHIND_A_BALANCER = "{kind: MeshConfig, defaultConfig: {gatewayTopology: {numTrustedProxies: 1}}}"
+
+
+@pytest.mark.finding("mesh M3")
+def test_a_balancers_word_counts_where_one_is_said_to_be(mesh: TrafficMesh, plain: Pod) -> None:
+    with mesh.having(gateway(ANY), BALANCED):
+        assert asked(plain, "redirect.example", **FORWARDED) == 301  # anybody could say so
+        with mesh.having(BEHIND_A_BALANCER):
+            answer = plain.http(f"http://{ENTRY}/", host="redirect.example", **FORWARDED)
+            heard = answer.said["headers"]
+            assert (answer.status, heard["x-forwarded-proto"]) == (200, "https")
+            assert heard["x-envoy-external-address"] == "198.51.100.7"
+        assert asked(plain, "redirect.example", **FORWARDED) == 301
+
+
+@pytest.mark.finding("mesh M3")
+def test_a_gateways_own_settings_count_before_the_meshs(mesh: TrafficMesh, plain: Pod) -> None:
+    mesh.pod(
+        "gateway-2", "10.244.0.21", {"istio": "balanced"}, namespace="istio-system", kind="router", account="gateway",
+        proxy_config={"gatewayTopology": {"numTrustedProxies": 1, "forwardClientCertDetails": "ALWAYS_FORWARD_ONLY"}},
+    )  # fmt: skip
+    other = gateway(ANY.replace("80", "8080")).replace("istio: ingressgateway", "istio: balanced")
+    with mesh.having(other, BALANCED):
+        claimed = "URI=spiffe://balancer"
+        answer = plain.http(
+            "http://10.244.0.21:8080/", host="redirect.example", x_forwarded_client_cert=claimed, **FORWARDED
+        )
+        assert answer.status == 200
+        assert answer.said["headers"]["x-forwarded-client-cert"].startswith(claimed)
+
+
+@pytest.mark.finding("mesh M3")
+def test_a_balancer_may_say_by_the_proxy_protocol_who_calls(mesh: TrafficMesh, plain: Pod) -> None:
+    asking = "{kind: MeshConfig, defaultConfig: {gatewayTopology: {proxyProtocol: {}}}}"
+    with mesh.having(gateway(ANY), behind(TO_WEB), asking):
+        with plain.connect("10.244.0.20", 8080) as made:
+            made.sendall(
+                b"PROXY TCP4 203.0.113.9 10.244.0.20 1234 80\r\nGET / HTTP/1.1\r\nhost: shop.example\r\nconnection: close\r\n\r\n"
+            )
+            heard = b"".join(iter(lambda: made.recv(65536), b""))
+        assert b" 200 OK" in heard
+        assert b"203.0.113.9" in heard

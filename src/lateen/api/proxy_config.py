@@ -293,5 +293,5 @@ class ProxyConfig(Value, frozen=True):
 #: Fields by their names in JSON that injection, the agent or the compiler act on; all others are told.
 FOLLOWED = frozenset({
     "configPath", "binaryPath", "drainDuration", "discoveryAddress", "proxyAdminPort", "concurrency", "proxyMetadata",
-    "statusPort", "terminationDrainDuration", "proxyStatsMatcher", "holdApplicationUntilProxyStarts",
+    "statusPort", "terminationDrainDuration", "proxyStatsMatcher", "holdApplicationUntilProxyStarts", "gatewayTopology",
 })  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from lateen.api.proxy_config import Topology
 from lateen.compile import clusters
 from lateen.compile.callers import caller
 from lateen.compile.configurations import configurations
@@ -28,6 +29,7 @@ class Scope(NamedTuple):
     kind: str
     pod: ObjectKey
     labels: Labels
+    topology: Topology | None = None
 
 
 @query
@@ -37,7 +39,7 @@ def view(db: Database, proxy: ProxyKey) -> View:
     if it is None:
         return {CLUSTER: {}, ENDPOINT: {}, LISTENER: {}, ROUTE: {}}
     if it.kind == ROUTER:
-        return gateway_view(db, Entrance(it.pod, it.labels))
+        return gateway_view(db, Entrance(it.pod, it.labels, it.topology))
     if it.kind == PROXYLESS:
         return proxyless_view(db, it.pod, caller(db, it.pod.namespace, it.labels))
     return sidecar_view(db, it.pod, it.labels, caller(db, it.pod.namespace, it.labels))
@@ -50,7 +52,7 @@ def scope(db: Database, proxy: ProxyKey) -> Scope | None:
     if found is None:
         return None
     kind = PROXYLESS if found.metadata.get("GENERATOR") == GENERATOR else found.kind
-    return Scope(kind, ObjectKey(found.namespace, found.pod), found.labels)
+    return Scope(kind, ObjectKey(found.namespace, found.pod), found.labels, found.topology)
 
 
 # Entries depend on their key alone: an upstream names all that matters.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lateen.api import lenient
+from lateen.api.proxy_config import Topology
 from lateen.envoy.codec import Introduction
 from lateen.names import labels
 from lateen.names.identity import Identity
@@ -40,7 +42,7 @@ def proxy(node: Introduction) -> Proxy:
         key=ProxyKey(node.id), kind=parts[0], ip=parts[1], namespace=namespace, pod=pod, labels=labels.of(_labels(said)),
         service_account=_word(said, "SERVICE_ACCOUNT") or "default", cluster=_word(said, "CLUSTER_ID") or "Kubernetes",
         network=_word(said, "NETWORK"), locality=Locality(*(it[:LONGEST_ID] for it in node.locality)),
-        version=_word(said, "ISTIO_VERSION"), metadata=_kept(node),
+        version=_word(said, "ISTIO_VERSION"), metadata=_kept(node), topology=_topology(said),
     )  # fmt: skip
 
 
@@ -55,6 +57,17 @@ def _kept(node: Introduction) -> dict[str, str]:
     if generator := _word(node.metadata, "GENERATOR"):
         kept["GENERATOR"] = generator
     return kept
+
+
+def _topology(said: Mapping[str, Any]) -> Topology | None:
+    """Of the settings that injection gave it: the mesh's of that time, and its pod's own. What is wrong is not said."""
+    config = said.get("PROXY_CONFIG")
+    written = config.get("gatewayTopology") if isinstance(config, Mapping) else None
+    if not isinstance(written, Mapping):
+        return None
+    # A node's metadata know one kind of number.
+    whole = {key: int(it) if isinstance(it, float) and it.is_integer() else it for key, it in written.items()}
+    return lenient.read(whole, Topology())[0]
 
 
 def _labels(said: Mapping[str, Any]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
 from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
+from envoy.extensions.filters.listener.proxy_protocol.v3 import proxy_protocol_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 
@@ -24,6 +25,11 @@ def original_dst() -> Message:
 def tls_inspector() -> Message:
     """Finds out whether it is TLS, for whom, and what is offered."""
     return extension("envoy.filters.listener.tls_inspector", tls_inspector_pb2.TlsInspector())
+
+
+def proxy_protocol() -> Message:
+    """Reads who the client is from the header with which a balancer begins each connection."""
+    return extension("envoy.filters.listener.proxy_protocol", proxy_protocol_pb2.ProxyProtocol())
 
 
 def http_inspector() -> Message:

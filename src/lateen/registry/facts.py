@@ -10,6 +10,7 @@ from lateen.api.destination_rule import DestinationRule
 from lateen.api.gateway import Gateway
 from lateen.api.mesh_config import DEFAULT, MeshConfig
 from lateen.api.networking import VirtualService
+from lateen.api.proxy_config import Topology
 from lateen.api.security import PeerAuthentication
 from lateen.incremental import Database, Index, query
 from lateen.names import hostname, labels
@@ -37,6 +38,7 @@ class Proxy:
     locality: Locality = NOWHERE
     version: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    topology: Topology | None = None  # what stands before it, where its own settings say so
 
 
 @dataclass(frozen=True, slots=True)

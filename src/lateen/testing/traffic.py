@@ -166,7 +166,7 @@ class TrafficMesh:
     def pod(
         self, name: str, address: str, labels: Mapping[str, str], *, namespace: str = "default", account: str = "",
         sidecar: bool = True, kind: str = "sidecar", ports: Mapping[str, int] | None = None, tls: ssl.SSLContext | None = None,
-        known: bool = True,
+        known: bool = True, proxy_config: Mapping[str, Any] | None = None,
     ) -> Pod:  # fmt: skip
         """Start a pod with its application and its Envoy; ``known`` pods are objects of the cluster."""
         network = self.ground.plugged(address)
@@ -184,7 +184,7 @@ class TrafficMesh:
         if known:
             self._put(changed(_pod_object(name, namespace, marks, account, address, ports or {})))
         if sidecar:
-            self._start_envoy(made, kind, marks, account)
+            self._start_envoy(made, kind, marks, account, proxy_config or {})
         return made
 
     def recertify(self, name: str, identity: Identity | None = None) -> None:
@@ -195,13 +195,16 @@ class TrafficMesh:
         found = self._on_loop(self._workload(ObjectKey(pod.namespace, pod.name)))
         pod.envoy.certify(self.authority.issuer, self.authority.root_pem, identity or own, found)
 
-    def _start_envoy(self, pod: Pod, kind: str, labels: Mapping[str, str], account: str) -> None:
+    def _start_envoy(
+        self, pod: Pod, kind: str, labels: Mapping[str, str], account: str, config: Mapping[str, Any]
+    ) -> None:
         found = self._on_loop(self._workload(ObjectKey(pod.namespace, pod.name)))
         identity = Identity(self.trust_domain, pod.namespace, account)
         node_id = f"{kind}~{pod.address}~{pod.name}.{pod.namespace}~{pod.namespace}.svc.cluster.local"
         metadata = {
             "LABELS": dict(labels), "SERVICE_ACCOUNT": account, "NAMESPACE": pod.namespace, "ISTIO_VERSION": "1.0",
             "WORKLOAD": found.packed(), "PRINCIPAL": str(identity),
+            "PROXY_CONFIG": dict(config),
         }  # fmt: skip
         node = Node(node_id, f"{account}.{pod.namespace}", metadata)
         pod.envoy = EnvoyProcess(self.folder / pod.name, pod.network, node)

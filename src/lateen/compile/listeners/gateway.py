@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from lateen.api.proxy_config import ForwardClientCertDetails, Topology
 from lateen.compile import naming, virtual_hosts
 from lateen.compile.horizons import Caller, horizon
 from lateen.compile.listeners import logs
@@ -17,31 +18,50 @@ from lateen.names.keys import ObjectKey
 from lateen.names.labels import Labels
 from lateen.policy import gateways
 from lateen.policy.gateways import Door
+from lateen.registry import facts
 
 
 class Entrance(NamedTuple):
-    """A gateway workload: its pod, and what selects it."""
+    """A gateway workload: its pod, what selects it, and what its own settings say stands before it."""
 
     pod: ObjectKey
     labels: Labels
+    topology: Topology | None = None
 
 
 @query
 def all_listeners(db: Database, entrance: Entrance) -> tuple[Resource, ...]:
     """A listener for each port that speaks plain HTTP."""
-    return tuple(_listener(db, it.port) for it in gateways.doors(db, entrance.pod, entrance.labels))
+    before = entrance.topology or facts.mesh_config(db).default_config.gateway_topology
+    return tuple(_listener(db, it.port, before) for it in gateways.doors(db, entrance.pod, entrance.labels))
 
 
-def _listener(db: Database, port: int) -> Resource:
+def _listener(db: Database, port: int, before: Topology) -> Resource:
     name = naming.listener("0.0.0.0", port)
     manager = http.connection_manager(
         f"outbound_{name}", http.default_filters(None), rds=http.rds(naming.gateway_route(port)),
-        access_log=logs.client(db, http=True), use_remote_address={"value": True},
-        forward_client_cert_details="SANITIZE_SET",
-        set_current_client_cert_details={"subject": {"value": True}, "uri": True, "dns": True, "cert": True},
+        access_log=logs.client(db, http=True), use_remote_address={"value": True}, **_trusted(before),
     )  # fmt: skip
     chain = listeners.chain("", [manager])  # Istio gives it no name, and patches find it by what it matches
-    return seal(name, listeners.listener(name, "0.0.0.0", port, [chain], traffic_direction="OUTBOUND"))
+    first = [listeners.proxy_protocol()] if before.proxy_protocol is not None else []
+    made = listeners.listener(
+        name, "0.0.0.0", port, [chain], traffic_direction="OUTBOUND", listener_filters=first
+    )
+    return seal(name, made)
+
+
+def _trusted(before: Topology) -> dict[str, Any]:
+    """What of a request's account of its own way is believed. Without balancers in front: nothing."""
+    details = before.forward_client_cert_details
+    if details is ForwardClientCertDetails.UNDEFINED:
+        details = ForwardClientCertDetails.SANITIZE_SET
+    found: dict[str, Any] = {"forward_client_cert_details": str(details)}
+    if before.num_trusted_proxies:
+        found["xff_num_trusted_hops"] = before.num_trusted_proxies
+    if details in (ForwardClientCertDetails.SANITIZE_SET, ForwardClientCertDetails.APPEND_FORWARD):
+        shown = {"subject": {"value": True}, "uri": True, "dns": True, "cert": True}
+        found["set_current_client_cert_details"] = shown
+    return found
 
 
 @query

@@ -74,6 +74,11 @@ def _require_free(settings: Settings) -> None:
         raise LifecycleError(
             f"another cluster runs on this machine, in {other}: end it with `SKIFF_HOME={other} skiff stop`"
         )
+    if not claim.names_are_free():
+        raise LifecycleError(
+            f"another cluster runs in {claim.ELSEWHERE}: end it there, or start this one with names of its own: "
+            "unshare --mount sh -c 'mount -t tmpfs tmpfs /run/netns && mount --make-rshared /run/netns && skiff start'"
+        )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -275,7 +280,7 @@ def delete(settings: Settings) -> None:
     from skiff.node import leftovers  # the node's code: only here
 
     asyncio.run(leftovers.clear_own(settings))
-    if not claim.holder():  # else what is there is another cluster's
+    if not claim.holder() and claim.names_are_free():  # else what is there is another cluster's
         asyncio.run(leftovers.clear_network(settings))
     watches.put_back(settings.home)
     before = _before(settings)

@@ -194,6 +194,34 @@ def test_one_cluster_at_a_time_has_the_network(new_cluster: type[Cluster]) -> No
         it.end()
 
 
+@pytest.mark.finding("newcomer D.3")
+def test_a_cluster_of_another_network_takes_no_names_of_the_first(new_cluster: type[Cluster]) -> None:
+    it = new_cluster()
+    other = ("env", f"SKIFF_HOME={it.folder}/other", f"KUBECONFIG={it.folder}/other.config")
+    try:
+        it.start()
+        it.apply(DEPLOYMENT)
+        it.until(lambda: it.objects("deployment", "web")[0]["status"].get("readyReplicas") == 2, "it runs")
+        it.run("ip", "netns", "add", "elsewhere")
+        names = it.run("ip", "netns", "list").stdout
+        assert names.count("skiff-") == 3  # the node's and two pods'
+        inside = ("ip", "netns", "exec", "elsewhere", *other)
+        it.run("ip", "netns", "exec", "elsewhere", "ip", "link", "set", "lo", "up")
+        said = it.run(*inside, "skiff", "start", check=False)
+        assert said.returncode == 1
+        assert said.stderr.startswith(
+            "Error: another cluster runs in another network namespace of this machine"
+        )
+        it.run(*inside, "skiff", "delete")
+        assert it.run("ip", "netns", "list").stdout == names
+        assert it.objects("deployment", "web")[0]["status"]["readyReplicas"] == 2
+        own = "mount -t tmpfs tmpfs /run/netns && mount --make-rshared /run/netns && skiff start && skiff delete"
+        it.run(*inside, "unshare", "--mount", "sh", "-ec", own)  # as the message advises
+        assert it.run("ip", "netns", "list").stdout == names
+    finally:
+        it.end()
+
+
 @pytest.mark.parametrize("permitted", [True, False])
 def test_limits_are_enforced_or_said_not_to_be(new_cluster: type[Cluster], permitted: bool) -> None:
     it = new_cluster()

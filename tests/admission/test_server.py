@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from lateen.admission.server import webhook_application
-from lateen.api.validate import validate
 from lateen.injection.settings import InjectionSettings, SettingsError
 from skiff.patch.json_patch import json_patch
 
@@ -56,7 +55,7 @@ class Hooks:
 @pytest.fixture
 async def hooks() -> AsyncIterator[Hooks]:
     it = Hooks()
-    runner = web.AppRunner(webhook_application(it.current, validate))
+    runner = web.AppRunner(webhook_application(it.current))
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -243,7 +242,7 @@ def test_whatever_the_object_is_there_is_an_answer() -> None:
         assert isinstance(loop.run_until_complete(it.ask(path, obj))["allowed"], bool)
 
     it, loop = Hooks(), asyncio.new_event_loop()
-    runner = web.AppRunner(webhook_application(it.current, validate))
+    runner = web.AppRunner(webhook_application(it.current))
     try:
         loop.run_until_complete(runner.setup())
         loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", 0).start())

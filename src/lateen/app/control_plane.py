@@ -19,7 +19,7 @@ import structlog
 from aiohttp import web
 
 from lateen.admission.server import webhook_application
-from lateen.api import mesh_config, validate
+from lateen.api import mesh_config
 from lateen.authority import serving
 from lateen.authority.service import CertificateService
 from lateen.authority.store import Authority, load_or_create
@@ -39,7 +39,6 @@ from lateen.names.identity import Identity
 from lateen.names.keys import ObjectKey
 from lateen.names.metrics import Workload
 from lateen.pki.authority import RefusedError
-from lateen.policy import unsupported
 from lateen.registry import facts, workloads
 
 _log = structlog.get_logger("lateen")
@@ -154,9 +153,7 @@ class ControlPlane:
                 _log.info("in sync with Kubernetes", ca=self.authority.source)
 
     def _hooks(self) -> web.Application:
-        return webhook_application(
-            self.injection, lambda it: (*validate.validate(it), *unsupported.in_document(it))
-        )
+        return webhook_application(self.injection)
 
     async def _renew(self, contexts: Sequence[ssl.SSLContext], hosts: Sequence[str]) -> None:
         """New connections get a fresh certificate at half of the life of the last; established ones go on."""

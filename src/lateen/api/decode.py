@@ -53,6 +53,10 @@ STORED: Mapping[tuple[str, str], type[Fact]] = {
 }
 
 
+#: Of a message: what is wrong may be a megabyte.
+_LONGEST = 400
+
+
 def kind_of(document: Mapping[str, Any]) -> tuple[str, str]:
     """(group, kind) of a document."""
     group, slash, _ = str(document.get("apiVersion", "")).partition("/")
@@ -67,6 +71,7 @@ def decode(document: Mapping[str, Any]) -> Fact | Problem:
         return msgspec.convert(without_nulls(document), table, dec_hook=from_text)
     except msgspec.ValidationError as wrong:
         message, path = explained(str(wrong), table)
+        message = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
     except RecursionError:
         message, path = "is nested too deeply", ""
     metadata = document.get("metadata")

@@ -17,6 +17,9 @@ Uint64: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 
 
+_LONGEST_DURATION = 64
+
+
 class Duration:
     """A span of time in nanoseconds, written ``1.5s`` in objects."""
 
@@ -45,6 +48,8 @@ def from_text(kind: type, value: Any) -> Any:
     if kind is Duration:
         if not isinstance(value, str):
             raise TypeError(f"Expected a duration such as `1s`, got `{type(value).__name__}`")
+        if len(value) > _LONGEST_DURATION:  # arithmetic with thousands of digits
+            raise ValueError(f'"{value[:_LONGEST_DURATION]}..." is not a duration such as 1s, 100ms or 1h30m')
         return Duration(durations.parse(value))
     raise NotImplementedError(f"no reader for {kind}")
 

@@ -7,6 +7,7 @@ fields nobody knows (``unknown``), and do its fields make sense together (the fi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from lateen.api.decode import KINDS, STORED, kind_of
@@ -15,8 +16,9 @@ from lateen.api.validate.authorization_policy import authorization_policy
 from lateen.api.validate.decoding import decoded
 from lateen.api.validate.destination_rule import destination_rule
 from lateen.api.validate.envoy_filter import envoy_filter
-from lateen.api.validate.finding import Finding, Findings, entry
+from lateen.api.validate.finding import Finding, Findings, entry, shown
 from lateen.api.validate.gateway import gateway
+from lateen.api.validate.limits import bounds
 from lateen.api.validate.peer_authentication import peer_authentication
 from lateen.api.validate.proxy_config import proxy_config
 from lateen.api.validate.request_authentication import request_authentication
@@ -29,6 +31,8 @@ from lateen.api.validate.wasm_plugin import wasm_plugin
 from lateen.api.validate.workloads import workload_entry, workload_group
 from lateen.names.problems import Problem, Severity
 
+#: Errors, and warnings, of one object.
+MOST_TOLD = 50
 _DRY_RUN = "istio.io/dry-run"
 
 RULES: Mapping[str, Callable[[Any], Findings]] = {
@@ -59,12 +63,16 @@ def validate(document: Mapping[str, Any], *, strict: bool = True) -> list[Proble
     table = KINDS.get(kind) or STORED.get(kind)
     if table is None or table.__name__ not in RULES:
         return []
+    if broken := _told(bounds(document), document):
+        return broken
     problems, fact = decoded(document)
     taken = tuple(it.path for it in problems)
-    if fact is not None:
-        problems += [it for it in _told(_rules(fact), document) if not (taken and it.path.startswith(taken))]
     severity = Severity.ERROR if strict else Severity.WARNING
-    return [*problems, *_told(unknown(document, table, severity), document)]
+    found = chain(
+        (it for it in _rules(fact) if not (taken and it.path.startswith(taken))) if fact is not None else (),
+        unknown(document, table, severity),
+    )
+    return [*problems, *_told(found, document)]
 
 
 def _rules(fact: Fact) -> Findings:
@@ -74,7 +82,20 @@ def _rules(fact: Fact) -> Findings:
 
 
 def _told(findings: Iterator[Finding], document: Mapping[str, Any]) -> list[Problem]:
+    """As many as someone reads: beyond that warnings are left out, and after so many errors the rest is not looked at."""
     metadata = document.get("metadata")
     named = metadata if isinstance(metadata, Mapping) else {}
     namespace, name = str(named.get("namespace") or ""), str(named.get("name") or "")
-    return [Problem(str(document.get("kind")), namespace, name, *it) for it in findings]
+    told: list[Problem] = []
+    left = {Severity.ERROR: MOST_TOLD, Severity.WARNING: MOST_TOLD}
+    for it in findings:
+        if left[it.severity]:
+            left[it.severity] -= 1
+            told.append(
+                Problem(
+                    str(document.get("kind")), namespace, name, shown(it.path), shown(it.message), it.severity
+                )
+            )
+            if not left[Severity.ERROR]:
+                break
+    return told

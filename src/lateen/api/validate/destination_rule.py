@@ -26,6 +26,8 @@ from lateen.api.validate.finding import Finding, Findings, check, warning
 _LARGEST_TABLE = 5_000_011  # Envoy's limit of Maglev
 #: Envoy's limit.
 _LARGEST_RING = 8 * 1024 * 1024
+#: The primes up to its root.
+_FACTORS = tuple(it for it in range(2, 2237) if all(it % factor for factor in range(2, int(it**0.5) + 1)))
 _TOPOLOGY = (
     "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone",
 )  # fmt: skip
@@ -223,7 +225,7 @@ def _hash(it: ConsistentHashLB, at: str) -> Findings:
 def _prime(number: int) -> bool:
     if number >= _LARGEST_TABLE or number < 2:
         return False
-    return all(number % factor for factor in range(2, int(number**0.5) + 1))
+    return all(number % factor or number == factor for factor in _FACTORS)
 
 
 def _locality(it: LocalityLoadBalancerSetting, outlier: OutlierDetection | None, at: str) -> Findings:
@@ -253,17 +255,18 @@ def _locality(it: LocalityLoadBalancerSetting, outlier: OutlierDetection | None,
 
 def _overlap(localities: Sequence[str]) -> str:
     """``region/zone/subzone``, where ``*`` may be the last; none may contain another."""
-    seen: list[list[str]] = []
+    seen: set[tuple[str, ...]] = set()
+    begun: set[tuple[str, ...]] = set()
     for it in localities:
         parts = it.split("/", 2)
         if not all(parts):
             return f'"{it}" has an empty part: write region/zone/subzone'
         if "*" in it and (it.count("*") > 1 or not it.endswith("*")):
             return f'"{it}": * may stand only once and at the end'
-        mine = [part for part in parts if part != "*"]
-        for other in seen:
-            shorter = min(len(mine), len(other))
-            if mine[:shorter] == other[:shorter]:
-                return f'"{it}" overlaps with another one'
-        seen.append(mine)
+        mine = tuple(part for part in parts if part != "*")
+        beginnings = {mine[:length] for length in range(len(mine) + 1)}
+        if mine in begun or beginnings & seen:
+            return f'"{it}" overlaps with another one'
+        seen.add(mine)
+        begun |= beginnings
     return ""

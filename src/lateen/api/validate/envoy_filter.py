@@ -15,6 +15,8 @@ from lateen.api.extensions import (
 from lateen.api.validate import expressions, shared, texts
 from lateen.api.validate.finding import Finding, Findings, check, warning
 
+#: Envoy does not get it: Istio has no limit, and so one is enough that nobody meets.
+_LONGEST_VERSION = 16 * 1024
 _MANAGERS = ("envoy.filters.network.http_connection_manager", "envoy.http_connection_manager")
 _OF_LISTENERS = (
     ApplyTo.LISTENER,
@@ -51,7 +53,9 @@ def _patch(it: ConfigPatch, at: str) -> Findings:
 
 def _match(it: ObjectMatch, apply_to: ApplyTo, at: str) -> Findings:
     if it.proxy is not None and it.proxy.proxy_version:
-        yield from check(f"{at}.proxy.proxyVersion", expressions.regex(it.proxy.proxy_version))
+        yield from check(
+            f"{at}.proxy.proxyVersion", expressions.regex(it.proxy.proxy_version, _LONGEST_VERSION)
+        )
     others = it.listener or it.route_configuration or it.cluster
     waypoint = it.context is PatchContext.WAYPOINT
     if (it.waypoint is not None and not waypoint) or (waypoint and others):

@@ -11,7 +11,8 @@ import re
 import warnings
 from collections.abc import Sequence
 
-_LONGEST = 1024
+#: Of those that Envoy gets.
+LONGEST = 1024
 #: RE2's own limit for a repetition, those around it multiplied in.
 _MOST_REPEATED = 1000
 #: Of RE2's program, whose limit is 32768 (``lateen.envoy.bootstrap``); what is counted here is rough.
@@ -38,13 +39,17 @@ _UNICODE = re.compile(
 )
 
 
-def regex(text: str) -> str:
+def regex(text: str, longest: int = LONGEST) -> str:
     """What is wrong with it, or ""."""
     if not text:
         return "a regular expression cannot be empty"
-    if len(text) > _LONGEST:
-        return f"the regular expression is longer than {_LONGEST} characters"
-    pieces = _PIECE.findall(text)
+    if len(text) > longest:
+        return f"the regular expression is longer than {longest} characters"
+    pieces = []
+    for it in _PIECE.finditer(text):
+        if it[0] == "[":  # looked for to the end of the text: once is enough
+            return "the regular expression has a [ that is never closed"
+        pieces.append(it[0])
     if strange := _strange(pieces):
         return f'"{strange}" is not known to RE2 (https://github.com/google/re2/wiki/Syntax)'
     size, repeated = _cost(pieces)

@@ -22,6 +22,15 @@ _PLAIN = re.compile(r"[-\w]+")
 Findings: TypeAlias = Iterator[Finding]
 
 
+#: A message says what is wrong; it does not repeat a megabyte that is.
+_LONGEST = 400
+
+
+def shown(text: str) -> str:
+    """A path or message as it is told."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
 def warning(path: str, message: str) -> Finding:
     """What is accepted, and told."""
     return Finding(path, message, Severity.WARNING)

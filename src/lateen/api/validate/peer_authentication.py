@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lateen.api.security import PeerAuthentication
-from lateen.api.validate import shared
+from lateen.api.validate import shared, texts
 from lateen.api.validate.finding import Finding, Findings, entry
 
 
@@ -17,5 +17,5 @@ def peer_authentication(it: PeerAuthentication) -> Findings:
             "portLevelMtls requires selector: ports are those of workloads, so say of which",
         )
     for port in spec.port_level_mtls:
-        if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        if texts.port_text(port) or not int(port):
             yield Finding(entry("spec.portLevelMtls", port), "port must be between 1-65535")

@@ -28,10 +28,11 @@ def _rule(it: JWTRule, at: str) -> Findings:
         yield from check(f"{at}.outputPayloadToHeader", texts.header_name(it.output_payload_to_header))
     for index, header in enumerate(it.from_headers):
         yield from check(f"{at}.fromHeaders[{index}].name", texts.header_name(header.name))
-    headers = [one.header.lower() for one in it.output_claim_to_headers]
-    for index, name in enumerate(headers):
-        if name in headers[:index]:
+    headers: set[str] = set()
+    for index, claim in enumerate(it.output_claim_to_headers):
+        if (name := claim.header.lower()) in headers:
             yield Finding(f"{at}.outputClaimToHeaders[{index}].header", f'"{name}" is there twice')
+        headers.add(name)
 
 
 def _uri(text: str) -> str:
@@ -48,7 +49,7 @@ def _uri(text: str) -> str:
 def _keys(text: str) -> str:
     try:
         found = json.loads(text)
-    except ValueError as wrong:
+    except (ValueError, RecursionError) as wrong:
         return f"is no JSON: {wrong}"
     keys = found.get("keys") if isinstance(found, dict) else None
     if isinstance(found, dict) and isinstance(found.get("kty"), str):

@@ -82,7 +82,7 @@ def _endpoints(it: ServiceEntrySpec) -> Findings:
         yield Finding("spec.endpoints", "DNS_ROUND_ROBIN mode cannot have multiple endpoints")
     if it.workload_selector is not None and it.resolution is not Resolution.STATIC:
         yield warning("spec.workloadSelector", f"has no effect for resolution {it.resolution}: use STATIC")
-    ports = [port.name for port in it.ports]
+    ports = frozenset(port.name for port in it.ports)
     for index, endpoint in enumerate(it.endpoints):
         yield from workloads.endpoint(
             endpoint, f"spec.endpoints[{index}]", names=it.resolution in _BY_NAME, ports=ports

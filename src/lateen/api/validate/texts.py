@@ -117,7 +117,7 @@ def port_text(text: str) -> str:
     """A port written as text, as AuthorizationPolicy has them."""
     return (
         ""
-        if text.isascii() and text.isdigit() and int(text) <= 65535
+        if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535
         else f'"{text}" is not a port: use 0-65535'
     )
 

@@ -4,29 +4,47 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any, NamedTuple
 
 import msgspec
 
 from lateen.api.decode import present
 from lateen.api.meta import Fact
-from lateen.api.validate.finding import Finding, Findings, entry, warning
+from lateen.api.validate.finding import Finding, Findings, entry
 from lateen.names.problems import Severity
 
 #: No field of Istio's has a longer name; comparing costs more the longer a name is.
 _LONGEST_NAME = 64
+_MOST_ADVISED = 50
 UNKNOWN = "unknown field"
 _TOP = ("apiVersion", "kind", "metadata", "spec", "status")
 
 
+class _Stranger(NamedTuple):
+    """A field that nobody knows, and those that could be meant."""
+
+    path: str
+    name: str
+    known: Iterable[str]
+
+
 def unknown(document: Mapping[str, Any], table: type[Fact], severity: Severity) -> Findings:
-    """What decoding passes over in silence; ``severity`` is that of a field which nobody knows."""
-    for name in document:
-        if name not in _TOP:
-            yield Finding(name, advice(name, _TOP), severity)
-    for it in _walk(document.get("spec"), _fields(table)["spec"], "spec"):
-        yield it if it.severity is Severity.ERROR else it._replace(severity=severity)
+    """What decoding passes over in silence; ``severity`` is that of a field which nobody knows.
+
+    Looking for what was meant takes much longer than finding out that nobody knows it: the first ones get an advice.
+    """
+    strangers = (_Stranger(name, name, _TOP) for name in document if name not in _TOP)
+    advised = 0
+    for it in chain(strangers, _walk(document.get("spec"), _fields(table)["spec"], "spec")):
+        if isinstance(it, Finding):
+            yield it
+        else:
+            advised += 1
+            yield Finding(
+                it.path, advice(it.name, it.known) if advised <= _MOST_ADVISED else UNKNOWN, severity
+            )
 
 
 @functools.cache
@@ -37,7 +55,7 @@ def _fields(struct: type) -> Mapping[str, msgspec.inspect.Type]:
     return {field.encode_name: present(field.type) for field in found.fields}
 
 
-def _walk(value: Any, kind: msgspec.inspect.Type, at: str) -> Findings:
+def _walk(value: Any, kind: msgspec.inspect.Type, at: str) -> Iterator[Finding | _Stranger]:
     match present(kind):
         case msgspec.inspect.StructType() as struct if isinstance(value, Mapping):
             yield from _object(value, struct.cls, at)
@@ -49,13 +67,13 @@ def _walk(value: Any, kind: msgspec.inspect.Type, at: str) -> Findings:
                 yield from _walk(one, inner, entry(at, str(name)))
 
 
-def _object(value: Mapping[str, Any], struct: type, at: str) -> Findings:
+def _object(value: Mapping[str, Any], struct: type, at: str) -> Iterator[Finding | _Stranger]:
     known = _fields(struct)
     for name, one in value.items():
         if name in known:
             yield from _walk(one, known[name], f"{at}.{name}")
         else:
-            yield warning(entry(at, str(name)), advice(str(name), known))
+            yield _Stranger(entry(at, str(name)), str(name), known)
     for group in getattr(struct, "ONE_OF", ()):
         chosen = [name for name in group if value.get(name) is not None]
         if len(chosen) > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lateen.api.networking import (
     L4MatchAttributes,
@@ -11,11 +11,13 @@ from lateen.api.networking import (
     VirtualService,
     VirtualServiceSpec,
 )
-from lateen.api.validate import http_route, reachable, shared, texts
+from lateen.api.validate import http_route, limits, reachable, shared, texts
 from lateen.api.validate.finding import Finding, Findings, check, warning
 from lateen.names import hostname
 
 _MESH = "mesh"
+#: So many hosts are named in a message.
+_SHOWN = 3
 
 
 def virtual_service(it: VirtualService) -> Findings:
@@ -31,11 +33,13 @@ def virtual_service(it: VirtualService) -> Findings:
     for index, route in enumerate(spec.http):
         place = http_route.Place(f"spec.http[{index}]", delegate=not spec.hosts, at_gateway=at_gateway)
         yield from http_route.http_route(route, place)
+    meant = _Meant(spec.hosts)
     for index, l4 in enumerate(spec.tls):
-        yield from _tls(l4, spec, f"spec.tls[{index}]", at_gateway=at_gateway)
+        yield from _tls(l4, meant, f"spec.tls[{index}]", at_gateway=at_gateway)
     for index, l4 in enumerate(spec.tcp):
         yield from _tcp(l4, f"spec.tcp[{index}]")
     yield from shared.export_to(spec.export_to, it.metadata.namespace)
+    yield from limits.routes(it)
     yield from reachable.http(spec.http)
     yield from reachable.l4(spec.tls, "spec.tls")
     yield from reachable.l4(spec.tcp, "spec.tcp")
@@ -62,12 +66,53 @@ def _hosts(it: VirtualServiceSpec, *, at_gateway: bool) -> Findings:
         if texts.is_address(host) or (at_gateway and by_sni and host.startswith("outbound_")):
             continue
         yield from check(at, texts.wildcard_domain(host))
-        for other in it.hosts[:index]:
-            if hostname.overlap(other, host):
-                yield Finding(at, f'"{host}" and "{other}" are duplicates: some name is meant by both')
+    for (host, index), (other, before) in overlapping(it.hosts):
+        if index != before:
+            later = max(index, before)
+            yield Finding(
+                f"spec.hosts[{later}]", f'"{host}" and "{other}" are duplicates: some name is meant by both'
+            )
 
 
-def _tls(it: L4Route, spec: VirtualServiceSpec, at: str, *, at_gateway: bool) -> Findings:
+def overlapping(hosts: Sequence[str]) -> Iterator[tuple[tuple[str, int], tuple[str, int]]]:
+    """Pairs of hosts, with their places, that mean some name both: for each host that overlaps at least one pair.
+
+    Written backwards and sorted, all that ``*.com`` means stands behind it.
+    """
+    order = sorted((host.removeprefix("*")[::-1], host[:1] != "*", index) for index, host in enumerate(hosts))
+    open_wildcards: list[tuple[str, int]] = []
+    last: tuple[str, int] | None = None
+    for text, exact, index in order:
+        while open_wildcards and not text.startswith(open_wildcards[-1][0]):
+            open_wildcards.pop()
+        if open_wildcards:
+            other = open_wildcards[-1][1]
+            yield (hosts[index], index), (hosts[other], other)
+        elif exact and last is not None and last[0] == text:
+            yield (hosts[index], index), (hosts[last[1]], last[1])
+        if exact:
+            last = text, index
+        else:
+            open_wildcards.append((text, index))
+
+
+class _Meant:
+    """The names that ``spec.hosts`` mean, to look others up in."""
+
+    def __init__(self, hosts: Sequence[str]) -> None:
+        self.hosts = hosts
+        self._exact = frozenset(it for it in hosts if not hostname.is_wildcard(it))
+        self._suffixes = frozenset(it.removeprefix("*") for it in hosts if hostname.is_wildcard(it))
+        self._lengths = sorted({len(it) for it in self._suffixes})
+
+    def __contains__(self, name: str) -> bool:
+        own = name.removeprefix("*")
+        return name in self._exact or any(
+            own[len(own) - length :] in self._suffixes for length in self._lengths if length <= len(own)
+        )
+
+
+def _tls(it: L4Route, meant: _Meant, at: str, *, at_gateway: bool) -> Findings:
     if not it.match:
         yield Finding(f"{at}.match", "is required: name the SNI hosts it is for")
     for index, match in enumerate(it.match):
@@ -75,21 +120,22 @@ def _tls(it: L4Route, spec: VirtualServiceSpec, at: str, *, at_gateway: bool) ->
         if not match.sni_hosts:
             yield Finding(f"{place}.sniHosts", "is required")
         for number, name in enumerate(match.sni_hosts):
-            yield from _sni(name, spec.hosts, f"{place}.sniHosts[{number}]", at_gateway=at_gateway)
+            yield from _sni(name, meant, f"{place}.sniHosts[{number}]", at_gateway=at_gateway)
         if match.source_subnet:
             yield Finding(f"{place}.sourceSubnet", "is for tcp routes only")
         yield from _match(match, place)
     yield from _destinations(it.route, f"{at}.route")
 
 
-def _sni(name: str, hosts: Sequence[str], at: str, *, at_gateway: bool) -> Findings:
+def _sni(name: str, meant: _Meant, at: str, *, at_gateway: bool) -> Findings:
     if texts.is_address(name):
         yield warning(at, "most clients send no SNI for an IP address")
         return
     if not (at_gateway and name.startswith("outbound_")):
         yield from check(at, texts.wildcard_domain(name))
-    if not any(hostname.matches(host, name) for host in hosts):
-        yield Finding(at, f'"{name}" is not among spec.hosts ({", ".join(hosts)}): add it there')
+    if name not in meant:
+        some = ", ".join(meant.hosts[:_SHOWN]) + (", ..." if len(meant.hosts) > _SHOWN else "")
+        yield Finding(at, f'"{name}" is not among spec.hosts ({some}): add it there')
 
 
 def _tcp(it: L4Route, at: str) -> Findings:

@@ -13,7 +13,7 @@ from lateen.names import labels
 from lateen.names.keys import ObjectKey, ServiceKey
 from lateen.policy import authentication, gateways, routing, traffic
 from lateen.policy.visibility import exported, visible_services
-from lateen.registry.facts import ONLY
+from lateen.registry.facts import ONLY, Switches
 from lateen.testing.mesh import changed, mesh, service
 
 REVIEWS = ServiceKey("default", "reviews.default.svc.cluster.local")
@@ -253,3 +253,26 @@ def test_destination_rules_follow_the_same_order() -> None:
     db = mesh(offered("a", "default", '"*"'), offered("b", "client", '"."'), offered("c", "x", "client"))
     assert traffic.rule_for(db, REVIEWS, "client") == ObjectKey("client", "b")
     assert traffic.rule_for(db, REVIEWS, "other") == ObjectKey("default", "a")
+
+
+TWO_HOMES = [
+    f"""
+    apiVersion: networking.istio.io/v1
+    kind: Gateway
+    metadata: {{name: gw, namespace: {namespace}}}
+    spec: {{selector: {{istio: gateway}}, servers: [{{port: {{number: 80, name: a, protocol: HTTP}}, hosts: ["*"]}}]}}
+    """
+    for namespace in ("istio-system", "gamma")
+]
+
+
+def test_gateways_may_be_kept_to_the_namespace_of_their_workloads() -> None:
+    db = mesh(*TWO_HOMES)
+    marks = labels.of({"istio": "gateway"})
+
+    def homes() -> list[str]:
+        return [it.gateway.namespace for it in gateways.servers(db, "istio-system", marks)]
+
+    assert homes() == ["gamma", "istio-system"]
+    db.apply([Change(Switches, ONLY, Switches(scope_gateways_to_namespace=True))])
+    assert homes() == ["istio-system"]

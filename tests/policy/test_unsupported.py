@@ -17,6 +17,8 @@ from lateen.testing.mesh import service
     ("VirtualService", "{hosts: [a], tcp: [{match: [{destinationSubnets: [10.0.0.0/8]}], route: [{destination: {host: a}}]}]}",
      ["spec.tcp[0].match[0].destinationSubnets"]),
     ("VirtualService", "{hosts: [a], http: [{timeout: 1s, route: [{destination: {host: a}}]}]}", []),
+    ("VirtualService", "{hosts: [a], http: [{match: [{headers: {'@request.auth.claims.sub': {exact: x}}}], route: [{destination: {host: a}}]}]}",
+     ["spec.http[0].match[0].headers"]),
     ("DestinationRule", "{host: a, workloadSelector: {matchLabels: {a: b}}}", ["spec.workloadSelector"]),
     ("DestinationRule", "{host: a, trafficPolicy: {tls: {mode: SIMPLE, credentialName: x}}}", ["spec.trafficPolicy.tls.credentialName"]),
     ("DestinationRule", "{host: a, trafficPolicy: {portLevelSettings: [{port: {number: 1}, loadBalancer: {localityLbSetting: {enabled: true}}}]}}",
@@ -25,6 +27,8 @@ from lateen.testing.mesh import service
     ("Gateway", "{servers: [{port: {number: 443, name: https, protocol: HTTPS}, hosts: ['*'], tls: {mode: SIMPLE, credentialName: x}}]}",
      ["spec.servers[0].port.protocol"]),
     ("Gateway", "{servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}", []),
+    ("Gateway", "{servers: [{port: {number: 80, name: http, protocol: HTTP, targetPort: 81}, hosts: ['*'], defaultEndpoint: '127.0.0.1:80'}]}",
+     ["spec.servers[0].defaultEndpoint", "spec.servers[0].port.targetPort"]),
     ("Unknown", "{}", []),
 ])  # fmt: skip
 def test_what_has_no_effect_is_told(kind: str, spec: str, paths: list[str]) -> None:

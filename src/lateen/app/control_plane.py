@@ -63,6 +63,7 @@ class Settings:
     mesh_config_map: str = "istio"
     injector_config_map: str = "istio-sidecar-injector"
     cluster: str = "Kubernetes"
+    switches: facts.Switches = field(default_factory=facts.Switches)
     ports: Ports = field(default_factory=Ports)
 
     @classmethod
@@ -72,7 +73,13 @@ class Settings:
         return cls(
             said("POD_NAMESPACE", "istio-system"), said("ISTIOD_SERVICE", "istiod"), said("MESH_CONFIG_MAP", "istio"),
             said("INJECTOR_CONFIG_MAP", "istio-sidecar-injector"), said("CLUSTER_ID", "Kubernetes"),
+            facts.Switches(_truth(said("PILOT_SCOPE_GATEWAY_TO_NAMESPACE", ""))),
         )  # fmt: skip
+
+
+def _truth(said: str) -> bool:
+    """As Go reads it, whose words Istio's users write."""
+    return said in ("1", "t", "T", "true", "TRUE", "True")
 
 
 class ControlPlane:
@@ -82,7 +89,10 @@ class ControlPlane:
         self.settings, self.authority = settings, authority
         self.db: Database = facts.new_database()
         self.loop = Loop(self.db)
-        self.loop.put([Change(facts.MemberCluster, facts.ONLY, facts.MemberCluster(settings.cluster))])
+        self.loop.put([
+            Change(facts.MemberCluster, facts.ONLY, facts.MemberCluster(settings.cluster)),
+            Change(facts.Switches, facts.ONLY, settings.switches),
+        ])  # fmt: skip
         self.source = Source(
             client, self.loop.put, namespace=settings.namespace, config_map=settings.mesh_config_map
         )

@@ -22,6 +22,7 @@ from lateen.discovery.server import DiscoveryService
 from lateen.discovery.shown import config_dump, endpoints, registry
 from lateen.discovery.source import Source
 from lateen.observe import metrics
+from lateen.policy.problems import problems
 from lateen.registry import services
 
 
@@ -123,8 +124,9 @@ def _means(wanted: str, it: Connection) -> bool:
 
 
 async def _problems(request: web.Request) -> web.Response:
-    source = request.app[_PAGES].source
+    source, between = request.app[_PAGES].source, problems(request.app[_PAGES].loop.db)
     found: list[dict[str, Any]] = [one._asdict() for _, it in sorted(source.problems.items()) for one in it]
+    found += [one._asdict() for one in between]
     refused = [{"kind": kind, "message": said} for kind, said in sorted(source.unreadable().items())]
     return web.json_response({"objects": found, "kinds": refused})
 

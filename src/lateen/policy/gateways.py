@@ -17,7 +17,7 @@ from lateen.registry import facts, services, workloads
 
 HTTP = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
 #: The pod's agent and Envoy itself listen there: a listener more on one of them is refused.
-RESERVED = frozenset({wellknown.ADMIN_PORT, wellknown.AGENT_PORT, wellknown.READY_PORT, wellknown.STATS_PORT})
+_OWN = frozenset({wellknown.ADMIN_PORT, wellknown.AGENT_PORT, wellknown.READY_PORT, wellknown.STATS_PORT})
 #: A Service with this label does not say where a Gateway's ports arrive (Istio's word, for Knative).
 _NO_TRANSLATION = "experimental.istio.io/disable-gateway-port-translation"
 
@@ -26,6 +26,7 @@ class OpenServer(NamedTuple):
     """One server of a Gateway. ``hosts`` are (namespace or "*", host)."""
 
     gateway: ObjectKey
+    position: int
     port: int
     hosts: tuple[tuple[str, str], ...]
     redirects: bool  # to HTTPS, whatever is asked
@@ -50,13 +51,24 @@ def doors(db: Database, pod: ObjectKey, marks: Labels) -> tuple[Door, ...]:
     A server is open on every port at which its own arrives by some Service, and on its own where none leads to it.
     (Istio: ``resolvePorts``, which takes one of several.) Servers that arrive at one port share it.
     """
-    arriving = _arriving(db, pod, marks)
     found: dict[int, list[OpenServer]] = {}
+    for it, port in _heard(db, pod, marks):
+        if port not in _OWN:
+            found.setdefault(port, []).append(it)
+    return tuple(Door(port, tuple(found[port])) for port in sorted(found))
+
+
+@query
+def closed(db: Database, pod: ObjectKey, marks: Labels) -> tuple[tuple[OpenServer, int], ...]:
+    """The servers that cannot be opened on a port, since the pod's proxy listens there."""
+    return tuple((it, port) for it, port in _heard(db, pod, marks) if port in _OWN)
+
+
+def _heard(db: Database, pod: ObjectKey, marks: Labels) -> Iterator[tuple[OpenServer, int]]:
+    arriving = _arriving(db, pod, marks)
     for it in servers(db, pod.namespace, marks):
         for port in arriving.get(it.port, (it.port,)):
-            if port not in RESERVED:
-                found.setdefault(port, []).append(it)
-    return tuple(Door(port, tuple(found[port])) for port in sorted(found))
+            yield it, port
 
 
 @query
@@ -93,16 +105,17 @@ def servers(db: Database, namespace: str, workload: Labels) -> tuple[OpenServer,
         if gateway and labels.matches(labels.of(gateway.spec.selector), workload):
             found.append((gateway.metadata.creation_timestamp, key, gateway))
     found.sort(key=lambda it: it[:2])
-    return tuple(_open(one, key) for _, key, gateway in found for one in _plain(gateway))
+    return tuple(
+        _open(server, key, position)
+        for _, key, gateway in found
+        for position, server in enumerate(gateway.spec.servers)
+        if server.port.protocol.upper() in HTTP
+    )
 
 
-def _plain(gateway: Gateway) -> Iterator[Server]:
-    return (it for it in gateway.spec.servers if it.port.protocol.upper() in HTTP)
-
-
-def _open(it: Server, owner: ObjectKey) -> OpenServer:
+def _open(it: Server, owner: ObjectKey, position: int) -> OpenServer:
     redirects = it.tls is not None and it.tls.https_redirect
-    return OpenServer(owner, it.port.number, tuple(_hosts(it, owner.namespace)), redirects)
+    return OpenServer(owner, position, it.port.number, tuple(_hosts(it, owner.namespace)), redirects)
 
 
 def _hosts(server: Server, owner: str) -> Iterator[tuple[str, str]]:

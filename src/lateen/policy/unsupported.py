@@ -13,11 +13,11 @@ from lateen.api.meta import Fact
 from lateen.api.networking import HTTPRoute, L4Route, VirtualService
 from lateen.names.ports import RESERVED, protocol
 from lateen.names.problems import Problem, Severity
+from lateen.policy.gateways import HTTP
 
 Findings: TypeAlias = Iterator[tuple[str, str]]
 
 _NOTHING = "is stored, but has no effect in this release"
-_HTTP = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
 
 
 def in_document(document: Mapping[str, Any]) -> tuple[Problem, ...]:
@@ -55,6 +55,10 @@ def _virtual_service(it: VirtualService) -> Findings:
 
 
 def _http_route(it: HTTPRoute, path: str) -> Findings:
+    for at, match in enumerate(it.match):
+        for name in (*match.headers, *match.without_headers):
+            if name.startswith("@request.auth."):
+                yield f"{path}.match[{at}].headers", f"{name} {_NOTHING}: no token is read"
     if it.retries and it.retries.retry_remote_localities is not None:
         yield f"{path}.retries.retryRemoteLocalities", _NOTHING
     if it.fault and it.fault.abort and it.fault.abort.http2_error:
@@ -129,7 +133,11 @@ def _service(it: Service) -> Findings:
 def _gateway(it: Gateway) -> Findings:
     for at, server in enumerate(it.spec.servers):
         path = f"spec.servers[{at}]"
-        if server.port.protocol.upper() not in _HTTP:
+        if server.port.protocol.upper() not in HTTP:
             yield f"{path}.port.protocol", f"{server.port.protocol} {_NOTHING}: this server is not opened"
         if server.bind:
             yield f"{path}.bind", f"{_NOTHING}: the server listens on all addresses"
+        if server.default_endpoint:
+            yield f"{path}.defaultEndpoint", f"{_NOTHING}: say in a VirtualService where requests go"
+        if server.port.target_port:
+            yield f"{path}.port.targetPort", f"{_NOTHING}: the gateway's Service says where its ports arrive"

@@ -70,7 +70,7 @@ _destination = st.fixed_dictionaries(
 )
 _match = _maybe(
     uri=_text, headers=st.dictionaries(_choose(["h", "k"]), _text, max_size=2), port=_choose([80, 70]), method=_text,
-    sourceLabels=_choose(SELECTORS), sourceNamespace=_choose(NAMESPACES), gateways=_choose([["mesh"], ["x"], ["a/x", "mesh"]]),
+    sourceLabels=_choose(SELECTORS), sourceNamespace=_choose(NAMESPACES), gateways=_choose([["mesh"], ["x"], ["./x", "mesh"]]),
     ignoreUriCase=st.booleans(), withoutHeaders=st.dictionaries(_choose(["h"]), _text, max_size=1),
     queryParams=st.dictionaries(_choose(["q"]), _text, max_size=1),
 )  # fmt: skip
@@ -99,7 +99,10 @@ _http = st.one_of(
         _many(_weighted, 2, 1),
         _extras,
     ),
-    st.builds(lambda match: {"match": match, "redirect": {"uri": "/new"}}, _many(_match)),
+    st.builds(lambda match, how: {"match": match, "redirect": how}, _many(_match),
+              _choose([{"uri": "/new"}, {"prefixRewrite": "/new"}, {"derivePort": "FROM_REQUEST_PORT"}])),
+    st.builds(lambda match, name, home: {"match": match, "delegate": {"name": name, "namespace": home}}, _many(_match),
+              _choose(NAMES), _choose(NAMESPACES)),
     st.builds(lambda match: {"match": match, "directResponse": {"status": 201}}, _many(_match)),
 )  # fmt: skip
 _tcp = st.builds(
@@ -108,8 +111,13 @@ _tcp = st.builds(
     _many(_maybe(port=_choose([90, 80]), sourceLabels=_choose(SELECTORS)), 1),
 )
 _virtual_service = st.fixed_dictionaries(
-    {"hosts": _many(_choose(HOSTS), 2, 1), "http": _many(_http), "tcp": _many(_tcp, 1)},
-    optional={"gateways": _choose([["mesh"], ["x"], ["a/x", "mesh"]]), "exportTo": _choose(EXPORTS)},
+    # One without hosts is for others to delegate to.
+    {
+        "hosts": st.one_of(_many(_choose(HOSTS), 2, 1), st.just([])),
+        "http": _many(_http),
+        "tcp": _many(_tcp, 1),
+    },
+    optional={"gateways": _choose([["mesh"], ["./x"], ["a/x", "mesh"]]), "exportTo": _choose(EXPORTS)},
 )
 _pool = _maybe(
     tcp=_maybe(maxConnections=_choose([1, 5]), connectTimeout=st.just("1s"), idleTimeout=st.just("9s")),
@@ -182,7 +190,8 @@ def _service(
 
 
 _services = st.builds(
-    _service, _choose(["10.96.0.1", "10.96.0.2", "None", "name"]), _service_ports, _choose(SELECTORS), _choose([0, 8080])
+    _service, _choose(["10.96.0.1", "10.96.0.2", "None", "name"]), _service_ports,
+    _choose([*SELECTORS, {"istio": "gateway"}]), _choose([0, 8080])
 )  # fmt: skip
 _ISTIO: dict[type[Fact], tuple[str, st.SearchStrategy[dict[str, Any]]]] = {
     VirtualService: ("networking.istio.io/v1", _virtual_service), DestinationRule: ("networking.istio.io/v1", _destination_rule),
@@ -246,6 +255,7 @@ _settings = _maybe(
     connectTimeout=_choose(["1s", "10s"]), defaultServiceExportTo=_choose(EXPORTS),
     defaultVirtualServiceExportTo=_choose(EXPORTS), defaultDestinationRuleExportTo=_choose(EXPORTS),
     rootNamespace=_choose(["istio-system", "a"]),
+    defaultConfig=_choose([{}, {"gatewayTopology": {"numTrustedProxies": 1, "proxyProtocol": {}}}]),
 )  # fmt: skip
 _config = st.builds(lambda it: Change(mesh_config.MeshConfig, ONLY, mesh_config.decode(it)), _settings)
 _gone = st.builds(

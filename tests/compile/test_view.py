@@ -13,11 +13,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from lateen.compile.callers import caller
+from lateen.compile.proxyless import proxyless_view
 from lateen.compile.view import view
 from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, View
 from lateen.envoy.sealing import describe
 from lateen.incremental import Change, Database
-from lateen.names.keys import ProxyKey
+from lateen.names.keys import ObjectKey, ProxyKey
 from lateen.pki.certificates import key_pem, leaf, pem, self_signed
 from lateen.registry.facts import ONLY, MemberCluster
 from lateen.testing.mesh import changed, endpoint_slice, mesh, pod, router, service, sidecar
@@ -264,3 +266,30 @@ def test_sidecars_of_one_world_share_every_outbound_resource() -> None:
     assert other[ENDPOINT] is view(db, SIDECAR)[ENDPOINT]
     routes = shown(other, ROUTE, "9080")
     assert all("reviews" not in it["domains"] for it in routes["virtual_hosts"])
+
+
+@pytest.mark.finding("architecture 12")
+def test_a_grpc_client_without_proxy_has_short_names_in_any_domain() -> None:
+    db = shop("{kind: MeshConfig, domain: corp.example}")
+    named = proxyless_view(db, ObjectKey("default", "web-1"), caller(db, "default", ()))[LISTENER]
+    assert {"reviews:9080", "reviews.default:9080", "reviews.default.svc.corp.example:9080"} <= named.keys()
+
+
+@pytest.mark.finding("conformance F1")
+def test_an_alias_has_no_clusters_and_its_routes_lead_to_what_there_is() -> None:
+    """Of a port that the service does not have there is nothing, whatever the alias lists."""
+    db = shop("""
+kind: Service
+apiVersion: v1
+metadata: {name: alias}
+spec: {type: ExternalName, externalName: reviews.default.svc.cluster.local, ports: [{name: http, port: 8888}]}
+""")  # fmt: skip
+    found = view(db, SIDECAR)
+    assert not any("alias" in it for it in found[CLUSTER])
+    assert "8888" not in found[ROUTE]
+    host = next(it for it in shown(found, ROUTE, "9080")["virtual_hosts"] if it["name"].startswith("alias"))
+    assert {"alias", "alias.default.svc.cluster.local"} <= set(host["domains"])
+    assert host["routes"][-1]["route"]["cluster"] in found[CLUSTER]
+    named = proxyless_view(db, ObjectKey("default", "web-1"), caller(db, "default", ()))
+    assert "alias:9080" in named[LISTENER]
+    assert not any("alias" in it for it in named[CLUSTER])

@@ -11,6 +11,7 @@ from lateen.names.keys import ServiceKey
 from lateen.names.ports import Protocol, protocol
 
 REVIEWS = ServiceKey("default", "reviews.default.svc.cluster.local")
+DOMAIN = "cluster.local"
 
 
 @pytest.mark.parametrize(
@@ -40,9 +41,9 @@ def test_a_port_declares_its_protocol(
 
 
 def test_only_names_without_dots_are_completed() -> None:
-    assert hostname.full("reviews", "default") == REVIEWS.hostname
-    assert hostname.full("reviews.prod", "default") == "reviews.prod"
-    assert hostname.full("*", "default") == "*"
+    assert hostname.full("reviews", "default", DOMAIN) == REVIEWS.hostname
+    assert hostname.full("reviews.prod", "default", DOMAIN) == "reviews.prod"
+    assert hostname.full("*", "default", DOMAIN) == "*"
 
 
 @pytest.mark.parametrize(
@@ -66,18 +67,18 @@ def test_exact_hosts_come_before_longer_and_shorter_wildcards() -> None:
 
 
 def test_short_names_depend_on_who_calls() -> None:
-    assert hostname.short_names(REVIEWS, "default") == (
+    assert hostname.short_names(REVIEWS, "default", DOMAIN) == (
         REVIEWS.hostname,
         "reviews.default.svc",
         "reviews.default",
         "reviews",
     )
-    assert hostname.short_names(REVIEWS, "other") == (
+    assert hostname.short_names(REVIEWS, "other", DOMAIN) == (
         REVIEWS.hostname,
         "reviews.default.svc",
         "reviews.default",
     )
-    assert hostname.short_names(ServiceKey("x", "api.example.com"), "x") == ("api.example.com",)
+    assert hostname.short_names(ServiceKey("x", "api.example.com"), "x", DOMAIN) == ("api.example.com",)
 
 
 def test_identities_are_read_back() -> None:

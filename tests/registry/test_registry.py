@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lateen.api.core import Pod
+from lateen.api.core import Pod, Service
 from lateen.names.keys import ObjectKey, ServiceKey
 from lateen.names.ports import Protocol
 from lateen.registry import endpoints, services, workloads
@@ -174,3 +174,76 @@ def test_a_port_may_have_the_number_of_one_of_udp() -> None:
     found = services.service(mesh(dns), REVIEWS)
     assert found
     assert [it and it.name for it in (found.port(53), found.port(54))] == ["tcp-dns", None]
+
+
+def alias(name: str, of: str, ports: str = "", namespace: str = "default") -> str:
+    return f"""
+        apiVersion: v1
+        kind: Service
+        metadata: {{name: {name}, namespace: {namespace}}}
+        spec: {{type: ExternalName, externalName: {of}, ports: [{ports}], selector: {{app: reviews}}}}
+        """
+
+
+@pytest.mark.finding("conformance F1")
+@pytest.mark.finding("architecture 13")
+def test_an_alias_has_the_ports_of_its_service() -> None:
+    here = ".default.svc.cluster.local"
+    db = mesh(
+        service("reviews", PORTS), pod("reviews-1", "10.1.0.1", "reviews"),
+        alias("a", REVIEWS.hostname), alias("b", f"a{here}.", "{name: http, port: 8888}"),
+        alias("c", f"b{here}", namespace="elsewhere"),
+        alias("out", "example.com", "{name: http, port: 80}"), alias("d", f"out{here}"), alias("e", f"gone{here}", "{name: http, port: 81}"),
+        *(alias(it, f"{other}{here}", "{name: http, port: 82}") for it, other in ("xy", "yz", "zx", "wx")),
+        alias("me", f"me{here}"),
+        *(alias(f"long{at}", f"long{at + 1}{here}") for at in range(services.LONGEST_CHAIN)),
+        alias(f"long{services.LONGEST_CHAIN}", REVIEWS.hostname),
+    )  # fmt: skip
+
+    def found(host: str, namespace: str = "default") -> tuple[str, list[int]]:
+        it = services.service(db, ServiceKey(namespace, f"{host}.{namespace}.svc.cluster.local"))
+        assert it
+        name = it.alias_of.hostname.partition(".")[0] if it.alias_of else it.external_name
+        assert services.meant(db, it.key) == (it.alias_of or it.key)
+        assert (it.resolution is Resolution.ALIAS) is (it.alias_of is not None)
+        return name, [one.number for one in it.ports]
+
+    assert found("a") == found("b") == found("c", "elsewhere") == ("reviews", [9080])
+    assert (found("out"), found("d"), found("e")) == (
+        ("example.com", [80]),
+        ("out", [80]),
+        (f"gone{here}", [81]),
+    )
+    for name, other in ("xy", "yz", "zx", "wx"):  # circles, and a way into one
+        assert found(name) == (f"{other}{here}", [82])
+    assert found("me") == (f"me{here}", [])
+    assert found("long1") == ("reviews", [9080])
+    assert found("long0") == (f"long1{here}", [])
+    # An alias selects no pods, whatever is written.
+    assert [it.service for it in workloads.served_ports(db, ObjectKey("default", "reviews-1"))] == [REVIEWS]
+
+
+@pytest.mark.finding("conformance F1")
+def test_an_alias_follows_its_service() -> None:
+    db = mesh(alias("a", REVIEWS.hostname), service("b", PORTS))
+    key = ServiceKey("default", "a.default.svc.cluster.local")
+    seen = db.watch(services.service, key)
+    assert seen.value
+    assert seen.value.alias_of is None
+    assert db.apply(changed(service("reviews", PORTS))) == [seen]
+    assert seen.value.alias_of == REVIEWS
+    assert db.apply(changed(service("reviews", {"tcp": 7}))) == [seen]
+    assert [it.number for it in seen.value.ports] == [7]
+    assert db.apply([removed(Service, "reviews")]) == [seen]
+    assert seen.value.alias_of is None
+
+
+@pytest.mark.finding("architecture 15")
+def test_identities_are_of_all_trust_domains() -> None:
+    db = mesh(
+        "{kind: MeshConfig, trustDomain: new, trustDomainAliases: [old, new, older]}", service("reviews", PORTS),
+        pod("reviews-1", "10.1.0.1", "reviews"), endpoint_slice("reviews", PORTS, ("reviews-1", "10.1.0.1")),
+    )  # fmt: skip
+    assert endpoints.identities(db, REVIEWS) == tuple(
+        f"spiffe://{it}/ns/default/sa/reviews" for it in ("new", "old", "older")
+    )

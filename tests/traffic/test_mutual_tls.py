@@ -239,3 +239,28 @@ def test_a_proxy_follows_the_policies_of_its_labels_before_its_pod_is_known(
         assert set(load.answers) == {"False"}
         assert is_mutual(client)
     assert open_to_all(plain)
+
+
+@pytest.mark.finding("architecture 15")
+def test_a_mesh_moves_from_one_trust_domain_to_another(mesh: TrafficMesh, guest: TrafficPod) -> None:
+    """Clients and servers get their certificates of the new domain at different times."""
+    old, new = Identity("cluster.local", "blog", "guest"), Identity("new.example", "blog", "guest")
+    server = Identity("new.example", "default", "other")
+    with fresh_connections(mesh):
+        with mesh.having("{kind: MeshConfig, trustDomain: new.example, trustDomainAliases: [cluster.local]}"):
+            for client, others in ((old, None), (new, None), (new, server), (old, server)):
+                mesh.recertify("guest", client)
+                mesh.recertify("other-1", others)
+                mark = f"URI={client}"
+                until(lambda it=mark: seen(guest) == it, f"{client} to be taken by {others or 'the old one'}")
+                assert {seen(guest) for _ in range(10)} == {mark}
+        mesh.recertify("guest")
+        until(lambda: guest.http("http://other.default/").status == 503, "the alias to be gone")
+        mesh.recertify("other-1")
+        until(lambda: seen(guest) == f"URI={old}", "the old domain alone")
+
+
+def seen(guest: TrafficPod) -> str:
+    answer = guest.http("http://other.default/")
+    shown = answer.said["headers"].get("x-forwarded-client-cert", "") if answer.status == 200 else ""
+    return next((it for it in shown.split(";") if it.startswith("URI=")), "")

@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from lateen.testing.applications import BANNER, ECHO, GRPC, HTTP
-from lateen.testing.rules import virtual_service
+from lateen.testing.rules import authentication, destination_rule, virtual_service
 from lateen.testing.traffic import Pod, TrafficMesh
 
 REGISTRY_ONLY = "{kind: MeshConfig, outboundTrafficPolicy: {mode: REGISTRY_ONLY}}"
@@ -145,14 +145,16 @@ def test_a_service_may_be_partly_in_the_mesh(client: Pod) -> None:
     assert {client.line("mixed", 9000, "hello") for _ in range(30)} == {"web-1 hello", "legacy-1 hello"}
 
 
+PRIVATE = """
+apiVersion: v1
+kind: Service
+metadata: {name: other, annotations: {networking.istio.io/exportTo: .}}
+spec: {clusterIP: 10.96.0.11, selector: {app: other}, ports: [{name: http, port: 80, targetPort: 8080}]}
+"""
+
+
 def test_a_service_may_be_kept_from_others(mesh: TrafficMesh, client: Pod, guest: Pod) -> None:
-    private = """
-        apiVersion: v1
-        kind: Service
-        metadata: {name: other, annotations: {networking.istio.io/exportTo: .}}
-        spec: {clusterIP: 10.96.0.11, selector: {app: other}, ports: [{name: http, port: 80, targetPort: 8080}]}
-        """
-    with mesh.having(private, REGISTRY_ONLY):
+    with mesh.having(PRIVATE, REGISTRY_ONLY):
         assert client.http("http://other.default/").status == 200
         assert guest.http("http://other.default/").status == 502
 
@@ -168,20 +170,59 @@ def test_endpoints_come_and_go(mesh: TrafficMesh, client: Pod) -> None:
     assert {client.http("http://web/").who for _ in range(30)} == {"web-1", "web-2"}
 
 
-def test_an_external_name_may_be_another_name_of_a_service(mesh: TrafficMesh, client: Pod) -> None:
-    alias = """
+def alias(name: str, of: str, more: str = "", namespace: str = "default", annotations: str = "") -> str:
+    return f"""
         apiVersion: v1
         kind: Service
-        metadata: {name: alias, namespace: default}
-        spec: {type: ExternalName, externalName: web.default.svc.cluster.local, ports: [{name: http, port: 80}]}
+        metadata: {{name: {name}, namespace: {namespace}, annotations: {{{annotations}}}}}
+        spec: {{type: ExternalName, externalName: {of}{more}}}
         """
+
+
+@pytest.mark.finding("conformance F1")
+@pytest.mark.finding("architecture 13")
+@pytest.mark.parametrize(
+    "ports", ["", ", ports: [{name: http, port: 80}]", ", ports: [{name: http, port: 8888}]"]
+)
+def test_an_external_name_may_be_another_name_of_a_service(
+    mesh: TrafficMesh, client: Pod, ports: str
+) -> None:
     rule = virtual_service(
         "http: [{match: [{uri: {prefix: /special}}], directResponse: {status: 201}}, {route: [{destination: {host: web}}]}]"
     )
-    with mesh.having(alias):
-        assert "x-forwarded-client-cert" in client.http("http://alias/", via="10.96.0.10").said["headers"]
+    to_alias = virtual_service("http: [{route: [{destination: {host: alias}}]}]", host="other", name="other")
+    with mesh.having(
+        alias("alias", "web.default.svc.cluster.local", ports), authentication("mtls: {mode: STRICT}")
+    ):
+        assert "x-forwarded-client-cert" in client.http("http://alias/").said["headers"]
+        assert client.line("alias", 9000, "hello").endswith(" hello")
+        assert client.say("alias", 9090)["said"] == "hello"
+        assert "x-forwarded-client-cert" in client.http("http://alias:7000/").said["headers"]
         with mesh.having(rule):
-            assert client.http("http://alias/special", via="10.96.0.10").status == 201
+            assert client.http("http://alias/special").status == 201
+        with mesh.having(to_alias):
+            assert client.http("http://other/").who.startswith("web")
+        limited = destination_rule("trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true}}}")
+        with mesh.having(limited):
+            assert len({client.http("http://alias/").who for _ in range(20)}) == 1
+
+
+@pytest.mark.finding("conformance F1")
+def test_aliases_of_aliases_and_of_headless_services(mesh: TrafficMesh, client: Pod, guest: Pod) -> None:
+    here = "default.svc.cluster.local"
+    aliases = [
+        alias("far", f"near.{here}", namespace="blog"), alias("near", f"web.{here}"), alias("pods", f"nodes.{here}"),
+        alias("circle", f"round.{here}"), alias("round", f"circle.{here}"), alias("hidden", f"other.{here}"),
+    ]  # fmt: skip
+    with mesh.having(*aliases, PRIVATE):
+        assert "x-forwarded-client-cert" in guest.http("http://far/").said["headers"]
+        answer = client.http("http://pods:8080/", via="10.244.1.2")
+        assert answer.who == "web-2"
+        assert "x-forwarded-client-cert" in answer.said["headers"]
+        assert client.http("http://hidden/").who == "other-1"
+        with mesh.having(REGISTRY_ONLY):
+            assert guest.http("http://hidden.default/", via="10.96.0.10").status == 502
+            assert client.http("http://circle/", via="10.96.0.10").status == 502
 
 
 RESERVED = """
@@ -223,3 +264,16 @@ def test_a_service_may_have_the_ports_of_the_proxies_themselves(mesh: TrafficMes
         for port in (15001, 15006):  # they have an address of their own
             assert client.line("bytes", port, "hello") == "web-1 hello"
         assert client.http("http://bytes:15090/").who == "web-1"
+
+
+@pytest.mark.finding("architecture 12")
+def test_short_names_work_whatever_the_domain_of_the_cluster(
+    mesh: TrafficMesh, client: Pod, guest: Pod
+) -> None:
+    with mesh.having(
+        "{kind: MeshConfig, domain: corp.example, outboundTrafficPolicy: {mode: REGISTRY_ONLY}}"
+    ):
+        for host in ("web", "web.default", "web.default.svc", "web.default.svc.corp.example"):
+            assert client.http(f"http://{host}/").who.startswith("web")
+        assert guest.http("http://web.default/").who.startswith("web")
+        assert client.http("http://web.default.svc.cluster.local/", via="10.96.0.10").status == 502

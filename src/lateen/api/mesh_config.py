@@ -55,6 +55,7 @@ class MeshConfig(Value, frozen=True):
     """Settings are a fact like any other: a changed one recompiles just what read it."""
 
     trust_domain: str = "cluster.local"
+    trust_domain_aliases: list[str] = []
     root_namespace: str = "istio-system"
     enable_auto_mtls: bool = True
     outbound_traffic_policy: OutboundTrafficPolicy = OutboundTrafficPolicy()

@@ -99,7 +99,7 @@ def _kind(upstream: Upstream, service: Service, port: Port) -> clusters.Fields:
         case Resolution.HEADLESS:
             # The client asked DNS for one endpoint, and means it.
             return clusters.eds() if upstream.from_gateway else clusters.original_destination()
-        case Resolution.DNS:
+        case Resolution.DNS | Resolution.ALIAS:  # an alias has no clusters
             return clusters.dns(upstream.name, service.external_name, port.number)
 
 

@@ -76,7 +76,7 @@ def _virtual_host(db: Database, who: Caller, key: ServiceKey, port: int, near: b
     if service is None:
         return b""
     taken = _taken_addresses(db, who.horizon, port)
-    domains = [it for it in _domains(service, near=near) if (key, it) not in taken]
+    domains = [it for it in _domains(db, service, near=near) if (key, it) not in taken]
     return routes.named_host(naming.virtual_host(key.hostname, port), domains, _routes(db, who, key, port))
 
 
@@ -86,12 +86,13 @@ def _routes(db: Database, who: Caller, key: ServiceKey, port: int) -> bytes:
     return routes.routes_of_host(service_routes(db, who, key, port))
 
 
-def _domains(service: Service, *, near: bool) -> tuple[str, ...]:
-    return (*_names(service, near=near), *service.addresses)
+def _domains(db: Database, service: Service, *, near: bool) -> tuple[str, ...]:
+    return (*_names(db, service, near=near), *service.addresses)
 
 
-def _names(service: Service, *, near: bool) -> tuple[str, ...]:
-    names = hostname.short_names(service.key, service.key.namespace if near else "")
+def _names(db: Database, service: Service, *, near: bool) -> tuple[str, ...]:
+    domain = facts.mesh_config(db).domain
+    names = hostname.short_names(service.key, service.key.namespace if near else "", domain)
     # The pods of a headless service have names of their own below its name.
     pods = [f"*.{it}" for it in names] if service.resolution is Resolution.HEADLESS else []
     return (*names, *pods)
@@ -183,14 +184,14 @@ def _taken_addresses(db: Database, world: Horizon, port: int) -> frozenset[tuple
 def _taken_names(db: Database, world: Horizon, port: int) -> frozenset[str]:
     """The names that services have for callers of other namespaces."""
     found = (services.service(db, key) for key in http_services(db, world, port))
-    return frozenset(name for it in found if it for name in _domains(it, near=False))
+    return frozenset(name for it in found if it for name in _domains(db, it, near=False))
 
 
 @query
 def _pods_below(db: Database, world: Horizon, port: int, namespace: str) -> frozenset[str]:
     """The wildcards that only callers of one namespace use for pods of headless services."""
     found = (services.service(db, key) for key in _services_in(db, world, port, namespace))
-    return frozenset(name for it in found if it for name in _names(it, near=True))
+    return frozenset(name for it in found if it for name in _names(db, it, near=True))
 
 
 # --- ports whose protocol is found out -------------------------------------------------------
@@ -201,7 +202,7 @@ def _detected_ports(db: Database, world: Horizon) -> tuple[tuple[ServiceKey, int
     """The service ports whose protocol nobody declares."""
     return tuple(
         (key, port.number) for key in visibility.visible_services(db, world.namespace)
-        if (service := services.service(db, key)) and service.resolution is not Resolution.DNS
+        if (service := services.service(db, key)) and service.resolution not in (Resolution.DNS, Resolution.ALIAS)
         for port in service.ports if port.protocol is Protocol.AUTO
     )  # fmt: skip
 

@@ -99,9 +99,11 @@ def upstreams(db: Database, world: Horizon) -> tuple[Upstream, ...]:
     found: list[Upstream] = []
     for key in visibility.visible_services(db, world.namespace):
         service = services.service(db, key)
+        if service is None or service.resolution is Resolution.ALIAS:
+            continue
         rule = traffic.rule_for(db, key, world.namespace)
         subsets = ["", *(name for name, _ in traffic.subsets(db, rule))]
-        for port in service.ports if service else ():
+        for port in service.ports:
             if port.protocol != "UDP":
                 found += [Upstream(key, port.number, subset, rule) for subset in subsets]
     return tuple(sorted(dict.fromkeys(found), key=lambda it: it.name))

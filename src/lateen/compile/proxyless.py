@@ -21,7 +21,7 @@ from lateen.incremental import Database, mapped, query
 from lateen.names import hostname
 from lateen.names.keys import ObjectKey, ServiceKey
 from lateen.policy import authentication, traffic, visibility
-from lateen.registry import services, workloads
+from lateen.registry import facts, services, workloads
 from lateen.registry.services import Resolution
 
 #: How Istio's bootstrap for gRPC says who asks: node metadata ``GENERATOR``.
@@ -52,22 +52,22 @@ def _ports(db: Database, world: Horizon) -> tuple[tuple[ServiceKey, int], ...]:
     )  # fmt: skip
 
 
-def _targets(key: ServiceKey, who: Caller, port: int) -> list[str]:
-    return [f"{name}:{port}" for name in hostname.short_names(key, who.namespace)]
+def _targets(db: Database, key: ServiceKey, who: Caller, port: int) -> list[str]:
+    domain = facts.mesh_config(db).domain
+    return [f"{name}:{port}" for name in hostname.short_names(key, who.namespace, domain)]
 
 
 @query
 def _listeners(db: Database, who: Caller, key: ServiceKey, port: int) -> tuple[Resource, ...]:
     """One for each name that a target may have."""
-    del db  # remembered, and the same for every client of a namespace
     route = naming.outbound(key.hostname, port)
-    return tuple(seal(name, proxyless.api_listener(name, route)) for name in _targets(key, who, port))
+    return tuple(seal(name, proxyless.api_listener(name, route)) for name in _targets(db, key, who, port))
 
 
 @query
 def _routes(db: Database, who: Caller, key: ServiceKey, port: int) -> Resource:
     name = naming.outbound(key.hostname, port)
-    domains = [it for target in _targets(key, who, port) for it in (target, target.rpartition(":")[0])]
+    domains = [it for target in _targets(db, key, who, port) for it in (target, target.rpartition(":")[0])]
     found = [_understood(it) for it in service_routes(db, who, key, port)]
     return seal(
         name,

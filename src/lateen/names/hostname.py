@@ -5,7 +5,7 @@ from __future__ import annotations
 from lateen.names.keys import ServiceKey
 
 
-def full(host: str, namespace: str, domain: str = "cluster.local") -> str:
+def full(host: str, namespace: str, domain: str) -> str:
     """A host of an Istio object as a full name: a name without dots means a service of the object's own namespace.
 
     Istio's rule (VirtualService, ``Destination.host``): only names without a dot are completed.
@@ -15,7 +15,7 @@ def full(host: str, namespace: str, domain: str = "cluster.local") -> str:
     return f"{host}.{namespace}.svc.{domain}"
 
 
-def of_service(name: str, namespace: str, domain: str = "cluster.local") -> ServiceKey:
+def of_service(name: str, namespace: str, domain: str) -> ServiceKey:
     """The key of a Kubernetes service."""
     return ServiceKey(namespace, f"{name}.{namespace}.svc.{domain}")
 
@@ -42,7 +42,7 @@ def specificity(host: str) -> tuple[bool, int, str]:
     return (is_wildcard(host), -len(host), host)
 
 
-def short_names(key: ServiceKey, client_namespace: str, domain: str = "cluster.local") -> tuple[str, ...]:
+def short_names(key: ServiceKey, client_namespace: str, domain: str) -> tuple[str, ...]:
     """The names under which a client may call a Kubernetes service, as DNS search paths allow; the full one first."""
     suffix = f".svc.{domain}"
     if not key.hostname.endswith(f".{key.namespace}{suffix}"):

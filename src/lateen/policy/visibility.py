@@ -21,9 +21,15 @@ def exported(export_to: Iterable[str], owner: str, client: str) -> bool:
 
 @query
 def visible_services(db: Database, client: str) -> tuple[ServiceKey, ...]:
-    """The services a namespace may call, by hostname."""
-    found = (services.service(db, key) for key in services.keys(db))
-    return tuple(it.key for it in found if it and exported(it.export_to, it.key.namespace, client))
+    """The services a namespace may call, by hostname. An alias opens nothing: its service must be visible, too."""
+    return tuple(it for it in services.keys(db) if _is_visible(db, it, client))
+
+
+def _is_visible(db: Database, key: ServiceKey, client: str) -> bool:
+    found = services.service(db, key)
+    if found is None or not exported(found.export_to, key.namespace, client):
+        return False
+    return found.alias_of is None or _is_visible(db, found.alias_of, client)
 
 
 @query

@@ -112,9 +112,12 @@ def identities(db: Database, key: ServiceKey) -> tuple[str, ...]:
     service = services.service(db, key)
     if service is None:
         return ()
-    trust_domain = facts.mesh_config(db).trust_domain
-    found = {
-        str(Identity(trust_domain, it.workload.key.namespace, it.workload.service_account))
-        for port in service.ports for it in endpoints(db, key, port.name) if it.workload and it.workload.in_mesh
+    behind = {
+        it.workload for port in service.ports for it in endpoints(db, key, port.name)
+        if it.workload and it.workload.in_mesh
     }  # fmt: skip
+    domains = facts.trust_domains(db)
+    found = {
+        str(Identity(domain, it.key.namespace, it.service_account)) for it in behind for domain in domains
+    }
     return tuple(sorted(found))

@@ -120,6 +120,13 @@ def mesh_config(db: Database) -> MeshConfig:
 
 
 @query
+def trust_domains(db: Database) -> tuple[str, ...]:
+    """The mesh's own and its aliases: while it moves from one to another, proxies show certificates of either."""
+    config = mesh_config(db)
+    return tuple(dict.fromkeys((config.trust_domain, *config.trust_domain_aliases)))
+
+
+@query
 def member_cluster(db: Database) -> str:
     """Its name in metrics."""
     return (db.get(MemberCluster, ONLY) or MemberCluster()).name

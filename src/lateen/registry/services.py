@@ -20,6 +20,7 @@ class Resolution(enum.StrEnum):
     ENDPOINTS = "ENDPOINTS"  # the control plane knows them
     HEADLESS = "HEADLESS"  # the client's DNS query chose one
     DNS = "DNS"  # Envoy asks DNS: ExternalName
+    ALIAS = "ALIAS"  # as of another service: ExternalName with the name of one of this cluster
 
 
 class Port(NamedTuple):
@@ -43,6 +44,7 @@ class Service(NamedTuple):
     selector: Labels
     export_to: tuple[str, ...]
     external_name: str = ""
+    alias_of: ServiceKey | None = None  # the service itself, at the end of a chain of aliases
 
     def port(self, number: int) -> Port | None:
         """The port with this number; one of UDP may have the same."""
@@ -51,6 +53,8 @@ class Service(NamedTuple):
         )
 
 
+#: So many aliases of aliases are followed; resolvers give up as early, and a circle has no end.
+LONGEST_CHAIN = 8
 #: An annotation Istio reads on Services, beside ``exportTo`` of its own kinds.
 EXPORT_TO = "networking.istio.io/exportTo"
 
@@ -63,20 +67,43 @@ def of_object(db: Database, key: ObjectKey) -> Service | None:
         return None
     config = facts.mesh_config(db)
     spec = found.spec
-    resolution = Resolution.ENDPOINTS
-    if spec.type == "ExternalName":
-        resolution = Resolution.DNS
-    elif spec.cluster_ip in ("None", ""):
-        resolution = Resolution.HEADLESS
-    addresses = tuple(it for it in (spec.cluster_ips or [spec.cluster_ip]) if it not in ("None", ""))
+    outside = spec.type == "ExternalName"
+    other = _aliased(db, key) if outside else None
+    meant = of_object(db, other) if other else None
+    addresses = [] if outside else spec.cluster_ips or [spec.cluster_ip]
     annotated = found.metadata.annotations.get(EXPORT_TO, "")
     export_to = (
         [it.strip() for it in annotated.split(",") if it.strip()] or config.default_service_export_to or ["*"]
     )
     return Service(
-        hostname.of_service(key.name, key.namespace, config.domain), key.name, addresses, _ports(found), resolution,
-        labels.of(found.metadata.labels), labels.of(spec.selector), tuple(export_to), spec.external_name,
+        hostname.of_service(key.name, key.namespace, config.domain), key.name,
+        tuple(it for it in addresses if it not in ("None", "")),
+        # Who calls an alias calls the address of the service that is meant, where the alias's own ports mean nothing.
+        meant.ports if meant else _ports(found),
+        _resolution(found, meant), labels.of(found.metadata.labels),
+        labels.NONE if outside else labels.of(spec.selector), tuple(export_to),
+        spec.external_name if outside and not meant else "", meant.key if meant else None,
     )  # fmt: skip
+
+
+def _resolution(found: KubernetesService, meant: Service | None) -> Resolution:
+    if found.spec.type == "ExternalName":
+        return Resolution.ALIAS if meant else Resolution.DNS
+    return Resolution.HEADLESS if found.spec.cluster_ip in ("None", "") else Resolution.ENDPOINTS
+
+
+@query
+def _aliased(db: Database, key: ObjectKey) -> ObjectKey | None:
+    """The service that an ExternalName is another name of; none if it leads out of the cluster, or in a circle."""
+    at = key
+    for _ in range(LONGEST_CHAIN + 1):
+        found = db.get(KubernetesService, at)
+        named = found.spec.external_name.rstrip(".") if found and found.spec.type == "ExternalName" else ""
+        other = _object(db, named)
+        if other is None or db.get(KubernetesService, other) is None:
+            return at if at != key else None
+        at = other
+    return None
 
 
 def _ports(found: KubernetesService) -> tuple[Port, ...]:
@@ -109,24 +136,21 @@ def service(db: Database, key: ServiceKey) -> Service | None:
     return of_object(db, ObjectKey(key.namespace, key.hostname.removesuffix(suffix)))
 
 
-@query
 def meant(db: Database, key: ServiceKey) -> ServiceKey:
-    """The service itself, or the one of this cluster whose name an ExternalName says: it is an alias then."""
-    seen = [key]
-    while (found := service(db, seen[-1])) and found.external_name:
-        other = by_hostname(db, found.external_name.rstrip("."))
-        if other is None or other in seen:
-            break
-        seen.append(other)
-    return seen[-1]
+    """The service itself, or the one that it is an alias of."""
+    found = service(db, key)
+    return (found.alias_of if found else None) or key
 
 
 @query
 def by_hostname(db: Database, host: str) -> ServiceKey | None:
     """The service a full name means. Kubernetes' names carry their namespace."""
+    key = _object(db, host)
+    return ServiceKey(key.namespace, host) if key and of_object(db, key) else None
+
+
+def _object(db: Database, host: str) -> ObjectKey | None:
+    """The Service that would have this name."""
     suffix = f".svc.{facts.mesh_config(db).domain}"
     name, dot, namespace = host.removesuffix(suffix).partition(".")
-    if not host.endswith(suffix) or not dot or "." in namespace:
-        return None
-    key = ServiceKey(namespace, host)
-    return key if of_object(db, ObjectKey(namespace, name)) else None
+    return ObjectKey(namespace, name) if host.endswith(suffix) and dot and "." not in namespace else None

@@ -303,8 +303,10 @@ class TrafficMesh:
 
     async def _resolve(self, host: str, namespace: str) -> str:
         db = self.loop.db
-        for name in (hostname.full(host, namespace), f"{host}.svc.cluster.local", f"{host}.cluster.local"):
+        domain = facts.mesh_config(db).domain
+        for name in (hostname.full(host, namespace, domain), f"{host}.svc.{domain}", f"{host}.{domain}"):
             key = services.by_hostname(db, name)
+            key = services.meant(db, key) if key else None
             service = services.service(db, key) if key else None
             if key is None or service is None:
                 continue

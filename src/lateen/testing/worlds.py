@@ -33,6 +33,8 @@ PORTS = (
     ("grpc", 15090),
 )
 HOSTS = ("x", "y", "x.b", "x.a.svc.cluster.local", "*.a.svc.cluster.local", "other.example", "*")
+#: What an ExternalName says.
+ELSEWHERE = ("example.com", "x.a.svc.cluster.local", "y.b.svc.cluster.local")
 EXPORTS: tuple[list[str], ...] = ([], ["*"], ["."], ["b"], ["~"])
 SELECTORS: tuple[dict[str, str], ...] = ({}, {"app": "x"}, {"app": "y"}, {"version": "v1"})
 
@@ -179,18 +181,15 @@ _service_ports = st.lists(
 def _service(
     address: str, ports: list[tuple[str, int]], selector: dict[str, str], target: int
 ) -> dict[str, Any]:
-    if address == "name":
-        return {
-            "type": "ExternalName",
-            "externalName": "example.com",
-            "ports": [{"name": n, "port": p} for n, p in ports],
-        }
+    if address in ELSEWHERE:  # without ports, one of them is an alias
+        written = [{"name": n, "port": p} for n, p in ports] if target else []
+        return {"type": "ExternalName", "externalName": address, "ports": written, "selector": selector}
     listed = [{"name": name, "port": number, "targetPort": target or number} for name, number in ports]
     return {"clusterIP": address, "selector": selector, "ports": listed}
 
 
 _services = st.builds(
-    _service, _choose(["10.96.0.1", "10.96.0.2", "None", "name"]), _service_ports,
+    _service, _choose(["10.96.0.1", "10.96.0.2", "None", *ELSEWHERE]), _service_ports,
     _choose([*SELECTORS, {"istio": "gateway"}]), _choose([0, 8080])
 )  # fmt: skip
 _ISTIO: dict[type[Fact], tuple[str, st.SearchStrategy[dict[str, Any]]]] = {
@@ -252,6 +251,7 @@ def _slice(
 _settings = _maybe(
     outboundTrafficPolicy=st.builds(lambda it: {"mode": it}, _choose(["ALLOW_ANY", "REGISTRY_ONLY"])),
     enableAutoMtls=st.booleans(), accessLogFile=_choose(["", "/dev/stdout"]), trustDomain=_choose(["cluster.local", "td"]),
+    trustDomainAliases=_choose([[], ["old"]]), domain=_choose(["cluster.local", "corp.example"]),
     connectTimeout=_choose(["1s", "10s"]), defaultServiceExportTo=_choose(EXPORTS),
     defaultVirtualServiceExportTo=_choose(EXPORTS), defaultDestinationRuleExportTo=_choose(EXPORTS),
     rootNamespace=_choose(["istio-system", "a"]),

@@ -84,7 +84,7 @@ def _chains(db: Database, it: Served) -> Iterator[Any]:
 
 
 def _mutual(db: Database, it: Served) -> Iterator[Any]:
-    socket = tls.mesh_server(["h2", "http/1.1", "http/1.0"], [facts.mesh_config(db).trust_domain])
+    socket = tls.mesh_server(["h2", "http/1.1", "http/1.0"], facts.trust_domains(db))
     http_words, tcp_words = list(wellknown.MESH_HTTP_ALPN), list(wellknown.MESH_TCP_ALPN)
     if it.protocol.is_http:
         yield _chain(

@@ -106,7 +106,7 @@ def _addresses(db: Database, service: Service, port: Port) -> Iterator[tuple[str
             found = {(it, port.number) for it in service.addresses if ":" not in it}
         case Resolution.HEADLESS:
             found = {(it.address, it.port) for it in endpoints.endpoints(db, service.key, port.name)}
-        case Resolution.DNS:
+        case Resolution.DNS | Resolution.ALIAS:
             return
     # What stands for all addresses belongs to the listeners of HTTP, and on some ports to the proxy itself.
     yield from (it for it in found if it[0] != "0.0.0.0")

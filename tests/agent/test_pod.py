@@ -20,7 +20,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from lateen.api.crds import manifests as definitions
-from lateen.app.control_plane import ControlPlane, Ports, Settings, authority_of
+from lateen.app.control_plane import ControlPlane, authority_of
+from lateen.app.settings import Ports, Settings
 from lateen.names.identity import Identity
 from lateen.pki.certificates import pem, self_signed
 from lateen.testing.ads import until

@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 
 from lateen.api.crds import manifests as definitions
-from lateen.app.control_plane import ControlPlane, Ports, Settings, authority_of
+from lateen.app.control_plane import ControlPlane, authority_of
+from lateen.app.settings import Ports, Settings
 from lateen.install.manifests import components
 from lateen.install.values import installation
 from lateen.kube import watch

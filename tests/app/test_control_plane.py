@@ -93,7 +93,7 @@ async def test_a_workload_gets_its_certificate_and_with_it_its_configuration(
         await runs(api_server, await admin.create(POD))
         await admin.create(SERVICE)
         await until(lambda: plane._workload(_caller()) is not None)
-        stranger = Caller(plane.ports.secure, plane.authority.root_pem)
+        stranger = Caller(plane.ports.secure, plane.authority.roots_pem)
         token = api_server.token("default/web", audience="istio-ca", pod="web-1")
         key = ec.generate_private_key(ec.SECP256R1())
         leaf, *_, root = certificates(await stranger.sign(request(csr(key)), token))
@@ -102,14 +102,14 @@ async def test_a_workload_gets_its_certificate_and_with_it_its_configuration(
             "spiffe://cluster.local/ns/default/sa/web"
         ]
         assert leaf.subject.rfc4514_string().endswith("web-1|default|web|latest|Kubernetes")
-        assert root.public_bytes(serialization.Encoding.PEM) == plane.authority.root_pem
+        assert root.public_bytes(serialization.Encoding.PEM) == plane.authority.roots_pem
 
         # The same port serves who shows that certificate, and only as whom it names.
         without = Delta(stranger.channel, NODE, SERVICE_ACCOUNT="web")
         await without.ask(CLUSTER)
         with pytest.raises(EOFError, match="client certificate"):
             await without.hear()
-        itself = Caller(plane.ports.secure, plane.authority.root_pem, await stranger.identity(token))
+        itself = Caller(plane.ports.secure, plane.authority.roots_pem, await stranger.identity(token))
         stream = Delta(itself.channel, NODE, SERVICE_ACCOUNT="web")
         await stream.ask(CLUSTER)
         assert WEB in await stream.agree()
@@ -137,7 +137,7 @@ async def test_the_ca_refuses_who_proves_nothing(api_server: Any, install: Any, 
     await install()
     async with run() as plane:
         it, key = (
-            Caller(plane.ports.secure, plane.authority.root_pem),
+            Caller(plane.ports.secure, plane.authority.roots_pem),
             ec.generate_private_key(ec.SECP256R1()),
         )
         good = request(csr(key))
@@ -165,7 +165,7 @@ async def test_while_kubernetes_is_away_the_ca_says_so_and_proxies_go_on(
     async with api_server.client() as admin, run() as plane:
         await admin.create(SERVICE)
         it, key = (
-            Caller(plane.ports.secure, plane.authority.root_pem),
+            Caller(plane.ports.secure, plane.authority.roots_pem),
             ec.generate_private_key(ec.SECP256R1()),
         )
         token = api_server.token("default/web", audience="istio-ca")
@@ -192,7 +192,7 @@ async def test_life_is_bounded_and_a_pod_nobody_knows_yet_is_signed(
     await install()
     async with run() as plane:
         it, key = (
-            Caller(plane.ports.secure, plane.authority.root_pem),
+            Caller(plane.ports.secure, plane.authority.roots_pem),
             ec.generate_private_key(ec.SECP256R1()),
         )
         token = api_server.token("default/web", audience="istio-ca", pod="web-9")
@@ -361,9 +361,9 @@ async def test_the_root_outlives_restarts_and_webhooks_and_namespaces_hold_it(
     await install()
     async with api_server.client() as admin:
         async with run() as plane:
-            first = plane.authority.root_pem
+            first = plane.authority.roots_pem
         async with run() as plane:
-            assert plane.authority.root_pem == first
+            assert plane.authority.roots_pem == first
             bundle = base64.b64encode(first).decode()
 
             async def trusted() -> bool:

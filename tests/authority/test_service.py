@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import grpc.aio
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from lateen.authority.service import MOST_WAITING, CertificateService
+from lateen.authority.holder import AuthorityHolder
+from lateen.authority.service import MOST_OF_ONE, MOST_WAITING, CertificateService
 from lateen.authority.store import Authority
 from lateen.authority.tokens import Reviewer
 from lateen.discovery.server import server
@@ -24,6 +26,7 @@ async def test_more_than_may_wait_are_told_to_come_again() -> None:
     root = self_signed(
         ec.generate_private_key(ec.SECP256R1()), "td", serial=1, now=datetime.now(UTC), ttl=timedelta(days=1)
     )
+    numbers = itertools.count()
     asked: list[asyncio.StreamWriter] = []
 
     async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -34,11 +37,12 @@ async def test_more_than_may_wait_are_told_to_come_again() -> None:
         port = kubernetes.sockets[0].getsockname()[1]
         client = await stack.enter_async_context(KubeClient(Connection(f"http://127.0.0.1:{port}", None)))
         it = CertificateService(
-            Authority(root, pem(root.certificate), "test"),
+            AuthorityHolder(Authority(root, pem(root.certificate), "test")),
             Reviewer(client),
             lambda: "td",
             lambda _: None,
             lambda _: True,
+            lambda _: f"10.0.0.{next(numbers) // MOST_OF_ONE}",
         )
         made = server([it.handler()])
         address = f"127.0.0.1:{made.add_insecure_port('127.0.0.1:0')}"
@@ -58,7 +62,7 @@ async def test_more_than_may_wait_are_told_to_come_again() -> None:
 
         waiting = [call(number) for number in range(MOST_WAITING)]
         async with asyncio.timeout(20):
-            while it._waiting < MOST_WAITING:
+            while it._waiting.total() < MOST_WAITING:
                 await asyncio.sleep(0.01)
         assert await call(MOST_WAITING).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert len(asked) <= 16, "Kubernetes is not asked more at once than it can bear"

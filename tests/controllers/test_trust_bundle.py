@@ -15,7 +15,7 @@ from lateen.testing.ads import until
 @pytest.fixture
 async def admin(api_server: Any) -> AsyncIterator[Any]:
     async with api_server.client() as client:
-        task = asyncio.ensure_future(TrustBundle(client, b"root").run())
+        task = asyncio.ensure_future(TrustBundle(client, lambda: b"root").run())
         yield client
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -71,7 +71,7 @@ async def test_what_is_deleted_comes_back(admin: Any) -> None:
 
 async def test_two_replicas_agree(api_server: Any, admin: Any) -> None:
     async with api_server.client() as other:
-        task = asyncio.ensure_future(TrustBundle(other, b"root").run())
+        task = asyncio.ensure_future(TrustBundle(other, lambda: b"root").run())
         for number in range(5):
             await admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"n{number}"}})
 

@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import random
+import resource
 import signal
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import aiohttp
 import structlog
-from aiohttp import web
 
 from lateen.admission.server import webhook_application
 from lateen.api import mesh_config
+from lateen.app.settings import FlagError, Ports, Settings
+from lateen.app.supervision import kept
 from lateen.authority import serving
+from lateen.authority.holder import AuthorityHolder
 from lateen.authority.service import CertificateService
 from lateen.authority.store import Authority, load_or_create
 from lateen.authority.tokens import Caller, Reviewer
+from lateen.controllers import trust_bundle
 from lateen.controllers.trust_bundle import TrustBundle
 from lateen.controllers.webhooks import WebhookBundles
 from lateen.discovery import debug
+from lateen.discovery.bounds import PAGES, WEBHOOKS
 from lateen.discovery.front import Front
 from lateen.discovery.loop import Loop
+from lateen.discovery.pages import serve
 from lateen.discovery.server import DiscoveryService, server
 from lateen.discovery.source import Source
 from lateen.incremental import Change, Database
-from lateen.injection.settings import InjectionSettings, settings_from_config_maps
+from lateen.injection.settings import InjectionSettings, SettingsError, settings_from_config_maps
 from lateen.kube.client import KubeClient, KubeError
 from lateen.kube.config import KubeConfigError
 from lateen.names.identity import Identity
@@ -44,49 +50,18 @@ from lateen.registry import facts, workloads
 _log = structlog.get_logger("lateen")
 
 
-class Ports(NamedTuple):
-    """Istio's; 0 takes a free one."""
-
-    plain: int = 15010  # ADS in the clear
-    secure: int = 15012  # ADS and CA
-    monitoring: int = 15014
-    webhooks: int = 15017
-    probes: int = 8080
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the Deployment says (``lateen.install.manifests``)."""
-
-    namespace: str = "istio-system"
-    service: str = "istiod"
-    mesh_config_map: str = "istio"
-    injector_config_map: str = "istio-sidecar-injector"
-    cluster: str = "Kubernetes"
-    switches: facts.Switches = field(default_factory=facts.Switches)
-    ports: Ports = field(default_factory=Ports)
-
-    @classmethod
-    def from_environment(cls) -> Settings:
-        """By the names of its variables."""
-        said = os.environ.get
-        return cls(
-            said("POD_NAMESPACE", "istio-system"), said("ISTIOD_SERVICE", "istiod"), said("MESH_CONFIG_MAP", "istio"),
-            said("INJECTOR_CONFIG_MAP", "istio-sidecar-injector"), said("CLUSTER_ID", "Kubernetes"),
-            facts.Switches(_truth(said("PILOT_SCOPE_GATEWAY_TO_NAMESPACE", ""))),
-        )  # fmt: skip
-
-
-def _truth(said: str) -> bool:
-    """As Go reads it, whose words Istio's users write."""
-    return said in ("1", "t", "T", "true", "TRUE", "True")
+#: A change that has waited for so long will not be applied by itself.
+STUCK_S = 60.0
 
 
 class ControlPlane:
     """All parts of one process."""
 
-    def __init__(self, client: KubeClient, authority: Authority, settings: Settings) -> None:
-        self.settings, self.authority = settings, authority
+    def __init__(
+        self, client: KubeClient, authority: Authority, settings: Settings, older_roots: bytes = b""
+    ) -> None:
+        self.settings, self._client = settings, client
+        self.authority = AuthorityHolder(authority, older_roots)
         self.db: Database = facts.new_database()
         self.loop = Loop(self.db)
         self.loop.put([
@@ -98,18 +73,31 @@ class ControlPlane:
         )
         self.front: Front | None = None
         self.ports = settings.ports  # as they are, once it runs
-        self.service = DiscoveryService(self.loop, self._peer)
+        self.service = DiscoveryService(self.loop, self._peer, self._address)
         self.certificates = CertificateService(
-            authority, Reviewer(client), lambda: facts.mesh_config(self.db).trust_domain, self._workload,
-            lambda name: self._peer(name)[1],
+            self.authority, Reviewer(client, self._lives), lambda: facts.mesh_config(self.db).trust_domain,
+            self._workload, lambda name: self._peer(name)[1], self._address,
         )  # fmt: skip
-        self.bundles = TrustBundle(client, authority.root_pem)
-        self.webhooks = WebhookBundles(
-            client, authority.root_pem, namespace=settings.namespace, service=settings.service
-        )
+        self._hosts = serving.names(settings.service, settings.namespace)
+        self._tls = self._contexts()
+        self._new_authority = asyncio.Event()
+
+        def roots() -> bytes:
+            return self.authority.roots_pem
+
+        self.bundles = TrustBundle(client, roots)
+        self.webhooks = WebhookBundles(client, roots, namespace=settings.namespace, service=settings.service)
+        self.authority.listeners += [self.bundles.changed, self.webhooks.changed, self._new_authority.set]
+        self._injection: tuple[Any, ...] = ()
 
     def _peer(self, name: str) -> tuple[Identity | None, bool]:
         return self.front.peer(name) if self.front else (None, False)
+
+    def _address(self, name: str) -> str:
+        return self.front.address(name) if self.front else name
+
+    def _lives(self, caller: Caller) -> bool:
+        return not caller.pod or self._workload(caller) is not None
 
     def _workload(self, caller: Caller) -> Workload | None:
         found = workloads.described(self.db, ObjectKey(caller.namespace, caller.pod)) if caller.pod else None
@@ -124,54 +112,87 @@ class ControlPlane:
         )
 
     def injection(self) -> InjectionSettings:
-        """As the two ConfigMaps say at this moment."""
-        maps = self.source.config_maps
-        return settings_from_config_maps(
-            maps.get(self.settings.injector_config_map, {}), maps.get(self.settings.mesh_config_map, {})
-        )
+        """As the two ConfigMaps say at this moment; SettingsError. Read once for each state: everybody may ask."""
+        maps, its = self.source.config_maps, self.settings
+        said = maps.get(its.injector_config_map, {}), maps.get(its.mesh_config_map, {})
+        if not self._injection or self._injection[0] != said:
+            try:
+                self._injection = (said, settings_from_config_maps(*said))
+            except SettingsError as wrong:
+                self._injection = (said, wrong)
+        found = self._injection[1]
+        if isinstance(found, SettingsError):
+            raise found
+        assert isinstance(found, InjectionSettings)
+        return found
+
+    def alive(self) -> str:
+        """What has stopped; empty while everything moves. For the liveness probe."""
+        behind_s = self.loop.behind_s
+        return f"changes have waited for {behind_s:.0f} s to be applied" if behind_s > STUCK_S else ""
 
     async def run(self) -> None:
         """Until cancelled."""
-        hosts = serving.names(self.settings.service, self.settings.namespace)
-        contexts = [serving.server_context(self.authority, hosts, clients=it) for it in (True, False)]
         async with AsyncExitStack() as open_things:
             # What was opened last is closed first: nobody hears anything half.
             grpc_server = server([self.service.handler(), self.certificates.handler()])
-            plain = grpc_server.add_insecure_port(f"0.0.0.0:{self.ports.plain}")
             self.front = Front(grpc_server.add_insecure_port("127.0.0.1:0"))
             await grpc_server.start()
             open_things.push_async_callback(grpc_server.stop, 0.5)
-            secure = await self.front.start(self.ports.secure, contexts[0])
             open_things.push_async_callback(self.front.stop)
-            pages = debug.Pages(self.loop, self.service, self.source, self.loop.synced.is_set)
+            wanted = self.ports
+            plain = None if wanted.plain is None else await self.front.start(wanted.plain, None)
+            secure = await self.front.start(wanted.secure, lambda: self._tls[0])
+            pages = debug.Pages(self.loop, self.service, self.source, self.loop.synced.is_set, self.alive)
             open_things.push_async_callback(self.service.close)
+            hooks = webhook_application(self.injection)
             numbers = []
-            for app, port, tls in (
-                (debug.application(pages), self.ports.monitoring, None), (self._hooks(), self.ports.webhooks, contexts[1]),
-                (debug.application(pages), self.ports.probes, None),
-            ):  # fmt: skip
-                runner = await debug.serve(app, port, ssl_context=tls)
-                open_things.push_async_callback(runner.cleanup)
-                numbers.append(runner.addresses[0][1])
+            for app, port, tls, bounds in (
+                (debug.application(pages), wanted.monitoring, None, PAGES),
+                (hooks, wanted.webhooks, lambda: self._tls[1], WEBHOOKS),
+                (debug.application(pages), wanted.probes, None, PAGES),
+            ):
+                served = await serve(app, port, tls=tls, bounds=bounds)
+                open_things.push_async_callback(served.close)
+                numbers.append(served.port)
             self.ports = Ports(plain, secure, *numbers)
             async with asyncio.TaskGroup() as tasks:
-                for it in (self.loop.run, self.source.run, self.bundles.run, self.webhooks.run):
-                    tasks.create_task(it())
-                tasks.create_task(self._renew(contexts, hosts))
+                for part, work in self._parts().items():
+                    tasks.create_task(kept(part, work))
                 await self.source.synced()
                 self.loop.synced.set()
-                _log.info("in sync with Kubernetes", ca=self.authority.source)
+                _log.info("in sync with Kubernetes", ca=self.authority.signing.source)
 
-    def _hooks(self) -> web.Application:
-        return webhook_application(self.injection)
+    def _parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        return {
+            "loop": self.loop.run, "source": self.source.run, "trust bundles": self.bundles.run,
+            "webhooks": self.webhooks.run, "certificate": self._renew,
+            "authority": lambda: self.authority.follow(self._client, self.settings.namespace),
+        }  # fmt: skip
 
-    async def _renew(self, contexts: Sequence[ssl.SSLContext], hosts: Sequence[str]) -> None:
-        """New connections get a fresh certificate at half of the life of the last; established ones go on."""
+    def _contexts(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+        """For proxies, and for the API server; RefusedError."""
+        signing, roots = self.authority.signing, self.authority.roots_pem
+        proxies = serving.server_context(signing, self._hosts, clients=True, roots=roots)
+        return proxies, serving.server_context(signing, self._hosts, clients=False)
+
+    async def _renew(self) -> None:
+        """New connections get a fresh certificate at half of the life of the last, and when the CA changes.
+
+        Established ones go on. While the CA cannot sign, the last certificate is shown.
+        """
         while True:
-            left = serving.renewed_after(self.authority)
-            await asyncio.sleep(left.total_seconds())
-            for it in contexts:
-                serving.fill(it, self.authority, hosts)
+            left = serving.renewed_after(self.authority.signing)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left.total_seconds()):
+                    await self._new_authority.wait()
+            self._new_authority.clear()
+            try:
+                self._tls = self._contexts()
+            except RefusedError as wrong:
+                _log.error(
+                    "our own certificate could not be renewed: the last one is shown", reason=str(wrong)
+                )
 
 
 #: Facts and memos live long and are many: by Python's own thresholds a third of the first view is spent looking through
@@ -217,7 +238,25 @@ async def run(settings: Settings) -> None:
 
 
 async def _work(client: KubeClient, settings: Settings) -> None:
-    await ControlPlane(client, await authority_of(client, settings), settings).run()
+    authority = await authority_of(client, settings)
+    await ControlPlane(client, authority, settings, await roots_before(client, settings)).run()
+
+
+async def roots_before(client: KubeClient, settings: Settings) -> bytes:
+    """What our own namespace trusts so far: leaves of an earlier CA may live. Nothing when that cannot be read."""
+    path = f"/api/v1/namespaces/{settings.namespace}/configmaps/{trust_bundle.NAME}"
+    try:
+        found = await client.get(path)
+    except (aiohttp.ClientError, OSError, TimeoutError, KubeError) as problem:
+        _log.warning("the roots before could not be read", reason=str(problem) or type(problem).__name__)
+        return b""
+    return str(((found or {}).get("data") or {}).get(trust_bundle.KEY, "")).encode()
+
+
+def _more_files() -> None:
+    """Each connection takes up to three file descriptors; what a container gets by default is few."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def main() -> None:
@@ -233,8 +272,13 @@ def main() -> None:
     )  # fmt: skip
     try:
         gc.set_threshold(*COLLECT_AFTER)
-        asyncio.run(run(Settings.from_environment()))
-    except (RefusedError, KubeConfigError) as wrong:  # somebody must mend it; a traceback would hide what
+        _more_files()
+        asyncio.run(run(Settings.from_environment(sys.argv[1:])))
+    except (
+        RefusedError,
+        KubeConfigError,
+        FlagError,
+    ) as wrong:  # somebody must mend it; a traceback would hide what
         _log.error("cannot start", reason=str(wrong))
         sys.exit(1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,9 +12,9 @@ from typing import Any, Never
 import aiohttp
 import grpc
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 
-from lateen.authority.store import Authority
+from lateen.authority.holder import LONGEST, AuthorityHolder
 from lateen.authority.tokens import Caller, NotAuthenticatedError, Reviewer
 from lateen.kube.client import KubeError
 from lateen.names.identity import Identity
@@ -23,12 +24,13 @@ from lateen.pki.authority import RefusedError, signed
 
 _log = structlog.get_logger("lateen.authority")
 
-LONGEST = timedelta(hours=24)
 #: A pod asks long after it was created, but not always after we heard of it.
 KNOWN_WITHIN_S = 1.0
 LARGEST_REQUEST = 64 * 1024
 #: Signatures at once, and requests that may wait for anything: more are told to come again.
 _AT_ONCE, MOST_WAITING = 4, 500
+#: Of one address: pods of a whole node may hide behind it.
+MOST_OF_ONE = 64
 
 REQUESTS = Counter("citadel_server_csr_count", "Certificate signing requests received.")
 ISSUED = Counter("citadel_server_success_cert_issuance_count", "Certificates issued.")
@@ -36,23 +38,21 @@ REFUSED = Counter(
     "citadel_server_authentication_failure_count", "Requests whose caller could not prove who they are."
 )
 UNREADABLE = Counter("citadel_server_csr_parsing_err_count", "Requests that are none, or not acceptable.")
-ROOT_ENDS = Gauge(
-    "citadel_server_root_cert_expiry_timestamp", "When the signing certificate ends (Unix time)."
-)
 
 
 class CertificateService:
     """``istio.v1.auth.IstioCertificateService``."""
 
     def __init__(
-        self, authority: Authority, reviewer: Reviewer, trust_domain: Callable[[], str],
+        self, authority: AuthorityHolder, reviewer: Reviewer, trust_domain: Callable[[], str],
         workload_of: Callable[[Caller], Workload | None], encrypted: Callable[[str], bool],
+        address: Callable[[str], str] = str,
     ) -> None:  # fmt: skip
         self._authority, self._reviewer = authority, reviewer
         self._trust_domain, self._workload_of, self._encrypted = trust_domain, workload_of, encrypted
+        self._address = address  # where a peer really is
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._waiting = 0
-        ROOT_ENDS.set(authority.issuer.certificate.not_valid_after_utc.timestamp())
+        self._waiting: collections.Counter[str] = collections.Counter()  # by address
 
     def handler(self) -> grpc.GenericRpcHandler:
         """For ``grpc.aio.Server.add_generic_rpc_handlers``."""
@@ -63,32 +63,48 @@ class CertificateService:
 
     async def _create(self, raw: bytes, context: Any) -> bytes:
         REQUESTS.inc()
-        if self._waiting >= MOST_WAITING:
-            await _refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests wait: try again")
-        self._waiting += 1
-        try:
-            return await self._answer(raw, context)
-        finally:
-            self._waiting -= 1
-
-    async def _answer(self, raw: bytes, context: Any) -> bytes:
-        if not self._encrypted(context.peer()):
+        encrypted, address = self._encrypted(context.peer()), self._address(context.peer())
+        if self._waiting.total() >= MOST_WAITING or self._waiting[address] >= MOST_OF_ONE:
             await _refuse(
-                context, grpc.StatusCode.UNAUTHENTICATED, "tokens are taken by TLS only: use port 15012"
+                context, address, grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests wait: try again"
+            )
+        self._waiting[address] += 1
+        try:
+            return await self._answer(raw, context, address, encrypted=encrypted)
+        finally:
+            self._waiting[address] -= 1
+            if not self._waiting[address]:
+                del self._waiting[address]
+
+    async def _answer(self, raw: bytes, context: Any, address: str, *, encrypted: bool) -> bytes:
+        if not encrypted:
+            await _refuse(
+                context,
+                address,
+                grpc.StatusCode.UNAUTHENTICATED,
+                "tokens are taken by TLS only: use port 15012",
             )
         if len(raw) > LARGEST_REQUEST:
             await _refuse(
-                context, grpc.StatusCode.INVALID_ARGUMENT, f"a request has at most {LARGEST_REQUEST} bytes"
+                context,
+                address,
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"a request has at most {LARGEST_REQUEST} bytes",
             )
         try:
             caller = await self._reviewer.review(_bearer(context))
         except NotAuthenticatedError as wrong:
             REFUSED.inc()
-            await _refuse(context, grpc.StatusCode.UNAUTHENTICATED, f"request authenticate failure: {wrong}")
+            await _refuse(
+                context, address, grpc.StatusCode.UNAUTHENTICATED, f"request authenticate failure: {wrong}"
+            )
         except (KubeError, aiohttp.ClientError, OSError, TimeoutError) as wrong:
             said = str(wrong) or type(wrong).__name__
             await _refuse(
-                context, grpc.StatusCode.UNAVAILABLE, f"Kubernetes could not be asked about the token: {said}"
+                context,
+                address,
+                grpc.StatusCode.UNAVAILABLE,
+                f"Kubernetes could not be asked about the token: {said}",
             )
         # The database is this loop's own: what it knows is read here, and only the signing leaves the loop.
         identity = Identity(self._trust_domain(), caller.namespace, caller.service_account)
@@ -99,9 +115,9 @@ class CertificateService:
                 chain = await asyncio.to_thread(self._signed, csr, seconds, identity, workload)
         except (RefusedError, messages.MalformedError) as wrong:
             UNREADABLE.inc()
-            await _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, f"CSR signing error: {wrong}")
+            await _refuse(context, address, grpc.StatusCode.INVALID_ARGUMENT, f"CSR signing error: {wrong}")
         ISSUED.inc()
-        return messages.encode_response([*chain, self._authority.root_pem])
+        return messages.encode_response([*chain, self._authority.roots_pem])
 
     async def _workload(self, caller: Caller) -> Workload:
         """Who the certificate says its owner is. A token need not name a pod: then the account stands for it."""
@@ -116,13 +132,13 @@ class CertificateService:
         # A number that no timedelta holds is a wish for the longest life, too.
         ttl = timedelta(seconds=min(seconds, LONGEST.total_seconds())) if seconds > 0 else LONGEST
         return signed(
-            self._authority.issuer, csr, identity, workload.packed(), ttl=ttl, serial=secrets.randbits(127) | 1,
+            self._authority.signing.issuer, csr, identity, workload.packed(), ttl=ttl, serial=secrets.randbits(127) | 1,
             now=datetime.now(UTC),
         )  # fmt: skip
 
 
-async def _refuse(context: Any, status: grpc.StatusCode, why: str) -> Never:
-    _log.warning("a certificate was refused", peer=context.peer(), status=status.name, reason=why)
+async def _refuse(context: Any, address: str, status: grpc.StatusCode, why: str) -> Never:
+    _log.warning("a certificate was refused", peer=address, status=status.name, reason=why)
     await context.abort(status, why)
     raise AssertionError("abort raises")
 

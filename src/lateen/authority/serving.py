@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from lateen.authority.store import Authority
+from lateen.pki.authority import RefusedError
 from lateen.pki.certificates import key_pem, leaf, pem
 
 TTL = timedelta(days=90)
@@ -29,9 +30,16 @@ def names(service: str, namespace: str) -> list[str]:
 
 
 def fill(context: ssl.SSLContext, authority: Authority, hosts: Sequence[str]) -> datetime:
-    """Give a server context a fresh certificate, for new connections; returns when it ends."""
+    """Give a server context a fresh certificate, for new connections; returns when it ends.
+
+    Raises RefusedError when the CA has ended.
+    """
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     issuer = authority.issuer
+    if (end := issuer.certificate.not_valid_after_utc) <= now:
+        raise RefusedError(
+            f"Secret {authority.source}: the CA's certificate ended at {end:%Y-%m-%d %H:%M:%S} UTC: put a new one there"
+        )
     made = leaf(
         issuer,
         key.public_key(),
@@ -47,15 +55,20 @@ def fill(context: ssl.SSLContext, authority: Authority, hosts: Sequence[str]) ->
     return made.not_valid_after_utc
 
 
-def server_context(authority: Authority, hosts: Sequence[str], *, clients: bool) -> ssl.SSLContext:
-    """TLS 1.2 or later; with ``clients``, certificates of the mesh are looked at, though not demanded."""
+def server_context(
+    authority: Authority, hosts: Sequence[str], *, clients: bool, roots: bytes = b""
+) -> ssl.SSLContext:
+    """TLS 1.2 or later; with ``clients``, certificates of the mesh are looked at, though not demanded.
+
+    ``roots`` are those of clients, if not the authority's own. Raises RefusedError when the CA has ended.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     fill(context, authority, hosts)
     if clients:
         context.set_alpn_protocols(["h2"])
         context.verify_mode = ssl.CERT_OPTIONAL
-        context.load_verify_locations(cadata=authority.root_pem.decode())
+        context.load_verify_locations(cadata=(roots or authority.root_pem).decode())
     return context
 
 

@@ -35,9 +35,8 @@ async def load_or_create(client: KubeClient, namespace: str, *, trust_domain: st
     """
     made = _made(namespace, trust_domain)
     while True:
-        for name in (PLUGGED_IN, OWN):
-            if found := await client.get(f"/api/v1/namespaces/{namespace}/secrets/{name}"):
-                return read(found, name)
+        if found := await existing(client, namespace):
+            return found
         try:
             stored = await client.create(made)
         except KubeError as refused:
@@ -46,6 +45,14 @@ async def load_or_create(client: KubeClient, namespace: str, *, trust_domain: st
             continue  # another replica was quicker: its root is the mesh's
         _log.info("made a root certificate", secret=OWN, trust_domain=trust_domain)
         return read(stored, OWN)
+
+
+async def existing(client: KubeClient, namespace: str) -> Authority | None:
+    """What the Secrets hold; RefusedError."""
+    for name in (PLUGGED_IN, OWN):
+        if found := await client.get(f"/api/v1/namespaces/{namespace}/secrets/{name}"):
+            return read(found, name)
+    return None
 
 
 def read(secret: Object, name: str) -> Authority:

@@ -6,13 +6,16 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from lateen.kube.client import KubeClient
 
 AUDIENCE = "istio-ca"
-_REMEMBERED_S, _MOST, _AT_ONCE = 60.0, 4096, 16
+#: Long enough for a proxy that asks again because an answer was lost.
+_REMEMBERED_S, _MOST, _AT_ONCE = 10.0, 4096, 16
+#: An API server that says nothing for so long will not.
+_PATIENCE_S = 10.0
 _ACCOUNT = "system:serviceaccount:"
 
 
@@ -31,22 +34,24 @@ class NotAuthenticatedError(Exception):
 class Reviewer:
     """TokenReview with a bounded memory, and a bound on what it asks at once."""
 
-    def __init__(self, client: KubeClient) -> None:
+    def __init__(self, client: KubeClient, lives: Callable[[Caller], bool] = lambda _: True) -> None:
         self._client = client
+        self._lives = lives  # whether a caller's pod is still known: else Kubernetes is asked again
         self._known: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def review(self, token: str) -> Caller:
-        """Whose token it is. NotAuthenticatedError when it is nobody's; KubeError when Kubernetes cannot be asked."""
+        """Whose token it is. NotAuthenticatedError when it is nobody's; KubeError or TimeoutError when
+        Kubernetes cannot be asked."""
         digest = hashlib.sha256(token.encode()).digest()
         known = self._known.get(digest)
-        if known and known[1] > time.monotonic():
+        if known and known[1] > time.monotonic() and self._lives(known[0]):
             return known[0]
         asked = {
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "metadata": {},
             "spec": {"token": token, "audiences": [AUDIENCE]},
         }  # fmt: skip
-        async with self._turns:
+        async with asyncio.timeout(_PATIENCE_S), self._turns:
             answer = await self._client.create(asked)
         caller = of_status(answer.get("status") or {})
         self._known[digest] = (caller, time.monotonic() + _REMEMBERED_S)

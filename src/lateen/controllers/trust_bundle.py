@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -19,8 +20,8 @@ NAME, KEY = "istio-ca-root-cert", "root-cert.pem"
 class TrustBundle:
     """Writes what differs, at once."""
 
-    def __init__(self, client: KubeClient, root_pem: bytes) -> None:
-        self._client, self._data = client, {KEY: root_pem.decode()}
+    def __init__(self, client: KubeClient, roots_pem: Callable[[], bytes]) -> None:
+        self._client, self._roots_pem = client, roots_pem
         self._namespaces: set[str] = set()
         self._held: dict[str, Object] | None = None  # nobody knows yet
         self._mender = Mender("trust bundle", self._mend)
@@ -34,6 +35,15 @@ class TrustBundle:
             tasks.create_task(follow(self._client, Followed("v1", "namespaces"), namespaces))
             tasks.create_task(follow(self._client, ours, maps))
             tasks.create_task(self._mender.run())
+
+    def changed(self) -> None:
+        """The roots are others now."""
+        for it in self._namespaces:
+            self._mender.look(it)
+
+    @property
+    def _data(self) -> dict[str, str]:
+        return {KEY: self._roots_pem().decode()}
 
     def _namespaces_listed(self, objects: list[Object]) -> None:
         self._namespaces = {it["metadata"]["name"] for it in objects if _lives(it)}
@@ -65,8 +75,11 @@ class TrustBundle:
     async def _mend(self, namespace: str) -> None:
         if self._held is None or namespace not in self._namespaces or namespace in SPARED:
             return
-        metadata = {"name": NAME, "namespace": namespace, "labels": {"istio.io/config": "true"}}
-        wanted = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": self._data}
+        metadata, data = (
+            {"name": NAME, "namespace": namespace, "labels": {"istio.io/config": "true"}},
+            self._data,
+        )
+        wanted = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
         held = self._held.get(namespace)
         if held is None:
             try:
@@ -76,9 +89,9 @@ class TrustBundle:
                     refused.code != 409
                 ):  # another replica was quicker; if it wrote something else, we hear of it
                     raise
-        elif held.get("data") != self._data:
+        elif held.get("data") != data:
             others = dict.fromkeys(held.get("data") or {})
-            await self._client.patch(wanted, {"data": {**others, **self._data}})
+            await self._client.patch(wanted, {"data": {**others, **data}})
 
 
 def _lives(namespace: Object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Callable
 from typing import Any
 
 from lateen.controllers.mending import Mender
@@ -20,8 +21,10 @@ _KINDS = {
 class WebhookBundles:
     """Heals every configuration that points at our Service."""
 
-    def __init__(self, client: KubeClient, root_pem: bytes, *, namespace: str, service: str) -> None:
-        self._client, self._bundle = client, base64.b64encode(root_pem).decode()
+    def __init__(
+        self, client: KubeClient, roots_pem: Callable[[], bytes], *, namespace: str, service: str
+    ) -> None:
+        self._client, self._roots_pem = client, roots_pem
         self._namespace, self._service = namespace, service
         self._held: dict[str, Object] = {}  # by "plural/name"
         self._mender = Mender("webhook's caBundle", self._mend)
@@ -32,6 +35,15 @@ class WebhookBundles:
             for plural in _KINDS:
                 tasks.create_task(follow(self._client, Followed(_API, plural), self._ears(plural)))
             tasks.create_task(self._mender.run())
+
+    def changed(self) -> None:
+        """The roots are others now."""
+        for it in self._held:
+            self._mender.look(it)
+
+    @property
+    def _bundle(self) -> str:
+        return base64.b64encode(self._roots_pem()).decode()
 
     def _ears(self, plural: str) -> Ears:
         def listed(objects: list[Object]) -> None:

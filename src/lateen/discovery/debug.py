@@ -34,6 +34,7 @@ class Pages:
     service: DiscoveryService
     source: Source
     ready: Callable[[], bool]
+    alive: Callable[[], str] = str  # what has stopped; empty while everything moves
 
 
 _PAGES = web.AppKey("pages", Pages)
@@ -45,7 +46,7 @@ def application(pages: Pages) -> web.Application:
     app = web.Application(middlewares=[_guarded])
     app[_PAGES] = pages
     for path, page in (
-        ("/ready", _ready), ("/metrics", _metrics), ("/version", _version), ("/debug/syncz", _syncz),
+        ("/ready", _ready), ("/live", _live), ("/metrics", _metrics), ("/version", _version), ("/debug/syncz", _syncz),
         ("/debug/connections", _connections), ("/debug/registryz", _registryz), ("/debug/endpointz", _endpointz),
         ("/debug/config_dump", _config_dump), ("/debug/problems", _problems), ("/debug", _index),
     ):  # fmt: skip
@@ -71,6 +72,13 @@ async def _ready(request: web.Request) -> web.Response:
     return web.Response(
         status=503, text=f"not yet in sync with Kubernetes: waiting for {', '.join(awaited) or 'proxies'}\n"
     )
+
+
+async def _live(request: web.Request) -> web.Response:
+    """That this answers at all says that the loop turns; whether the mesh's changes still get through, is asked."""
+    if stopped := request.app[_PAGES].alive():
+        return web.Response(status=500, text=f"{stopped}\n")
+    return web.Response(text="live\n")
 
 
 async def _metrics(request: web.Request) -> web.Response:
@@ -138,11 +146,3 @@ async def _index(request: web.Request) -> web.Response:
 
 def _moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-async def serve(app: web.Application, port: int, **how: Any) -> web.AppRunner:
-    """Start on all addresses (0: any free port); the caller cleans up."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    await web.TCPSite(runner, "0.0.0.0", port, **how).start()
-    return runner

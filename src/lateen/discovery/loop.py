@@ -63,6 +63,11 @@ class Loop:
         """Whether every change is applied, and every due view was offered."""
         return not (self._inbox or self._due)
 
+    @property
+    def behind_s(self) -> float:
+        """For how long the oldest change has waited to be applied."""
+        return time.monotonic() - self._since if self._inbox else 0.0
+
     async def run(self) -> None:
         """Work until cancelled."""
         while True:

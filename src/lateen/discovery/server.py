@@ -38,8 +38,9 @@ Peers = Callable[[str], tuple[Identity | None, bool]]
 class DiscoveryService:
     """AggregatedDiscoveryService, in both forms."""
 
-    def __init__(self, loop: Loop, peers: Peers) -> None:
+    def __init__(self, loop: Loop, peers: Peers, address: Callable[[str], str] = str) -> None:
         self._loop, self._peers = loop, peers
+        self._address = address  # where a peer really is
         self._versions: Counter[str] = Counter()
         self.connections: dict[Connection, None] = {}
         self._streams: set[asyncio.Task[Any]] = set()
@@ -102,14 +103,20 @@ class DiscoveryService:
             finally:
                 self._leave(connection)
         except ImpostorError as wrong:
-            await _turn_away(context, grpc.StatusCode.UNAUTHENTICATED, wrong)
+            await self._turn_away(context, grpc.StatusCode.UNAUTHENTICATED, wrong)
         except (StrangerError, MalformedError, GreedyError) as wrong:
-            await _turn_away(context, grpc.StatusCode.INVALID_ARGUMENT, wrong)
+            await self._turn_away(context, grpc.StatusCode.INVALID_ARGUMENT, wrong)
         except TimeoutError:
             late = TimeoutError(f"the first request did not come within {FIRST_WORD_S:.0f} s")
-            await _turn_away(context, grpc.StatusCode.DEADLINE_EXCEEDED, late)
+            await self._turn_away(context, grpc.StatusCode.DEADLINE_EXCEEDED, late)
         except StopAsyncIteration:
             return
+
+    async def _turn_away(self, context: Any, status: grpc.StatusCode, reason: Exception) -> None:
+        metrics.TURNED_AWAY.labels(status.name).inc()
+        peer = self._address(context.peer())
+        _log.warning("a proxy was turned away", peer=peer, status=status.name, reason=str(reason))
+        await context.abort(status, str(reason))
 
     def _introduced(self, first: Asked, context: Any) -> Proxy:
         if first.node is None:
@@ -173,12 +180,6 @@ class DiscoveryService:
                 _log.debug("a stream ended early", proxy=connection.name, reason=str(trouble))
             elif isinstance(trouble, Exception):
                 raise trouble
-
-
-async def _turn_away(context: Any, status: grpc.StatusCode, reason: Exception) -> None:
-    metrics.TURNED_AWAY.labels(status.name).inc()
-    _log.warning("a proxy was turned away", peer=context.peer(), status=status.name, reason=str(reason))
-    await context.abort(status, str(reason))
 
 
 def server(handlers: Sequence[grpc.GenericRpcHandler]) -> Any:

@@ -156,9 +156,8 @@ class TrafficMesh:
         self._grpc = server([self.service.handler()])
         self.front = Front(self._grpc.add_insecure_port("127.0.0.1:0"))
         await self._grpc.start()
-        await self.front.start(
-            15012, server_context(self.authority, names("istiod", "istio-system"), clients=True)
-        )
+        tls = server_context(self.authority, names("istiod", "istio-system"), clients=True)
+        await self.front.start(15012, lambda: tls)
         self._running = asyncio.ensure_future(self.loop.run())
 
     # --- pods ------------------------------------------------------------------------------

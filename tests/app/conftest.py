@@ -21,6 +21,7 @@ from lateen.kube.client import KubeError
 from lateen.testing.ads import until
 
 ACCOUNT = "istio-system/istiod"
+ANY_PORTS = Ports(0, 0, 0, 0, 0)
 Run = Callable[..., AbstractAsyncContextManager[ControlPlane]]
 
 
@@ -60,9 +61,9 @@ def run(api_server: Any) -> Run:
     """Run a control plane; ``wait`` until it is in sync."""
 
     @asynccontextmanager
-    async def running(*, wait: bool = True) -> AsyncIterator[ControlPlane]:
+    async def running(*, wait: bool = True, ports: Ports = ANY_PORTS) -> AsyncIterator[ControlPlane]:
         async with api_server.client(ACCOUNT) as client:
-            settings = Settings(ports=Ports(0, 0, 0, 0, 0))
+            settings = Settings(ports=ports)
             it = ControlPlane(client, await authority_of(client, settings), settings)
             task = asyncio.ensure_future(it.run())
             try:

@@ -24,7 +24,7 @@ from lateen.admission.review import Answer, Question, answered
 
 HEAD = struct.Struct(">I")
 #: What a worker may take: a review of 8 MiB of the worst JSON takes some 400 MiB while it is looked at.
-MOST_MEMORY = 768 * 1024 * 1024
+MOST_MEMORY = 512 * 1024 * 1024
 #: A worker that has grown beyond this ends after its answer: memory rarely shrinks by itself.
 _GROWN_KIB = 192 * 1024
 #: The loop that serves proxies comes first.

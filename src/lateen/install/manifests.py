@@ -11,7 +11,7 @@ import yaml
 
 from lateen.api import crds
 from lateen.install import gateway, rbac, webhooks
-from lateen.install.values import Installation
+from lateen.install.values import Installation, ValuesError
 
 Object = dict[str, Any]
 
@@ -63,14 +63,15 @@ def core(it: Installation) -> list[Object]:
 
 def pilot(it: Installation) -> list[Object]:
     """The control plane: settings, rights, workload, address, webhooks."""
+    marks, name = labels(it, "Pilot"), it.named("istiod")
+    hooks = [*webhooks.mutating(it, marks, name), *webhooks.validating(it, marks, name)]
     return [
         mesh_config_map(it),
         injector_config_map(it),
-        *rbac.pilot(it, labels(it, "Pilot"), it.named("istiod")),
+        *rbac.pilot(it, marks, name, hooks),
         service(it),
         deployment(it),
-        *webhooks.mutating(it, labels(it, "Pilot"), it.named("istiod")),
-        *webhooks.validating(it, labels(it, "Pilot"), it.named("istiod")),
+        *hooks,
     ]
 
 
@@ -106,15 +107,29 @@ def injector_config_map(it: Installation) -> Object:
 
 #: (name, port, target port): the ports Istio's tools look for (ecosystem: control plane ports).
 PORTS = (
-    ("grpc-xds", 15010, 15010),
     ("https-dns", 15012, 15012),
     ("https-webhook", 443, 15017),
     ("http-monitoring", 15014, 15014),
 )
 
 
+def plaintext_port(it: Installation) -> int | None:
+    """Where xDS is served to whoever asks, in the clear; None when it is closed, as it is unless somebody opens it."""
+    address = str(it.values["pilot"].get("grpcAddr") or "")
+    number = address.rpartition(":")[2]
+    if not address:
+        return None
+    if not number.isdecimal() or not 0 < int(number) < 65536:
+        raise ValuesError(
+            f'values.pilot.grpcAddr: "{address}" is no address to listen on: write ":15010", or "" to close it'
+        )
+    return int(number)
+
+
 def service(it: Installation) -> Object:
     """Service ``istiod``: xDS and CA, webhooks, metrics."""
+    plain = plaintext_port(it)
+    ports = ([("grpc-xds", 15010, plain)] if plain else []) + [*PORTS]
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -125,7 +140,7 @@ def service(it: Installation) -> Object:
         "spec": {
             "selector": {"app": "istiod", "istio.io/rev": it.revision or "default"},
             "ports": [
-                {"name": name, "port": port, "targetPort": target, "protocol": "TCP"} for name, port, target in PORTS
+                {"name": name, "port": port, "targetPort": target, "protocol": "TCP"} for name, port, target in ports
             ],
         },
     }  # fmt: skip
@@ -162,19 +177,27 @@ def deployment(it: Installation) -> Object:
 
 
 def _discovery(it: Installation) -> Object:
+    plain = plaintext_port(it)
+    ports = [("http-debug", 8080), ("tls-xds", 15012), ("https-webhooks", 15017), ("http-monitoring", 15014)]
+    if plain:
+        ports.append(("grpc-xds", plain))
     return {
         "name": "discovery",
         "image": it.image("pilot"),
-        "args": ["discovery", "--monitoringAddr=:15014", "--domain", "cluster.local"],
-        "ports": [
-            {"containerPort": port, "name": name, "protocol": "TCP"}
-            for name, port in (
-                ("http-debug", 8080), ("grpc-xds", 15010), ("tls-xds", 15012), ("https-webhooks", 15017),
-                ("http-monitoring", 15014),
-            )
+        "args": [
+            "discovery", "--monitoringAddr=:15014", f"--grpcAddr={f':{plain}' if plain else ''}", "--domain", "cluster.local",
         ],
+        "ports": [{"containerPort": port, "name": name, "protocol": "TCP"} for name, port in ports],
         "readinessProbe": {
             "httpGet": {"path": "/ready", "port": 8080}, "initialDelaySeconds": 1, "periodSeconds": 1, "timeoutSeconds": 5,
+        },
+        # The page comes from the loop that serves proxies, and says whether changes still get through.
+        "livenessProbe": {
+            "httpGet": {"path": "/live", "port": 8080}, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6,
+        },
+        # It listens as soon as Kubernetes has answered for the first time, which may take a while after an outage.
+        "startupProbe": {
+            "httpGet": {"path": "/live", "port": 8080}, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 600,
         },
         "env": _environment(it),
         "resources": it.values["pilot"]["resources"],

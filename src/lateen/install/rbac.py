@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lateen.install.values import Installation
@@ -12,8 +13,13 @@ READ = ["get", "list", "watch"]
 _API = "rbac.authorization.k8s.io"
 
 
-def pilot(it: Installation, labels: dict[str, str], name: str) -> list[Object]:
-    """ServiceAccount, cluster-wide reading, and writing in its own namespace."""
+def pilot(
+    it: Installation, labels: dict[str, str], name: str, webhooks: Sequence[Object] = ()
+) -> list[Object]:
+    """ServiceAccount, cluster-wide reading, and writing in its own namespace.
+
+    ``webhooks`` are the configurations of this installation, whose ``caBundle`` it keeps.
+    """
     cluster_name = f"{name}-clusterrole-{it.namespace}"
     meta: Object = {"name": name, "namespace": it.namespace, "labels": labels}
     subjects = [{"kind": "ServiceAccount", "name": name, "namespace": it.namespace}]
@@ -21,7 +27,7 @@ def pilot(it: Installation, labels: dict[str, str], name: str) -> list[Object]:
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": dict(meta)},
         {
             "apiVersion": f"{_API}/v1", "kind": "ClusterRole", "metadata": {"name": cluster_name, "labels": labels},
-            "rules": cluster_rules(),
+            "rules": cluster_rules(sorted({one["metadata"]["name"] for one in webhooks})),
         },
         {
             "apiVersion": f"{_API}/v1", "kind": "ClusterRoleBinding",
@@ -36,31 +42,34 @@ def pilot(it: Installation, labels: dict[str, str], name: str) -> list[Object]:
     ]  # fmt: skip
 
 
-def cluster_rules() -> list[Object]:
-    """Everything a mesh is made of may be read; only trust bundles and webhook CAs are written."""
+def cluster_rules(webhooks: Sequence[str]) -> list[Object]:
+    """Everything a mesh is made of may be read; only trust bundles and our own webhooks' CA are written, by name.
+
+    Kubernetes cannot restrict ``create`` by name: whoever holds this account can make ConfigMaps of any other name, but
+    neither read nor change them. ``list`` and ``watch`` by name are allowed with a field selector of that name.
+    """
     istio = ["networking.istio.io", "security.istio.io", "telemetry.istio.io", "extensions.istio.io"]
+    kinds = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"]
+    admission = "admissionregistration.k8s.io"
     return [
         {"apiGroups": istio, "resources": ["*"], "verbs": READ},
-        {
-            "apiGroups": [""],
-            "resources": ["pods", "services", "namespaces"],
-            "verbs": READ,
-        },
+        {"apiGroups": [""], "resources": ["pods", "services", "namespaces"], "verbs": READ},
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": READ},
+        {"apiGroups": [admission], "resources": kinds, "verbs": READ},
+        {"apiGroups": [admission], "resources": kinds, "verbs": ["patch"], "resourceNames": list(webhooks)},
         {
-            "apiGroups": ["admissionregistration.k8s.io"],
-            "resources": ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
-            "verbs": [*READ, "patch"],
+            "apiGroups": [""], "resources": ["configmaps"], "verbs": [*READ, "patch"],
+            "resourceNames": ["istio-ca-root-cert"],
         },
-        {
-            "apiGroups": [""],
-            "resources": ["configmaps"],
-            "verbs": [*READ, "create", "patch"],
-        },
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]},
         {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
-    ]
+    ]  # fmt: skip
 
 
 def own_rules() -> list[Object]:
-    """The CA's key is a Secret of the mesh's own namespace."""
-    return [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create"]}]
+    """In the mesh's own namespace: its settings, and the Secrets that hold the CA's key."""
+    return [
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": READ},
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["cacerts", "istio-ca-secret"]},
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
+    ]  # fmt: skip

@@ -47,8 +47,10 @@ DEFAULTS: dict[str, Any] = {
         },
         "sidecarInjectorWebhook": {"enableNamespacesByDefault": False, "rewriteAppHTTPProbe": True},
         "pilot": {
-            "resources": {"requests": {"cpu": "500m", "memory": "512Mi"}},
+            # 1 GiB for two reviews of the worst kind at once, which are bounded, and 1 GiB for about a thousand proxies.
+            "resources": {"requests": {"cpu": "500m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
             "env": {},
+            "grpcAddr": "",  # xDS in the clear, for whoever asks: closed
             "nativeSidecars": True,
         },
     },
@@ -62,7 +64,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "meshConfig": {"accessLogFile": "/dev/stdout"},
         "values": {
             "global": {"proxy": {"resources": {"requests": {"cpu": "10m", "memory": "40Mi"}}}},
-            "pilot": {"resources": {"requests": {"cpu": "10m", "memory": "100Mi"}}},
+            "pilot": {"resources": {"requests": {"cpu": "10m", "memory": "100Mi"}}, "grpcAddr": ":15010"},
         },
     },
 }

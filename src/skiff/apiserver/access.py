@@ -7,6 +7,7 @@ from typing import Protocol
 from aiohttp import web
 
 from skiff.api import Object
+from skiff.apiserver import selectors
 from skiff.errors import ApiError
 from skiff.kinds import Kind
 from skiff.queries import truth
@@ -43,6 +44,11 @@ def verb_of(request: web.Request, name: str) -> str:
         return "get" if name else "watch" if truth(request, "watch") else "list"
     verb = _METHODS.get(request.method, request.method.lower())
     return "deletecollection" if verb == "delete" and not name else verb
+
+
+def name_of(request: web.Request, name: str) -> str:
+    """Whom a request means: who lists by the field ``metadata.name`` asks for that one only, as in Kubernetes."""
+    return name or selectors.exact_name(request.query.get("fieldSelector", ""))
 
 
 def require(

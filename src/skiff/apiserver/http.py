@@ -222,7 +222,8 @@ async def _served(
     if server.access:
         user: User = request[_USER]  # type: ignore[assignment]  # put there by _with_user
         verb = access_rules.verb_of(request, name)
-        access_rules.require(server.access, user, verb, kind, namespace, name, sub, request.path)
+        meant = access_rules.name_of(request, name)
+        access_rules.require(server.access, user, verb, kind, namespace, meant, sub, request.path)
         if kind in REVIEWS:
             return await subresources.review(request, server.access, kind, user)
     if sub in subresources.STREAMS:

@@ -55,6 +55,15 @@ def by_fields(text: str) -> Test:
     return lambda obj: all((_field(obj, path) == value) is equal for path, equal, value in tests)
 
 
+def exact_name(text: str) -> str:
+    """The name that a field selector demands; empty when it allows more than one."""
+    for part in text.split(","):
+        found = _FIELD.match(part.strip())
+        if found and found[1] == "metadata.name" and found[2] != "!=":
+            return str(found[3])
+    return ""
+
+
 def _field(obj: Any, path: list[str]) -> str:
     for part in path:
         obj = obj.get(part) if isinstance(obj, dict) else None

@@ -17,7 +17,7 @@ from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from lateen.names.identity import Identity
 from lateen.testing.ads import NODE, Delta, serving
 from lateen.testing.mesh import changed, endpoint_slice, mesh, pod, removed, service
-from lateen.xds.stream import MOST_TYPES
+from lateen.xds.limits import MOST_TYPES
 
 WEB = (
     pod("web-1", "10.0.0.1", "web", ports={"http": 8080}), service("web", {"http": 80}, "10.96.0.10", target=8080),
@@ -129,6 +129,10 @@ async def test_what_is_deleted_is_removed(world: World) -> None:
 
     it, _ = await connected(world)
     world.loop.put([removed(Service, "reviews")])
+    told = [await it.hear() for _ in range(2)]
+    assert {one.type_url for one in told} == {LISTENER, ROUTE}, "what may use it is told first"
+    for one in told:
+        await it.ask(one.type_url, nonce=one.nonce)
     found = await it.hear()
     assert (found.type_url, list(found.removed_resources)) == (CLUSTER, [REVIEWS])
 
@@ -173,7 +177,7 @@ async def test_many_types_end_the_stream(world: World) -> None:
     with pytest.raises(EOFError) as refused:  # noqa: PT012
         while True:
             await it.hear()
-    assert refused.value.args[0] is grpc.StatusCode.INVALID_ARGUMENT
+    assert refused.value.args[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
     await world.until(lambda: not world.service.connections)
 
 

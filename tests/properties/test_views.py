@@ -90,11 +90,11 @@ class Client:
         self._wants: dict[TypeUrl, frozenset[str]] = {ENDPOINT: frozenset(), ROUTE: frozenset()}
         self._waiting: list[Response] = []
         for kind in (CLUSTER, LISTENER):
-            self._waiting += stream.receive(Request(kind))
+            self._waiting += stream.receive(Request(kind), 0.0)
 
     def offered(self, found: View, chance: random.Random) -> None:
         """A new view comes, while some answers are still on their way."""
-        self._waiting += self._stream.offer(found)
+        self._waiting += self._stream.offer(found, 0.0)
         while self._waiting and chance.random() < 0.8:
             self._take(found, chance)
 
@@ -114,17 +114,17 @@ class Client:
         }
         for name in it.removed:
             self.has[it.type_url].pop(name, None)
-        self._waiting += self._stream.receive(Request(it.type_url, nonce=it.nonce))
+        self._waiting += self._stream.receive(Request(it.type_url, nonce=it.nonce), 0.0)
         named = {CLUSTER: ENDPOINT, LISTENER: ROUTE}.get(it.type_url)
         if named:
             # Every name that may be asked for is asked for: a cluster's endpoints, a listener's routes.
             names = frozenset(found[named]) if named is ROUTE else frozenset(one.name for one in it.resources)
             self._wants[named] |= names
-            self._waiting += self._stream.receive(Request(named, subscribe=names or frozenset({"none"})))
+            self._waiting += self._stream.receive(Request(named, subscribe=names or frozenset({"none"})), 0.0)
             gone = frozenset(it.removed) if named is ENDPOINT else frozenset()
             if gone:
                 self._wants[named] -= gone
-                self._waiting += self._stream.receive(Request(named, unsubscribe=gone))
+                self._waiting += self._stream.receive(Request(named, unsubscribe=gone), 0.0)
                 for name in gone:
                     self.has[named].pop(name, None)
 

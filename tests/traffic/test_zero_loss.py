@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
+import pytest
+
+from lateen.api.core import EndpointSlice, Service
+from lateen.api.core import Pod as PodObject
+from lateen.api.meta import Fact
+from lateen.incremental import Change
+from lateen.names.keys import ObjectKey
 from lateen.testing import clients
 from lateen.testing.applications import HTTP
 from lateen.testing.clients import Load
-from lateen.testing.mesh import endpoint_slice
+from lateen.testing.mesh import changed, endpoint_slice, removed, service
 from lateen.testing.rules import SUBSETS, authentication, destination_rule, virtual_service
 from lateen.testing.traffic import Pod, TrafficMesh
 
@@ -49,6 +57,65 @@ def test_weights(mesh: TrafficMesh, client: Pod) -> None:
             with mesh.having(split(first)):
                 load.wait_for(100)
         load.wait_for(100)
+    assert load.failures == []
+
+
+def named(subset: str, port: str = "http") -> tuple[str, str]:
+    """A rule and what it names, as one ``kubectl apply`` brings both."""
+    rule = destination_rule(f"subsets: [{{name: {subset}, labels: {{app: web}}}}]", name="renamed")
+    route = f"{port}: [{{route: [{{destination: {{host: web, subset: {subset}}}}}]}}]"
+    return rule, virtual_service(route, name="renamed")
+
+
+@pytest.mark.finding("architecture 1")
+def test_subsets_are_renamed(mesh: TrafficMesh, client: Pod) -> None:
+    with Load(Caller(client)) as load, mesh.having(*named("s0")):
+        for number in range(1, 21):
+            mesh.apply(*named(f"s{number}"))
+            load.wait_for(30)
+    assert load.failures == []
+
+
+@pytest.mark.finding("architecture 1")
+def test_subsets_of_plain_connections_are_renamed(mesh: TrafficMesh, client: Pod) -> None:
+    def call() -> str:
+        said = client.line("web", 9000, "hello")
+        assert "hello" in said, said
+        return said
+
+    with Load(call) as load, mesh.having(*named("s0", "tcp")):
+        for number in range(1, 11):
+            mesh.apply(*named(f"s{number}", "tcp"))
+            load.wait_for(30)
+    assert load.failures == []
+
+
+#: A pod may be known late, but not be gone before its endpoints are.
+ORDERS = [
+    it for it in itertools.permutations((PodObject, EndpointSlice, Service)) if it.index(EndpointSlice) < it.index(PodObject)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=lambda it: "-".join(one.__name__ for one in it))
+def test_kinds_arrive_one_after_the_other(
+    mesh: TrafficMesh, client: Pod, order: tuple[type[Fact], ...]
+) -> None:
+    """Watches are independent: what one command changed may arrive torn apart."""
+    one, other = ("web-1", "10.244.1.1"), ("web-2", "10.244.1.2")
+    before = mesh.loop.db.get(PodObject, ObjectKey("default", "web-2"))
+    assert before
+    with Load(Caller(client)) as load, mesh.torn(*order):
+        for _ in range(2):
+            mesh.put([
+                *changed(endpoint_slice("web", {"http": HTTP}, one)), removed(PodObject, "web-2"),
+                *changed(service("new", {"http": 80}, "10.96.0.77")),
+            ])  # fmt: skip
+            load.wait_for(50)
+            mesh.put([
+                *changed(endpoint_slice("web", {"http": HTTP}, one, other)),
+                Change(PodObject, before.key, before), removed(Service, "new"),
+            ])  # fmt: skip
+            load.wait_for(50)
     assert load.failures == []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,59 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lateen.envoy.resource import CLUSTER, ENDPOINT, ORDER, Resource, TypeUrl
-from lateen.xds.stream import MOST_NAMES, MOST_TYPES, DeltaStream, GreedyError, Request, Response
-
-KINDS = {"cds": CLUSTER, "eds": ENDPOINT}
-
-
-def play(script: str) -> DeltaStream:
-    """Each line is one turn. ``proxy`` and ``mesh`` lines go in; ``->`` lines must come out, and nothing else."""
-    stream, said, expected = DeltaStream(), list[str](), list[str]()
-    for line in filter(None, map(str.strip, script.splitlines())):
-        if line.startswith("->"):
-            expected.append(line)
-            continue
-        assert said == expected, f"before: {line}"
-        said, expected = [written(it) for it in turn(stream, line)], []
-    assert said == expected
-    return stream
-
-
-def turn(stream: DeltaStream, line: str) -> Iterable[Response]:
-    who, *words = line.split()
-    if who == "mesh":
-        view: dict[TypeUrl, dict[str, Resource]] = {}
-        for word in words:
-            kind, name, version = re.split("[/@]", word)
-            view.setdefault(KINDS[kind], {})[name] = Resource(name, version, b"")
-        return stream.offer(view)
-    kind, verb, *rest = words
-    url = KINDS[kind]
-    match verb:
-        case "wants":
-            return stream.receive(Request(url, subscribe=frozenset(rest)))
-        case "drops":
-            return stream.receive(Request(url, unsubscribe=frozenset(rest)))
-        case "returns":
-            return stream.receive(Request(url, initial_versions=dict(it.split("@") for it in rest)))
-        case "acks":
-            return stream.receive(Request(url, nonce=rest[0]))
-        case "nacks":
-            return stream.receive(Request(url, nonce=rest[0], error="no"))
-    raise AssertionError(line)
-
-
-def written(it: Response) -> str:
-    kind = next(name for name, url in KINDS.items() if url == it.type_url)
-    return " ".join(
-        [
-            "->",
-            kind,
-            f"#{it.nonce}",
-            *(f"{r.name}@{r.version}" for r in it.resources),
-            *(f"-{n}" for n in it.removed),
-        ]
-    )
+from lateen.testing.conversations import play
+from lateen.xds.limits import MOST_NAMES, MOST_TYPES, GreedyError
+from lateen.xds.sequence import PATIENCE_S
+from lateen.xds.stream import DeltaStream, Request, Response
 
 
 def test_clusters_come_before_their_endpoints() -> None:
@@ -124,7 +74,11 @@ def test_a_proxy_that_returns_is_sent_only_what_it_lacks() -> None:
     play("""
         mesh cds/a@1 cds/b@2
         proxy cds returns a@1 b@1 c@1
-        -> cds #1 b@2 -c
+        -> cds #1 b@2
+        proxy cds acks 1
+        later 0
+        later 10
+        -> cds #2 -c
     """)
 
 
@@ -164,10 +118,12 @@ def test_before_the_first_view_nothing_is_said() -> None:
 @pytest.mark.parametrize("warming", [False, True])
 def test_a_proxy_that_returns_with_names_is_sent_nothing_again_unless_it_waits(warming: bool) -> None:
     stream = DeltaStream()
-    list(stream.offer({ENDPOINT: {"a": Resource("a", "1", b""), "b": Resource("b", "1", b"")}}))
+    list(stream.offer({ENDPOINT: {"a": Resource("a", "1", b""), "b": Resource("b", "1", b"")}}, 0.0))
     if not warming:  # while a cluster waits for its endpoints, Envoy says nothing of clusters
-        list(stream.receive(Request(CLUSTER)))
-    [answer] = stream.receive(Request(ENDPOINT, frozenset({"a", "b"}), initial_versions={"a": "1", "b": "1"}))
+        list(stream.receive(Request(CLUSTER), 0.0))
+    [answer] = stream.receive(
+        Request(ENDPOINT, frozenset({"a", "b"}), initial_versions={"a": "1", "b": "1"}), 0.0
+    )
     assert (len(answer.resources), answer.removed) == (2 if warming else 0, ())
 
 
@@ -261,11 +217,11 @@ def test_a_name_dropped_before_its_answer_is_forgotten() -> None:
 def test_greed_ends_the_stream() -> None:
     stream = DeltaStream()
     for number in range(MOST_TYPES):
-        list(stream.receive(Request(TypeUrl(f"t{number}"))))
+        list(stream.receive(Request(TypeUrl(f"t{number}")), 0.0))
     with pytest.raises(GreedyError, match="types"):
-        list(stream.receive(Request(TypeUrl("one more"))))
+        list(stream.receive(Request(TypeUrl("one more")), 0.0))
     with pytest.raises(GreedyError, match="names"):
-        list(stream.receive(Request(TypeUrl("t1"), frozenset(map(str, range(MOST_NAMES + 1))))))
+        list(stream.receive(Request(TypeUrl("t1"), frozenset(map(str, range(MOST_NAMES + 1)))), 0.0))
 
 
 views = st.dictionaries(st.sampled_from("abc"), st.sampled_from("123"))
@@ -285,19 +241,23 @@ def test_when_all_is_answered_the_proxy_was_sent_the_last_view(history: list[Any
             awaiting.append(it.nonce)
             assert len(awaiting) == 1, "never two responses of one type in flight"
 
-    deliver(stream.offer({}))
-    deliver(stream.receive(Request(CLUSTER)))
-    for step in [*history, *["ack"] * 3]:
-        if isinstance(step, dict):
+    deliver(stream.offer({}, 0.0))
+    deliver(stream.receive(Request(CLUSTER), 0.0))
+    for step in [*history, *["ack"] * 3, "wait", "ack"]:
+        if step == "wait":  # without listeners it may have routes that it has not told of
+            deliver(stream.wake(PATIENCE_S * 2))
+        elif isinstance(step, dict):
             last = step
-            deliver(stream.offer({CLUSTER: {n: Resource(n, v, b"") for n, v in step.items()}}))
+            deliver(stream.offer({CLUSTER: {n: Resource(n, v, b"") for n, v in step.items()}}, 0.0))
         elif step == "reconnect":
             stream, awaiting = DeltaStream(), []
-            list(stream.offer({CLUSTER: {n: Resource(n, v, b"") for n, v in last.items()}}))
-            deliver(stream.receive(Request(CLUSTER, initial_versions=dict(proxy))))
+            list(stream.offer({CLUSTER: {n: Resource(n, v, b"") for n, v in last.items()}}, 0.0))
+            deliver(stream.receive(Request(CLUSTER, initial_versions=dict(proxy)), 0.0))
         elif awaiting:
             deliver(
-                stream.receive(Request(CLUSTER, nonce=awaiting.pop(), error="no" if step == "nack" else ""))
+                stream.receive(
+                    Request(CLUSTER, nonce=awaiting.pop(), error="no" if step == "nack" else ""), 0.0
+                )
             )
     assert proxy == last
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Never, Protocol
 
 import structlog
 
@@ -15,7 +15,8 @@ from lateen.envoy.resource import CLUSTER, ENDPOINT, EXTENSION_CONFIG, LISTENER,
 from lateen.observe import metrics
 from lateen.registry.facts import Proxy
 from lateen.xds import sotw, stream
-from lateen.xds.stream import GreedyError, Standing
+from lateen.xds.limits import MOST_BYTES_OF_CONNECTION, GreedyError
+from lateen.xds.standing import Standing
 
 _log = structlog.get_logger("lateen.discovery")
 
@@ -27,10 +28,15 @@ TYPES: dict[TypeUrl, tuple[str, str]] = {
 
 
 class Machine(Protocol):
-    """Either protocol, with bytes at its edge."""
+    """Either protocol, with bytes at its edge. ``now`` is of ``time.monotonic``."""
 
-    def receive(self, asked: Asked) -> Iterator[tuple[TypeUrl, bytes]]: ...
-    def offer(self, view: View) -> Iterator[tuple[TypeUrl, bytes]]: ...
+    @property
+    def due(self) -> float | None: ...
+    @property
+    def weight(self) -> int: ...
+    def receive(self, asked: Asked, now: float) -> Iterator[tuple[TypeUrl, bytes]]: ...
+    def offer(self, view: View, now: float) -> Iterator[tuple[TypeUrl, bytes]]: ...
+    def wake(self, now: float) -> Iterator[tuple[TypeUrl, bytes]]: ...
     def standings(self) -> dict[TypeUrl, Standing]: ...
 
 
@@ -40,7 +46,15 @@ class Delta:
     def __init__(self) -> None:
         self._machine = stream.DeltaStream()
 
-    def receive(self, asked: Asked) -> Iterator[tuple[TypeUrl, bytes]]:
+    @property
+    def due(self) -> float | None:
+        return self._machine.due
+
+    @property
+    def weight(self) -> int:
+        return self._machine.weight
+
+    def receive(self, asked: Asked, now: float) -> Iterator[tuple[TypeUrl, bytes]]:
         request = stream.Request(
             asked.type_url,
             asked.subscribe,
@@ -49,10 +63,13 @@ class Delta:
             asked.nonce,
             asked.error,
         )
-        return map(self._bytes, self._machine.receive(request))
+        return map(self._bytes, self._machine.receive(request, now))
 
-    def offer(self, view: View) -> Iterator[tuple[TypeUrl, bytes]]:
-        return map(self._bytes, self._machine.offer(view))
+    def offer(self, view: View, now: float) -> Iterator[tuple[TypeUrl, bytes]]:
+        return map(self._bytes, self._machine.offer(view, now))
+
+    def wake(self, now: float) -> Iterator[tuple[TypeUrl, bytes]]:
+        return map(self._bytes, self._machine.wake(now))
 
     def standings(self) -> dict[TypeUrl, Standing]:
         return dict(self._machine.standings())
@@ -68,12 +85,23 @@ class State:
     def __init__(self) -> None:
         self._machine = sotw.StateStream()
 
-    def receive(self, asked: Asked) -> Iterator[tuple[TypeUrl, bytes]]:
-        request = sotw.Request(asked.type_url, asked.names, asked.nonce, asked.error)
-        return map(self._bytes, self._machine.receive(request))
+    @property
+    def due(self) -> float | None:
+        return self._machine.due
 
-    def offer(self, view: View) -> Iterator[tuple[TypeUrl, bytes]]:
-        return map(self._bytes, self._machine.offer(view))
+    @property
+    def weight(self) -> int:
+        return self._machine.weight
+
+    def receive(self, asked: Asked, now: float) -> Iterator[tuple[TypeUrl, bytes]]:
+        request = sotw.Request(asked.type_url, asked.names, asked.nonce, asked.error)
+        return map(self._bytes, self._machine.receive(request, now))
+
+    def offer(self, view: View, now: float) -> Iterator[tuple[TypeUrl, bytes]]:
+        return map(self._bytes, self._machine.offer(view, now))
+
+    def wake(self, now: float) -> Iterator[tuple[TypeUrl, bytes]]:
+        return map(self._bytes, self._machine.wake(now))
 
     def standings(self) -> dict[TypeUrl, Standing]:
         return dict(self._machine.standings())
@@ -81,6 +109,30 @@ class State:
     @staticmethod
     def _bytes(it: sotw.Response) -> tuple[TypeUrl, bytes]:
         return it.type_url, codec.state_response(it.type_url, it.version, it.nonce, it.resources)
+
+
+#: Envoy opens one stream on a connection, and so do clients of gRPC.
+MOST_STREAMS = 16
+#: ``/debug/syncz`` names so many refused resources of a type.
+MOST_SHOWN = 20
+
+
+class Budget:
+    """What all streams of one connection may make us remember together."""
+
+    def __init__(self) -> None:
+        self.streams: dict[Connection, int] = {}  # and what the names of each weigh
+
+    def charge(self, stream: Connection, weight: int) -> None:
+        """A stream weighs so much now; GreedyError when it is too much with the others."""
+        self.streams[stream] = weight
+        if len(self.streams) > MOST_STREAMS:
+            raise GreedyError(f"a connection has at most {MOST_STREAMS} streams: open one for each proxy")
+        if (total := sum(self.streams.values())) > MOST_BYTES_OF_CONNECTION:
+            raise GreedyError(
+                f"the names that the streams of this connection subscribe to take {total} bytes, at most "
+                f"{MOST_BYTES_OF_CONNECTION} are kept: open one stream for each proxy"
+            )
 
 
 #: The machines have one answer per type under way, so that the outbox of an honest proxy is short by itself. One that
@@ -91,16 +143,18 @@ MOST_UNREAD = 64
 class Connection:
     """One stream of one proxy."""
 
-    def __init__(self, machine: Machine, proxy: Proxy) -> None:
+    def __init__(self, machine: Machine, proxy: Proxy, budget: Budget) -> None:
         self.machine = machine
         self.proxy = proxy
+        self._budget = budget
+        self._holds = asyncio.Event()
         self.outbox: asyncio.Queue[bytes] = asyncio.Queue()
         self.since = time.time()
         self._moments: dict[TypeUrl, float] = {}
 
     def offer(self, found: View) -> None:
         """The mesh changed."""
-        self._send(self.machine.offer(found))
+        self._send(self.machine.offer(found, time.monotonic()))
 
     def heard(self, asked: Asked) -> None:
         """The proxy spoke."""
@@ -114,7 +168,17 @@ class Connection:
             )
         if asked.nonce:
             self._moments[asked.type_url] = time.time()
-        self._send(self.machine.receive(asked))
+        self._send(self.machine.receive(asked, time.monotonic()))
+        self._budget.charge(self, self.machine.weight)
+
+    async def remind(self) -> Never:
+        """Tell what was held back long enough, until cancelled."""
+        while True:
+            await self._holds.wait()
+            while (due := self.machine.due) is not None:
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                self._send(self.machine.wake(time.monotonic()))
+            self._holds.clear()
 
     def _send(self, answers: Iterator[tuple[TypeUrl, bytes]]) -> None:
         for type_url, raw in answers:
@@ -124,6 +188,8 @@ class Connection:
             metrics.SIZE.labels(_metric(type_url)).observe(len(raw))
             self._moments[type_url] = time.time()
             self.outbox.put_nowait(raw)
+        if self.machine.due is not None:
+            self._holds.set()
 
     @property
     def name(self) -> str:
@@ -148,6 +214,10 @@ class Connection:
             found[f"{named}_age_s"] = round(now - self._moments.get(type_url, self.since), 1)
             if stands.error:
                 found[f"{named}_error"] = stands.error
+                found[f"{named}_refused"] = [
+                    {"name": name, "version": version, "reason": words}
+                    for name, (version, words) in sorted(stands.refused.items())[:MOST_SHOWN]
+                ]
         return found
 
 

@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 import structlog
 
-from lateen.discovery.connections import Connection, Delta, Machine, State
+from lateen.discovery.connections import Budget, Connection, Delta, Machine, State
 from lateen.discovery.introduction import ImpostorError, StrangerError, check, proxy
 from lateen.discovery.loop import Loop
 from lateen.envoy import codec
@@ -21,7 +21,7 @@ from lateen.names.keys import ObjectKey
 from lateen.observe import metrics
 from lateen.registry import workloads
 from lateen.registry.facts import Proxy
-from lateen.xds.stream import GreedyError
+from lateen.xds.limits import GreedyError
 
 _log = structlog.get_logger("lateen.discovery")
 
@@ -44,6 +44,7 @@ class DiscoveryService:
         self._versions: Counter[str] = Counter()
         self.connections: dict[Connection, None] = {}
         self._streams: set[asyncio.Task[Any]] = set()
+        self._budgets: dict[str, Budget] = {}  # of gRPC peers
         self._ending = asyncio.Event()
 
     async def close(self) -> None:
@@ -96,15 +97,22 @@ class DiscoveryService:
             await self._loop.synced.wait()  # half a picture would take away what a proxy already has
             first = decode(await asyncio.wait_for(anext(words), FIRST_WORD_S))
             introduced = self._introduced(first, context)
-            connection = Connection(machine, introduced)
+            budget = self._budgets.setdefault(context.peer(), Budget())
+            connection = Connection(machine, introduced, budget)
             try:
+                budget.charge(connection, 0)
                 self._join(connection)
                 await self._converse(connection, first, words, context, decode)
             finally:
                 self._leave(connection)
+                budget.streams.pop(connection, None)
+                if not budget.streams:
+                    self._budgets.pop(context.peer(), None)
         except ImpostorError as wrong:
             await self._turn_away(context, grpc.StatusCode.UNAUTHENTICATED, wrong)
-        except (StrangerError, MalformedError, GreedyError) as wrong:
+        except GreedyError as wrong:
+            await self._turn_away(context, grpc.StatusCode.RESOURCE_EXHAUSTED, wrong)
+        except (StrangerError, MalformedError) as wrong:
             await self._turn_away(context, grpc.StatusCode.INVALID_ARGUMENT, wrong)
         except TimeoutError:
             late = TimeoutError(f"the first request did not come within {FIRST_WORD_S:.0f} s")
@@ -166,7 +174,7 @@ class DiscoveryService:
                 await asyncio.shield(sending)
 
         connection.heard(first)
-        works = [asyncio.ensure_future(read()), asyncio.ensure_future(write())]
+        works = [asyncio.ensure_future(it) for it in (read(), write(), connection.remind())]
         try:
             await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
@@ -116,3 +117,15 @@ class Load:
         self._stop.set()
         for it in self._threads:
             it.join(TIMEOUT_S + 1)
+
+
+async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    """Pass on what comes, until one side ends."""
+    try:
+        while piece := await source.read(65536):
+            target.write(piece)
+            await target.drain()
+    except ConnectionError:
+        pass
+    finally:
+        target.close()

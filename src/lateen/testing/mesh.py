@@ -117,3 +117,16 @@ def router(
     """The change that connects a gateway."""
     key = ProxyKey(f"router~{address}~{pod_name}.{namespace}~{namespace}.svc.cluster.local")
     return Change(Proxy, key, Proxy(key, "router", address, namespace, pod_name, labels.of(selector)))
+
+
+def pod_object(
+    name: str, namespace: str, labels: Mapping[str, str], account: str, address: str, ports: Mapping[str, int]
+) -> str:
+    """YAML of a running pod with these labels and this service account."""
+    return yaml.safe_dump({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace, "labels": dict(labels)},
+        "spec": {"serviceAccountName": account, "containers": [
+            {"name": "app", "ports": [{"name": it, "containerPort": number} for it, number in ports.items()]},
+        ]},
+        "status": {"phase": "Running", "podIP": address},
+    })  # fmt: skip

@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import grpc
-import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from lateen.authority.serving import names, server_context
@@ -39,9 +38,9 @@ from lateen.pki.certificates import pem, self_signed
 from lateen.registry import endpoints, facts, services, workloads
 from lateen.testing import clients
 from lateen.testing.applications import Application
-from lateen.testing.clients import Answer
+from lateen.testing.clients import Answer, pump
 from lateen.testing.envoys import EnvoyProcess
-from lateen.testing.mesh import changed
+from lateen.testing.mesh import changed, pod_object
 from lateen.testing.namespaces import CAPTURE, Ground, Namespace
 
 T = TypeVar("T")
@@ -133,6 +132,8 @@ class TrafficMesh:
         self._confirmed: dict[ProxyKey, View] = {}
         self._replaced: list[tuple[type, Any]] = []
         self._sockets = itertools.count()
+        self._order: tuple[type, ...] = ()
+        self._late_s = 0.0
         self._events = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._live, name="mesh", daemon=True)
         self._thread.start()
@@ -181,7 +182,7 @@ class TrafficMesh:
             network.run("nft", "-f", "-", text=CAPTURE)
         account = account or marks.get("app", name)
         if known:
-            self._put(changed(_pod_object(name, namespace, marks, account, address, ports or {})))
+            self._put(changed(pod_object(name, namespace, marks, account, address, ports or {})))
         if sidecar:
             self._start_envoy(made, kind, marks, account, proxy_config or {})
         return made
@@ -220,8 +221,24 @@ class TrafficMesh:
 
     def apply(self, *texts: str) -> None:
         """Objects that are new or different; returns when they are in force everywhere."""
-        self._put(changed(*texts))
+        self.put(changed(*texts))
+
+    def put(self, changes: list[Change]) -> None:
+        """As ``apply``, of changes."""
+        self._put(changes)
         self.settle()
+
+    @contextmanager
+    def torn(self, *order: type, late_s: float = 0.3) -> Iterator[None]:
+        """Until the end each kind of object arrives later than the one before it, as watches are independent.
+
+        Kinds that are not named come together, last.
+        """
+        self._order, self._late_s = order, late_s
+        try:
+            yield
+        finally:
+            self._order = ()
 
     @contextmanager
     def having(self, *objects: str | Change) -> Iterator[None]:
@@ -244,12 +261,16 @@ class TrafficMesh:
         self._put([*gone, *told.values()])
 
     def _put(self, changes: list[Change]) -> None:
-        async def put() -> None:
-            self.loop.put(changes)
+        async def put(some: list[Change]) -> None:
+            self.loop.put(some)
             while not self.loop.idle:
                 await asyncio.sleep(0.005)
 
-        self._on_loop(put())
+        pieces = [[it for it in changes if it.table is table] for table in self._order]
+        pieces.append([it for it in changes if it.table not in self._order])
+        for number, piece in enumerate(filter(None, pieces)):
+            time.sleep(self._late_s if number else 0.0)
+            self._on_loop(put(piece))
 
     def settle(self) -> None:
         """Return when every Envoy has its view in force; fail when one refuses it."""
@@ -328,7 +349,7 @@ class TrafficMesh:
             try:
                 await self._events.sock_connect(made, (address, port))
                 there, back = await asyncio.open_connection(sock=made)
-                await asyncio.gather(_pump(reader, back), _pump(there, writer))
+                await asyncio.gather(pump(reader, back), pump(there, writer))
             except OSError:
                 writer.close()
 
@@ -358,26 +379,3 @@ class TrafficMesh:
         assert self.front is not None
         await self.front.stop()
         await self._grpc.stop(0.1)
-
-
-def _pod_object(
-    name: str, namespace: str, labels: Mapping[str, str], account: str, address: str, ports: Mapping[str, int]
-) -> str:
-    return yaml.safe_dump({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace, "labels": dict(labels)},
-        "spec": {"serviceAccountName": account, "containers": [
-            {"name": "app", "ports": [{"name": it, "containerPort": number} for it, number in ports.items()]},
-        ]},
-        "status": {"phase": "Running", "podIP": address},
-    })  # fmt: skip
-
-
-async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    try:
-        while piece := await source.read(65536):
-            target.write(piece)
-            await target.drain()
-    except ConnectionError:
-        pass
-    finally:
-        target.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -275,3 +276,16 @@ changes: st.SearchStrategy[Change] = st.one_of(
 #: Several objects at once, as a burst is one revision.
 batches: st.SearchStrategy[list[Change]] = st.lists(changes, min_size=1, max_size=8)
 histories: st.SearchStrategy[list[list[Change]]] = st.lists(batches, min_size=1, max_size=6)
+
+
+def torn(history: list[list[Change]], order: Sequence[type]) -> list[list[Change]]:
+    """The same history as independent watches tell it: of each burst one kind after the other."""
+    return [
+        piece for batch in history for table in order if (piece := [it for it in batch if it.table is table])
+    ]
+
+
+#: In which order kinds arrive.
+orders: st.SearchStrategy[Sequence[type]] = st.permutations(
+    [*_ISTIO, Pod, EndpointSlice, mesh_config.MeshConfig]
+)

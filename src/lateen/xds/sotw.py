@@ -10,7 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from lateen.envoy.resource import ORDER, Resource, TypeUrl, View
-from lateen.xds.stream import MOST_NAMES, MOST_TYPES, WILDCARDS, GreedyError, Standing
+from lateen.xds.limits import LONGEST_NAME, MOST_NAMES, MOST_TYPES, GreedyError, check_stream, weight
+from lateen.xds.sequence import NOTHING, USED, USERS, Sequence
+from lateen.xds.standing import Refusals, Standing
+from lateen.xds.stream import SERVED, WILDCARDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,78 +36,161 @@ class Response:
     resources: tuple[Resource, ...]
 
 
-@dataclass(slots=True)
-class _Subscription:
-    names: frozenset[str] = frozenset()
-    wildcard: bool = False
-    owed: bool = True  # an answer is due even when nothing changed
-    held: dict[str, str] = field(default_factory=dict)
-    awaited: str = ""
-    sent: str = ""
-    acked: str = ""
-    error: str = ""
-
-    def want(self, names: frozenset[str], *, may_be_all: bool) -> None:
-        """Change the interest. Who named something once no longer means all by naming nothing."""
-        if len(names) > MOST_NAMES:
-            raise GreedyError(f"a stream subscribes to at most {MOST_NAMES} names of a type")
-        nothing_named = not names and (self.wildcard or not self.sent)
-        self.wildcard = may_be_all and ("*" in names or nothing_named)
-        self.owed = self.owed or bool(names - self.names)
-        self.held = {name: it for name, it in self.held.items() if self.wildcard or name in names}
-        self.names = names
-
-
 class StateStream:
-    """The server's half of one state-of-the-world stream. Until the first view is offered it says nothing."""
+    """The server's half of one state-of-the-world stream. Until the first view is offered it says nothing.
+
+    ``now`` is seconds of a clock that does not go back. When ``due`` says a moment, ``wake`` is to be called then.
+    """
 
     def __init__(self) -> None:
         self._view: View | None = None
         self._subscriptions: dict[TypeUrl, _Subscription] = {}
+        self._sequence = Sequence()
         self._nonces = 0
 
-    def receive(self, request: Request) -> Iterator[Response]:
+    def receive(self, request: Request, now: float) -> Iterator[Response]:
         """A subscription, an acknowledgement or a refusal. An outdated nonce changes nothing."""
         subscription = self._subscriptions.get(request.type_url)
         if subscription is None:
             if len(self._subscriptions) >= MOST_TYPES:
                 raise GreedyError(f"a stream has at most {MOST_TYPES} types")
+            if len(request.type_url) > LONGEST_NAME:
+                raise GreedyError(f"the name of a type has at most {LONGEST_NAME} letters")
             subscription = self._subscriptions[request.type_url] = _Subscription()
         elif request.nonce != subscription.sent:
             return
         if request.nonce and request.nonce == subscription.awaited:
-            subscription.awaited, subscription.error = "", request.error
-            if not request.error:
-                subscription.acked = request.nonce
-        subscription.want(request.names, may_be_all=request.type_url in WILDCARDS)
-        yield from self._answer(request.type_url)
+            subscription.heard(request.nonce, request.error)
+        # Nothing is ever sent of a type that is not served, so that its names need not be kept.
+        names = request.names if request.type_url in SERVED else frozenset[str]()
+        subscription.want(names, may_be_all=request.type_url in WILDCARDS)
+        check_stream(self.weight)
+        yield from self._advance(now)
 
-    def offer(self, view: View) -> Iterator[Response]:
+    def offer(self, view: View, now: float) -> Iterator[Response]:
         """The mesh changed."""
         self._view = view
-        for type_url in ORDER:
-            if type_url in self._subscriptions:
-                yield from self._answer(type_url)
+        yield from self._advance(now)
+
+    def wake(self, now: float) -> Iterator[Response]:
+        """It is later: what was held back long enough is told."""
+        yield from self._advance(now)
+
+    @property
+    def due(self) -> float | None:
+        """When to call ``wake``; None while nothing is held back."""
+        return self._sequence.due()
+
+    @property
+    def weight(self) -> int:
+        """Bytes that the client's own names cost us."""
+        return sum(it.weight for it in self._subscriptions.values())
 
     def standings(self) -> Mapping[TypeUrl, Standing]:
         """How every subscribed type stands."""
-        return {url: Standing(it.sent, it.acked, it.error) for url, it in sorted(self._subscriptions.items())}
+        view = self._view or {}
+        return {
+            url: Standing(it.sent, it.acked, it.error, it.lags(view.get(url, NOTHING)), dict(it.refusals.standing))
+            for url, it in sorted(self._subscriptions.items())
+        }  # fmt: skip
 
-    def _answer(self, type_url: TypeUrl) -> Iterator[Response]:
-        subscription = self._subscriptions[type_url]
-        if subscription.awaited or self._view is None:
+    def _advance(self, now: float) -> Iterator[Response]:
+        """Everything that can be told now, in order."""
+        if self._view is None:
             return
-        available = self._view.get(type_url, {})
-        wanted = [
-            it for name, it in sorted(available.items())
-            if subscription.wildcard or name in subscription.names
-        ]  # fmt: skip
-        now = {it.name: it.version for it in wanted}
-        if now == subscription.held and not subscription.owed:
+        self._sequence.begin()
+        for type_url in ORDER:
+            yield from self._answer(type_url, now)
+        if self._sequence.removals_held:  # by a type that had nothing to say, as is known now
+            self._sequence.removals_held = False
+            for type_url in USED:
+                yield from self._answer(type_url, now)
+        self._sequence.end(now)
+
+    def _answer(self, type_url: TypeUrl, now: float) -> Iterator[Response]:
+        subscription = self._subscriptions.get(type_url)
+        if subscription is None or subscription.awaited or self._view is None:
             return
-        if not wanted and type_url not in WILDCARDS:
+        available = self._view.get(type_url, NOTHING)
+        if subscription.told is available and not subscription.owed and not subscription.doomed:
+            return
+        if type_url in USERS and not self._sequence.may_tell(self._subscriptions, self._view, now):
+            return
+        wanted = {
+            name: it for name, it in available.items() if subscription.wildcard or name in subscription.names
+        }  # fmt: skip
+        subscription.told = available
+        subscription.doomed = {name: it for name, it in subscription.held.items() if name not in wanted}
+        if subscription.doomed and (
+            type_url not in USED or self._sequence.may_remove(self._subscriptions, self._view, now)
+        ):
+            subscription.doomed = {}
+        present = {**subscription.doomed, **wanted}
+        if present == subscription.held and not subscription.owed:
+            return
+        if not present and type_url not in WILDCARDS:
+            subscription.held = {}
             return  # a state-of-the-world client drops endpoints and routes with what referred to them
         self._nonces += 1
-        subscription.awaited = subscription.sent = str(self._nonces)
-        subscription.held, subscription.owed = now, False
-        yield Response(type_url, str(self._nonces), subscription.sent, tuple(wanted))
+        subscription.send(str(self._nonces), present)
+        resources = tuple(it for _, it in sorted(present.items()))
+        yield Response(type_url, str(self._nonces), subscription.sent, resources)
+
+
+@dataclass(slots=True)
+class _Subscription:
+    names: frozenset[str] = frozenset()
+    wildcard: bool = False
+    owed: bool = True  # an answer is due even when nothing changed
+    held: dict[str, Resource] = field(default_factory=dict)
+    doomed: dict[str, Resource] = field(default_factory=dict)  # held, in no view any more, and still sent
+    told: Mapping[str, Resource] | None = None
+    awaited: str = ""
+    sent: str = ""
+    acked: str = ""
+    refusals: Refusals = field(default_factory=Refusals)
+    weight: int = 0
+
+    @property
+    def error(self) -> str:
+        """The words of the last refusal that stands."""
+        return self.refusals.words
+
+    def behind(self, available: Mapping[str, Resource]) -> bool:
+        """Whether there may be more to say of these than was said."""
+        return self.told is not available and self.told != available
+
+    def lags(self, available: Mapping[str, Resource]) -> bool:
+        """Whether something is still to be told, held back or not."""
+        return bool(self.doomed) or (self.behind(available) and bool(self.sent))
+
+    def want(self, names: frozenset[str], *, may_be_all: bool) -> None:
+        """Change the interest. Who named something once no longer means all by naming nothing."""
+        if len(names) > MOST_NAMES:
+            raise GreedyError(
+                f"a stream subscribes to at most {MOST_NAMES} names of a type: narrow what this client is to know"
+            )
+        nothing_named = not names and (self.wildcard or not self.sent)
+        wildcard = may_be_all and ("*" in names or nothing_named)
+        if names == self.names and wildcard == self.wildcard:
+            return  # an acknowledgement
+        self.weight = weight(names)
+        self.wildcard = wildcard
+        self.owed = self.owed or bool(names - self.names)
+        self.held = {name: it for name, it in self.held.items() if self.wildcard or name in names}
+        self.names, self.told = names, None
+
+    def send(self, nonce: str, present: dict[str, Resource]) -> None:
+        """Remember what is under way."""
+        changed = [(name, it.version) for name, it in present.items() if it != self.held.get(name)]
+        gone = self.held.keys() - present.keys()
+        self.awaited = self.sent = nonce
+        self.held, self.owed = present, False
+        self.refusals.sending(changed, gone)
+
+    def heard(self, nonce: str, error: str) -> None:
+        """The client accepted, or refused, what was sent. A refused version is not sent again until it changes."""
+        self.awaited = ""
+        self.refusals.heard(error)
+        if not error:
+            self.acked = nonce

@@ -11,11 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ORDER, Resource, TypeUrl, View
+from lateen.xds.limits import LONGEST_NAME, MOST_TYPES, GreedyError, Names, check_stream, weight
+from lateen.xds.sequence import NOTHING, USED, USERS, Sequence
+from lateen.xds.standing import Refusals, Standing
 
 #: Types of which a first request without names means all; of others it means none yet.
 WILDCARDS = frozenset({CLUSTER, LISTENER})
-#: No proxy asks for more types, or for more names of one: whoever does is broken.
-MOST_TYPES, MOST_NAMES = 32, 100_000
+#: Types that a view may hold. A name of another is answered once, as absent, and forgotten.
+SERVED = frozenset(ORDER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,73 +43,109 @@ class Response:
     removed: tuple[str, ...] = ()
 
 
-class GreedyError(ValueError):
-    """A proxy asks for more than any proxy needs; the message says of what."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How one type stands, for ``proxy-status``. Nonces count responses; empty: none yet."""
-
-    sent: str
-    acked: str
-    error: str
-
-    @property
-    def synced(self) -> bool:
-        """Whether everything sent was accepted."""
-        return not self.error and self.sent == self.acked
-
-
 class DeltaStream:
-    """The server's half of one delta stream. Until the first view is offered it listens and says nothing."""
+    """The server's half of one delta stream. Until the first view is offered it listens and says nothing.
+
+    ``now`` is seconds of a clock that does not go back. When ``due`` says a moment, ``wake`` is to be called then.
+    """
 
     def __init__(self) -> None:
         self._view: View | None = None
         self._subscriptions: dict[TypeUrl, _Subscription] = {}
+        self._sequence = Sequence()
         self._nonces = 0
 
-    def receive(self, request: Request) -> Iterator[Response]:
+    def receive(self, request: Request, now: float) -> Iterator[Response]:
         """The proxy said something: a new interest, an acknowledgement or a refusal."""
         subscription = self._subscriptions.get(request.type_url)
         first = subscription is None
         if subscription is None:
-            if len(self._subscriptions) >= MOST_TYPES:
-                raise GreedyError(f"a stream has at most {MOST_TYPES} types")
-            # The first request of a type without names is a wildcard subscription (legacy form of "*").
-            wildcard = not request.subscribe and request.type_url in WILDCARDS
-            held = {} if self._warms(request.type_url) else dict(request.initial_versions)
-            subscription = self._subscriptions[request.type_url] = _Subscription(wildcard=wildcard, held=held)
+            subscription = self._subscribe(request)
         asked = subscription.want(request.subscribe, request.unsubscribe)
+        check_stream(self.weight)
         if request.nonce and request.nonce == subscription.awaited:
             subscription.heard(request.nonce, request.error)
-        yield from self._answer(request.type_url, even_if_empty=first or asked)
-        if request.type_url == CLUSTER and ENDPOINT in self._subscriptions:
-            yield from self._answer(ENDPOINT)
+        subscription.owed = subscription.owed or first or asked
+        if not subscription.served:
+            yield from self._answer(request.type_url, now)
+        yield from self._advance(now)
 
-    def offer(self, view: View) -> Iterator[Response]:
+    def offer(self, view: View, now: float) -> Iterator[Response]:
         """The mesh changed: this is everything the proxy should have now."""
         self._view = view
-        for type_url in ORDER:
-            if type_url in self._subscriptions:
-                yield from self._answer(type_url)
+        yield from self._advance(now)
+
+    def wake(self, now: float) -> Iterator[Response]:
+        """It is later: what was held back long enough is told."""
+        yield from self._advance(now)
+
+    @property
+    def due(self) -> float | None:
+        """When to call ``wake``; None while nothing is held back."""
+        return self._sequence.due()
+
+    @property
+    def weight(self) -> int:
+        """Bytes that the proxy's own names cost us."""
+        return sum(it.weight for it in self._subscriptions.values())
 
     def standings(self) -> Mapping[TypeUrl, Standing]:
         """How every subscribed type stands."""
+        view = self._view or {}
         return {
-            url: Standing(it.sent, it.acked, it.error) for url, it in sorted(self._subscriptions.items())
-        }  # fmt: skip
+            url: Standing(
+                it.sent, it.acked, it.error, it.lags(view.get(url, NOTHING)), dict(it.refusals.standing)
+            )
+            for url, it in sorted(self._subscriptions.items())
+        }
 
-    def _answer(self, type_url: TypeUrl, *, even_if_empty: bool = False) -> Iterator[Response]:
-        subscription = self._subscriptions[type_url]
-        subscription.owed = subscription.owed or even_if_empty
-        if subscription.awaited or self._view is None:
+    def _subscribe(self, request: Request) -> _Subscription:
+        if len(self._subscriptions) >= MOST_TYPES:
+            raise GreedyError(f"a stream has at most {MOST_TYPES} types")
+        if len(request.type_url) > LONGEST_NAME:
+            raise GreedyError(
+                f"a type's name has {len(request.type_url)} letters, at most {LONGEST_NAME} are served"
+            )
+        served = request.type_url in SERVED
+        # The first request of a type without names is a wildcard subscription (legacy form of "*").
+        wildcard = not request.subscribe and request.type_url in WILDCARDS
+        held = dict(request.initial_versions) if served else {}
+        if request.type_url == ENDPOINT:
+            held = self._not_waited_for(held)
+        self._sequence.returns = self._sequence.returns or bool(request.initial_versions)
+        made = _Subscription(wildcard=wildcard, held=held, served=served)
+        made.brought = weight(held.keys()) + weight(held.values())
+        self._subscriptions[request.type_url] = made
+        return made
+
+    def _advance(self, now: float) -> Iterator[Response]:
+        """Everything that can be told now, in order."""
+        if self._view is None:
+            return
+        self._sequence.begin()
+        for type_url in ORDER:
+            yield from self._answer(type_url, now)
+        if self._sequence.removals_held:  # by a type that had nothing to say, as is known now
+            self._sequence.removals_held = False
+            for type_url in USED:
+                yield from self._answer(type_url, now)
+        self._sequence.end(now)
+
+    def _answer(self, type_url: TypeUrl, now: float) -> Iterator[Response]:
+        subscription = self._subscriptions.get(type_url)
+        if subscription is None or subscription.awaited or self._view is None:
             return  # one response at a time: the next is made when this one is acknowledged
-        available = self._view.get(type_url, _NOTHING)
-        if available is subscription.told and not subscription.owed:
+        available = self._view.get(type_url, NOTHING)
+        news = subscription.owed or subscription.told is not available
+        if not news and not subscription.doomed:
             return  # the very mapping it was told: views share what did not change
-        changed, removed = subscription.difference(available)
-        subscription.told = available
+        if type_url in USERS and not self._sequence.may_tell(self._subscriptions, self._view, now):
+            return
+        changed, removed = subscription.difference(available) if news else ((), ())
+        if subscription.doomed and (
+            type_url not in USED or self._sequence.may_remove(self._subscriptions, self._view, now)
+        ):
+            removed, subscription.doomed = tuple(sorted({*removed, *subscription.doomed})), frozenset()
         if not (changed or removed or subscription.owed):
             return
         self._nonces += 1
@@ -115,71 +154,94 @@ class DeltaStream:
             endpoints.miss(it.name for it in changed)
         yield Response(type_url, subscription.awaited, changed, removed)
 
-    def _warms(self, type_url: TypeUrl) -> bool:
-        """Whether a proxy that returns still waits for endpoints, although it has some.
+    def _not_waited_for(self, held: dict[str, str]) -> dict[str, str]:
+        """The endpoints, of those that a returning proxy has, for which none of its clusters waits anew.
 
-        Envoy speaks of clusters first, but says nothing of them while one that was changed waits for its endpoints.
+        Envoy speaks of clusters first, but says nothing of them while one that was changed waits for its endpoints: then
+        we cannot know which. Else those wait that we have just told it of.
         """
-        return type_url == ENDPOINT and CLUSTER not in self._subscriptions
-
-
-_NOTHING: Mapping[str, Resource] = {}
+        if (clusters := self._subscriptions.get(CLUSTER)) is None:
+            return {}
+        replaced = {name for name, _ in clusters.refusals.under_way}
+        return {name: version for name, version in held.items() if name not in replaced}
 
 
 @dataclass(slots=True)
 class _Subscription:
     wildcard: bool
     held: dict[str, str]
-    names: set[str] = field(default_factory=set)
-    missing: set[str] = field(default_factory=set)  # asked for since the last answer
+    served: bool = True
+    names: Names = field(default_factory=Names)
+    missing: Names = field(default_factory=Names)  # asked for since the last answer
+    brought: int = 0  # what the versions weigh that it came with
+    doomed: frozenset[str] = frozenset()  # held, in no view any more, and not yet taken away
     owed: bool = False  # an answer is due even when there is nothing to say
-    told: Mapping[str, Resource] | None = None  # with which ``held`` agrees
+    told: Mapping[str, Resource] | None = None  # with which ``held`` agrees, but for what is doomed
     awaited: str = ""
     sent: str = ""
     acked: str = ""
-    error: str = ""
+    refusals: Refusals = field(default_factory=Refusals)
+
+    @property
+    def error(self) -> str:
+        """The words of the last refusal that stands."""
+        return self.refusals.words
+
+    @property
+    def weight(self) -> int:
+        """Bytes that the proxy's own names cost us."""
+        return self.names.weight + self.missing.weight + self.brought
+
+    def behind(self, available: Mapping[str, Resource]) -> bool:
+        """Whether there may be more to say of these than was said."""
+        return self.told is not available and self.told != available
+
+    def lags(self, available: Mapping[str, Resource]) -> bool:
+        """Whether something is still to be told, held back or not."""
+        return bool(self.doomed) or (self.behind(available) and bool(self.sent))
 
     def want(self, subscribe: frozenset[str], unsubscribe: frozenset[str]) -> bool:
         """Change the interest; whether names were asked for, which always get an answer."""
         self.wildcard = (self.wildcard or "*" in subscribe) and "*" not in unsubscribe
-        asked = subscribe - {"*"}
-        new = asked - self.names
-        self.names = (self.names | asked) - unsubscribe
-        if len(self.names) > MOST_NAMES:
-            raise GreedyError(f"a stream subscribes to at most {MOST_NAMES} names of a type")
+        asked, dropped = subscribe - {"*"}, unsubscribe - {"*"}
+        again = asked if self.wildcard else asked & self.names.known
+        if self.served:
+            self.names.add(asked)
+        self.names.drop(unsubscribe)
         if subscribe or unsubscribe:
             self.told = None
-        for name in asked:
-            if name not in new or self.wildcard:
-                self.held.pop(name, None)  # asking again means: I do not have it
-        self.missing = (self.missing | asked) - unsubscribe
-        for name in unsubscribe - {"*"}:
+        for name in again:
+            self.held.pop(name, None)  # asking again means: I do not have it
+        self.missing.add(asked)
+        self.missing.drop(unsubscribe)
+        for name in dropped:
             self.held.pop(name, None)  # the proxy forgets by itself what it no longer wants
-        if self.wildcard:
+        self.doomed -= dropped
+        if self.wildcard and self.served:
             # It cannot know whether all of them still include what it unsubscribed from: it is told.
-            self.missing |= unsubscribe - {"*"}
-        return bool(asked or (self.wildcard and unsubscribe - {"*"}))
+            self.missing.add(dropped)
+        return bool(asked or (self.wildcard and dropped))
 
     def miss(self, names: Iterable[str]) -> None:
         """Clusters are replaced: Envoy waits for their endpoints anew, and does not ask again for what it asked once.
 
         Until they come it neither uses the cluster nor acknowledges it (https://github.com/envoyproxy/envoy/issues/13009).
         """
-        for name in self.names.intersection(names):
+        for name in self.names.known.intersection(names):
             self.held.pop(name, None)
-            self.missing.add(name)
+            self.missing.add((name,))
             self.told = None
 
     def difference(self, available: Mapping[str, Resource]) -> tuple[tuple[Resource, ...], tuple[str, ...]]:
-        """What it must be told to have what it should."""
-        wanted = available if self.wildcard else {it: available[it] for it in self.names & available.keys()}
+        """What it lacks, and what it asked for in vain. What it has and should not have is doomed now."""
+        names = self.names.known
+        wanted = available if self.wildcard else {it: available[it] for it in names & available.keys()}
         # Sorted is what changed, which is little, not what is wanted, which is all.
         changed = tuple(sorted(it for it in wanted.values() if self.held.get(it.name) != it.version))
+        self.doomed = frozenset(name for name in self.held if name not in wanted)
+        self.told = available
         # A name that was asked for and does not exist is answered as removed, so that the proxy need not wait.
-        gone = {name for name in self.held if name not in wanted} | {
-            it for it in self.missing if it not in wanted
-        }
-        return changed, tuple(sorted(gone))
+        return changed, tuple(sorted(it for it in self.missing.known if it not in wanted))
 
     def send(self, nonce: str, changed: tuple[Resource, ...], removed: tuple[str, ...]) -> None:
         """Remember what is under way."""
@@ -189,9 +251,11 @@ class _Subscription:
         self.held.update({it.name: it.version for it in changed})
         for name in removed:
             self.held.pop(name, None)
+        self.refusals.sending(((it.name, it.version) for it in changed), removed)
 
     def heard(self, nonce: str, error: str) -> None:
         """The proxy accepted, or refused, what was sent. A refused version is not sent again until it changes."""
-        self.awaited, self.error = "", error
+        self.awaited = ""
+        self.refusals.heard(error)
         if not error:
             self.acked = nonce

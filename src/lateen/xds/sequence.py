@@ -1,0 +1,132 @@
+"""Make before break: what one type of a stream waits for before it is told.
+
+A route that names a cluster which the proxy lacks, or still warms, costs requests. So what *uses* clusters (listeners,
+routes) is told when the proxy has acknowledged its clusters, which Envoy does when they are warm; and what goes away is
+taken away when everything that may use it was told, and acknowledged, without it.
+
+Both waits are bounded: a cluster that never warms does not stop the routes of all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from lateen.envoy.resource import (
+    CLUSTER,
+    ENDPOINT,
+    EXTENSION_CONFIG,
+    LISTENER,
+    ROUTE,
+    SECRET,
+    Resource,
+    TypeUrl,
+    View,
+)
+
+#: Those that name others, and those that are named.
+USERS = (LISTENER, ROUTE)
+USED = (CLUSTER, ENDPOINT, SECRET, EXTENSION_CONFIG)
+#: Longer is not waited. Envoy itself gives up warming after 15 s, and acknowledges then; whoever shifts traffic away
+#: from a failure at that time should not have to wait so long.
+PATIENCE_S = 10.0
+#: What a view has of a type that is not in it. One object: a stream knows by identity what it has told.
+NOTHING: Mapping[str, Resource] = {}
+
+
+class Subscribed(Protocol):
+    """What the subscriptions of both protocols have in common."""
+
+    wildcard: bool
+    awaited: str
+
+    @property
+    def error(self) -> str: ...
+
+    def behind(self, available: Mapping[str, Resource]) -> bool:
+        """Whether there may be more to say of these than was said."""
+
+
+Subscriptions = Mapping[TypeUrl, Subscribed]
+
+
+@dataclass(slots=True)
+class Sequence:
+    """Who waits on one stream, and since when. Moments are seconds of a clock that does not go back.
+
+    Before each round of answers ``begin`` is called, after it ``end``.
+    """
+
+    returns: bool = False  # the proxy was served before: it has routes before it asks for them
+    users_held: bool = False
+    removals_held: bool = False
+    _users_since: float | None = None
+    _removals_since: float | None = None
+    _clusters_come: bool = True  # who asks for the endpoints of clusters asks for those, too, sooner or later
+    _waived: str = ""  # the response that was waited for long enough
+
+    def begin(self) -> None:
+        """Nothing is held back yet."""
+        self.users_held = self.removals_held = False
+
+    def end(self, now: float) -> None:
+        """Waiting begins with the first thing that is held back, and ends with the last."""
+        self._users_since = _since(self._users_since, now) if self.users_held else None
+        self._removals_since = _since(self._removals_since, now) if self.removals_held else None
+
+    def due(self) -> float | None:
+        """When something is told although what it waits for did not come."""
+        waiting = [it for it in (self._users_since, self._removals_since) if it is not None]
+        return min(waiting) + PATIENCE_S if waiting else None
+
+    def may_tell(self, subscribed: Subscriptions, view: View, now: float) -> bool:
+        """Whether listeners and routes of this view can be told: the clusters that they name are warm."""
+        if not self._clusters_lag(subscribed, view):
+            return True
+        if _over(self._users_since, now):
+            # Not waited for once more by whatever comes next.
+            if clusters := subscribed.get(CLUSTER):
+                self._waived = clusters.awaited
+            self._clusters_come = self._clusters_come and clusters is not None
+            return True
+        self.users_held = True
+        return False
+
+    def _clusters_lag(self, subscribed: Subscriptions, view: View) -> bool:
+        clusters, endpoints = subscribed.get(CLUSTER), subscribed.get(ENDPOINT)
+        if clusters is None:
+            # Envoy says nothing of clusters while one warms, also to the next control plane.
+            return self._clusters_come and (self.returns or endpoints is not None)
+        if not clusters.wildcard:
+            return False  # gRPC asks for a cluster when a route has named it
+        if clusters.awaited and clusters.awaited != self._waived:
+            return True
+        return clusters.behind(view.get(CLUSTER, NOTHING)) or (
+            endpoints is not None and endpoints.behind(view.get(ENDPOINT, NOTHING))
+        )
+
+    def may_remove(self, subscribed: Subscriptions, view: View, now: float) -> bool:
+        """Whether what is in no view any more can go: nobody who may use it is still to be told, or refused to be.
+
+        While a refusal stands, the proxy goes on with its last listener or route, and with what that names.
+        """
+        users = [(url, it) for url in USERS if (it := subscribed.get(url))]
+        if any(it.error for _, it in users):
+            return False
+        known = bool(users) or not self.returns
+        if known and not any(it.awaited or it.behind(view.get(url, NOTHING)) for url, it in users):
+            return True
+        if _over(self._removals_since, now):
+            self.returns = False  # it has no routes
+            return True
+        self.removals_held = True
+        return False
+
+
+def _since(before: float | None, now: float) -> float:
+    return now if before is None else before
+
+
+def _over(since: float | None, now: float) -> bool:
+    return since is not None and now >= since + PATIENCE_S

@@ -1,0 +1,209 @@
+"""Make before break: in which order one proxy hears of clusters, and of what names them."""
+
+from __future__ import annotations
+
+import pytest
+
+from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource, View
+from lateen.testing.conversations import Play, play, written
+from lateen.xds import sotw
+from lateen.xds.sequence import PATIENCE_S
+from lateen.xds.sotw import StateStream
+from lateen.xds.stream import Request
+
+CONNECTED = """
+    mesh cds/old@1 eds/old@1 lds/l@1 rds/r@1
+    proxy cds wants
+    -> cds #1 old@1
+    proxy eds wants old
+    -> eds #2 old@1
+    proxy eds acks 2
+    proxy cds acks 1
+    proxy lds wants
+    -> lds #3 l@1
+    proxy rds wants r
+    -> rds #4 r@1
+    proxy lds acks 3
+    proxy rds acks 4
+"""
+
+
+@pytest.mark.finding("architecture 1")
+def test_a_route_waits_for_its_cluster_and_the_old_cluster_for_the_route() -> None:
+    play(f"""{CONNECTED}
+        mesh cds/new@1 eds/new@1 lds/l@1 rds/r@2
+        -> cds #5 new@1
+        proxy eds wants new
+        -> eds #6 new@1
+        proxy eds acks 6
+        proxy cds acks 5
+        -> rds #7 r@2
+        proxy rds acks 7
+        -> cds #8 -old
+        -> eds #9 -old
+    """)
+
+
+@pytest.mark.finding("architecture 1")
+def test_a_listener_waits_too() -> None:
+    play(f"""{CONNECTED}
+        mesh cds/new@1 lds/l@2 rds/r@1
+        -> cds #5 new@1
+        proxy cds acks 5
+        -> lds #6 l@2
+        proxy lds acks 6
+        -> cds #7 -old
+        -> eds #8 -old
+    """)
+
+
+def test_a_change_of_endpoints_alone_holds_nothing_back() -> None:
+    play(f"""{CONNECTED}
+        mesh cds/old@1 eds/old@2 lds/l@1 rds/r@2
+        -> eds #5 old@2
+        -> rds #6 r@2
+    """)
+
+
+def test_endpoints_that_cannot_be_told_yet_come_before_the_route() -> None:
+    play(f"""{CONNECTED}
+        mesh cds/old@1 eds/old@2 lds/l@1 rds/r@1
+        -> eds #5 old@2
+        mesh cds/old@1 eds/old@3 lds/l@1 rds/r@2
+        proxy eds acks 5
+        -> eds #6 old@3
+        -> rds #7 r@2
+    """)
+
+
+@pytest.mark.finding("architecture 1")
+def test_a_cluster_that_never_warms_does_not_stop_routes() -> None:
+    stream = play(f"""{CONNECTED}
+        mesh cds/old@1 cds/new@1 eds/old@1 lds/l@1 rds/r@2
+        -> cds #5 new@1
+        later 9
+        later 1
+        -> rds #6 r@2
+        proxy rds acks 6
+        mesh cds/old@1 cds/new@1 eds/old@1 lds/l@1 rds/r@3
+        -> rds #7 r@3
+    """)
+    assert stream.due is None, "what was waited for long enough is not waited for again"
+
+
+def test_a_cluster_that_cannot_be_told_yet_is_waited_for_anew() -> None:
+    play(f"""{CONNECTED}
+        mesh cds/old@1 cds/slow@1 eds/old@1 lds/l@1 rds/r@2
+        -> cds #5 slow@1
+        later 10
+        -> rds #6 r@2
+        proxy rds acks 6
+        mesh cds/old@1 cds/slow@1 cds/new@1 eds/old@1 lds/l@1 rds/r@3
+        later 9
+        proxy cds acks 5
+        -> cds #7 new@1
+        proxy cds acks 7
+        -> rds #8 r@3
+    """)
+
+
+@pytest.mark.finding("architecture 1")
+def test_what_a_refused_route_names_is_kept_until_it_is_replaced() -> None:
+    play(f"""{CONNECTED}
+        mesh cds/new@1 lds/l@1 rds/r@2
+        -> cds #5 new@1
+        proxy cds acks 5
+        -> rds #6 r@2
+        proxy rds nacks 6 no
+        later 1000
+        mesh cds/new@1 lds/l@1 rds/r@3
+        -> rds #7 r@3
+        proxy rds acks 7
+        -> cds #8 -old
+        -> eds #9 -old
+    """)
+
+
+@pytest.mark.finding("architecture 1")
+def test_a_proxy_that_returns_loses_no_cluster_before_its_routes_are_told() -> None:
+    play("""
+        mesh cds/new@1 eds/new@1 lds/l@1 rds/r@2
+        proxy cds returns old@1
+        -> cds #1 new@1
+        proxy eds wants new
+        -> eds #2 new@1
+        proxy lds returns l@1
+        proxy eds acks 2
+        proxy cds acks 1
+        -> lds #3
+        proxy rds wants r
+        -> rds #4 r@2
+        proxy lds acks 3
+        proxy rds acks 4
+        -> cds #5 -old
+    """)
+
+
+def test_a_proxy_that_returns_while_a_cluster_warms_speaks_of_clusters_later() -> None:
+    play("""
+        mesh cds/new@1 eds/new@1 lds/l@2 rds/r@2
+        proxy lds returns l@1
+        proxy rds wants r
+        proxy cds returns old@1
+        -> cds #1 new@1
+        proxy cds acks 1
+        -> lds #2 l@2
+        -> rds #3 r@2
+        proxy lds acks 2
+        proxy rds acks 3
+        -> cds #4 -old
+    """)
+
+
+def test_a_cluster_that_changed_while_a_proxy_was_away_gets_its_endpoints_again() -> None:
+    """Envoy asks for all types before it reads an answer; the new cluster would wait for what the old one has."""
+    stream = Play()
+    list(stream.turn("mesh cds/a@2 cds/b@1 eds/a@1 eds/b@1"))
+    list(stream.turn("proxy cds returns a@1 b@1"))
+    returns = Request(ENDPOINT, frozenset({"a", "b"}), initial_versions={"a": "1", "b": "1"})
+    assert [written(it) for it in stream.stream.receive(returns, 0.0)] == ["-> eds #2 a@1"]
+
+
+def test_what_comes_back_before_it_was_taken_away_is_not_sent_again() -> None:
+    play(f"""{CONNECTED}
+        mesh cds/new@1 eds/new@1 lds/l@1 rds/r@2
+        -> cds #5 new@1
+        mesh cds/old@1 cds/new@1 eds/old@1 eds/new@1 lds/l@1 rds/r@1
+        proxy cds acks 5
+    """)
+
+
+def test_a_type_whose_answer_is_held_back_does_not_stand_as_synced() -> None:
+    stream = play(f"""{CONNECTED}
+        mesh cds/old@1 cds/new@1 lds/l@1 rds/r@2
+        -> cds #5 new@1
+        later 0
+    """)
+    assert [stream.standings()[it].synced for it in (CLUSTER, LISTENER, ROUTE)] == [False, True, False]
+    assert stream.due == PATIENCE_S
+
+
+@pytest.mark.finding("architecture 1")
+def test_a_client_of_grpc_keeps_the_cluster_of_its_route_until_it_has_the_next() -> None:
+    """It is told the whole state each time, and asks for a cluster when a route has named it."""
+    old, new = Resource("old", "1", b""), Resource("new", "1", b"")
+    first: View = {CLUSTER: {"old": old}, ROUTE: {"r": Resource("r", "1", b"")}}
+    second: View = {CLUSTER: {"new": new}, ROUTE: {"r": Resource("r", "2", b"")}}
+    it, routes, clusters = StateStream(), frozenset({"r"}), frozenset({"old"})
+    list(it.offer(first, 0.0))
+    list(it.receive(sotw.Request(ROUTE, routes), 0.0))
+    list(it.receive(sotw.Request(ROUTE, routes, nonce="1"), 0.0))
+    list(it.receive(sotw.Request(CLUSTER, clusters), 0.0))
+    list(it.receive(sotw.Request(CLUSTER, clusters, nonce="2"), 0.0))
+    assert [(one.type_url, len(one.resources)) for one in it.offer(second, 1.0)] == [(ROUTE, 1)]
+    both = clusters | {"new"}
+    [told] = it.receive(sotw.Request(CLUSTER, both, nonce="2"), 1.0)
+    assert told.resources == (new, old)
+    assert not list(it.receive(sotw.Request(CLUSTER, both, nonce=told.nonce), 1.0))
+    [without] = it.receive(sotw.Request(ROUTE, routes, nonce="3"), 1.0)
+    assert (without.type_url, without.resources) == (CLUSTER, (new,))

@@ -30,7 +30,7 @@ def test_each_definition_has_one_stored_version_and_a_name_kubernetes_accepts(ki
 
 
 def test_all_kinds_of_istio_are_there() -> None:
-    assert len(BY_KIND) == 14
+    assert len(BY_KIND) == 15
     assert BY_KIND["VirtualService"]["spec"]["names"]["shortNames"] == ["vs"]
     assert [it["name"] for it in BY_KIND["VirtualService"]["spec"]["versions"]] == [
         "v1",

@@ -6,16 +6,18 @@ from typing import Any
 
 import pytest
 
-from lateen.api.decode import KINDS
+from lateen.api.crds import DEFINITIONS
+from lateen.api.decode import KINDS, STORED
 from lateen.api.mesh_config import MeshConfig
 from lateen.discovery import source
-from lateen.discovery.source import FOLLOWED, REFUSALS, Table
+from lateen.discovery.source import FOLLOWED, REFUSALS, TOLD, Table
 from lateen.incremental import Change
 from lateen.kube.client import KubeClient, KubeError, path_of
 from lateen.kube.config import Connection
 from lateen.names.keys import ObjectKey
 from lateen.names.problems import Severity
 from lateen.registry.facts import INDEXES, Proxy
+from lateen.testing.objects import document
 
 VS = {
     "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "a", "namespace": "default"},
@@ -32,6 +34,31 @@ def test_every_table_that_is_searched_is_followed() -> None:
             api_version = f"{group}/v1" if group else "v1"
             path = path_of({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}}, named=False)
             assert (group, path.rpartition("/")[2]) in followed, f"{kind} is not in FOLLOWED"
+
+
+@pytest.mark.finding("newcomer D.2.13")
+@pytest.mark.finding("mesh N1")
+def test_every_kind_that_is_stored_is_followed_to_be_told() -> None:
+    for group, kind in STORED:
+        path = path_of({"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": "x"}}, named=False)
+        [version] = [
+            version for version, plural in TOLD
+            if (version.partition("/")[0], plural) == (group, path.rpartition("/")[2])
+        ]  # fmt: skip
+        assert version.partition("/")[2] in next(it.versions for it in DEFINITIONS if it.kind == kind)
+
+
+@pytest.mark.finding("newcomer D.2.13")
+def test_a_kind_that_is_stored_only_is_a_problem_while_it_is_there() -> None:
+    it = Settings()
+    assert ("security.istio.io/v1", "authorizationpolicies") not in it.source.tables
+    table = it.source._told["security.istio.io/v1", "authorizationpolicies"]
+    table.on_list([document("AuthorizationPolicy")])
+    [[problem]] = it.source.problems.values()
+    assert "NOT restricted" in problem.message
+    assert it.changes == []
+    table.on_event("DELETED", document("AuthorizationPolicy"))
+    assert it.source.problems == {}
 
 
 class World:

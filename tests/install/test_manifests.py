@@ -26,7 +26,7 @@ def test_every_object_is_named_once_and_is_plain_yaml() -> None:
     names = [(obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"]) for obj in objects]
     assert len(set(names)) == len(names)
     assert list(yaml.safe_load_all(yaml.safe_dump_all(objects))) == objects
-    assert sum(1 for kind, _, _ in names if kind == "CustomResourceDefinition") == 14
+    assert sum(1 for kind, _, _ in names if kind == "CustomResourceDefinition") == 15
 
 
 def test_a_revision_has_names_and_selectors_of_its_own() -> None:

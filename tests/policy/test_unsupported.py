@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
+from lateen.api.decode import STORED
 from lateen.names.problems import Severity
 from lateen.policy.unsupported import in_document
 from lateen.testing.mesh import service
+from lateen.testing.objects import document
 
 
 @pytest.mark.parametrize(("kind", "spec", "paths"), [
@@ -57,3 +59,14 @@ def test_a_service_of_ipv6_alone_is_told(address: str, paths: list[str]) -> None
 def test_an_http_port_on_which_every_proxy_listens_is_told(name: str, port: int, paths: list[str]) -> None:
     found = in_document(yaml.safe_load(service("x", {name: port})))
     assert [it.path for it in found] == paths
+
+
+@pytest.mark.finding("newcomer D.2.13")
+@pytest.mark.finding("mesh N1")
+@pytest.mark.parametrize("kind", sorted(kind for _, kind in STORED))
+def test_a_kind_that_is_stored_only_is_told_as_a_whole(kind: str) -> None:
+    [found] = in_document(document(kind))
+    assert (found.path, found.severity) == ("", Severity.WARNING)
+    assert "has no effect" in found.message
+    if kind in ("AuthorizationPolicy", "RequestAuthentication"):
+        assert "requests are NOT restricted" in found.message

@@ -20,6 +20,7 @@ from lateen.api import (
     service_entry,
     sidecar,
     telemetry,
+    traffic_extension,
     workloads,
 )
 
@@ -66,6 +67,10 @@ OBJECTS: Mapping[type, tuple[Rule, ...]] = {
     authorization.RequestAuthenticationSpec: _ATTACHED,
     telemetry.TelemetrySpec: _ATTACHED,
     extensions.WasmPluginSpec: _ATTACHED,
+    traffic_extension.TrafficExtensionSpec: (
+        _one_of("selector", "targetRefs"),
+        Rule("has(self.wasm) != has(self.lua)", "exactly one of wasm or lua must be set"),
+    ),
     authorization.Source: (_ACCOUNTS,),
     extensions.ObjectMatch: (
         Rule(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from lateen.api import authorization, crd_rules, extensions, sidecar, telemetry, workloads
+from lateen.api import authorization, crd_rules, extensions, sidecar, telemetry, traffic_extension, workloads
 from lateen.api.decode import present
 from lateen.api.destination_rule import DestinationRuleSpec
 from lateen.api.gateway import GatewaySpec
@@ -73,6 +73,8 @@ DEFINITIONS: tuple[Definition, ...] = (
                 Column("Resolution", ".spec.resolution"), _AGE), spec_required=True),
     Definition("Sidecar", "sidecars", _NETWORKING, _THREE, sidecar.SidecarSpec),
     Definition("Telemetry", "telemetries", "telemetry.istio.io", ("v1alpha1", "v1"), telemetry.TelemetrySpec, ("telemetry",)),
+    Definition("TrafficExtension", "trafficextensions", "extensions.istio.io", ("v1alpha1",),
+               traffic_extension.TrafficExtensionSpec, spec_required=True),
     Definition("VirtualService", "virtualservices", _NETWORKING, _THREE, VirtualServiceSpec, ("vs",),
                (Column("Gateways", ".spec.gateways"), Column("Hosts", ".spec.hosts"), _AGE)),
     Definition("WasmPlugin", "wasmplugins", "extensions.istio.io", ("v1alpha1",), extensions.WasmPluginSpec,

@@ -20,6 +20,7 @@ from lateen.api import (
     service_entry,
     sidecar,
     telemetry,
+    traffic_extension,
     workloads,
 )
 from lateen.api.meta import Fact, from_text
@@ -50,6 +51,7 @@ STORED: Mapping[tuple[str, str], type[Fact]] = {
     ("security.istio.io", "RequestAuthentication"): authorization.RequestAuthentication,
     ("telemetry.istio.io", "Telemetry"): telemetry.Telemetry,
     ("extensions.istio.io", "WasmPlugin"): extensions.WasmPlugin,
+    ("extensions.istio.io", "TrafficExtension"): traffic_extension.TrafficExtension,
 }
 
 

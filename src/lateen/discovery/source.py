@@ -31,6 +31,16 @@ FOLLOWED = (
     ("networking.istio.io/v1", "gateways"), ("security.istio.io/v1", "peerauthentications"),
 )  # fmt: skip
 
+#: Kinds that are stored only: no view waits for them or is made of them. They are followed to tell that they are idle.
+TOLD = (
+    ("networking.istio.io/v1", "serviceentries"), ("networking.istio.io/v1", "sidecars"),
+    ("networking.istio.io/v1", "workloadentries"), ("networking.istio.io/v1", "workloadgroups"),
+    ("networking.istio.io/v1alpha3", "envoyfilters"), ("networking.istio.io/v1beta1", "proxyconfigs"),
+    ("security.istio.io/v1", "authorizationpolicies"), ("security.istio.io/v1", "requestauthentications"),
+    ("telemetry.istio.io/v1", "telemetries"), ("extensions.istio.io/v1alpha1", "wasmplugins"),
+    ("extensions.istio.io/v1alpha1", "trafficextensions"),
+)  # fmt: skip
+
 #: Without these a picture is no picture: a proxy would lose what it has. Of the others there may be none.
 ESSENTIAL = frozenset({"namespaces", "services", "pods", "endpointslices"})
 #: A kind that we held objects of is gone when it is not there for so long: a restarting API server forgets for a moment.
@@ -133,6 +143,7 @@ class Source:
         self._namespace, self._config_map = namespace, config_map
         self.problems: Problems = {}
         self.tables = {kind: Table(kind[1], put, self.problems) for kind in FOLLOWED}
+        self._told = {kind: Table(kind[1], _nowhere, self.problems) for kind in TOLD}
         self._configured = asyncio.Event()
         self._mesh: mesh_config.MeshConfig | None = None
         #: The data of all ConfigMaps of the mesh's namespace, for those who read settings of their own.
@@ -141,7 +152,7 @@ class Source:
     async def run(self) -> None:
         """Follow until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for (api_version, plural), table in self.tables.items():
+            for (api_version, plural), table in {**self.tables, **self._told}.items():
                 ears = Ears(table.on_list, table.on_event, table.on_refused)
                 tasks.create_task(follow(self._client, Followed(api_version, plural), ears))
             maps = Followed("v1", "configmaps", self._namespace)
@@ -203,6 +214,10 @@ class Source:
         if found != self._mesh:
             self._mesh = found
             self._put([Change(mesh_config.MeshConfig, ONLY, found)])
+
+
+def _nowhere(_: Iterable[Change]) -> None:
+    """What becomes of facts that no query reads."""
 
 
 def _fact(obj: Object, key: ObjectKey) -> tuple[Fact | None, tuple[Problem, ...]]:

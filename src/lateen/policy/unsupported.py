@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 from lateen.api.core import Service
-from lateen.api.decode import KINDS, decode, kind_of
+from lateen.api.decode import KINDS, STORED, decode, kind_of
 from lateen.api.destination_rule import DestinationRule, PortTrafficPolicy, TrafficPolicy
 from lateen.api.gateway import Gateway
 from lateen.api.meta import Fact
@@ -18,11 +18,18 @@ from lateen.policy.gateways import HTTP
 Findings: TypeAlias = Iterator[tuple[str, str]]
 
 _NOTHING = "is stored, but has no effect in this release"
+_STORED = frozenset(STORED.values())
+#: Whole kinds, where the user could believe that something is shut.
+_IDLE = {
+    "AuthorizationPolicy": f"{_NOTHING}: requests are NOT restricted by it",
+    "RequestAuthentication": f"{_NOTHING}: tokens are NOT checked, and requests are NOT restricted by it",
+    "Sidecar": f"{_NOTHING}: calls of these workloads are NOT restricted by it",
+}
 
 
 def in_document(document: Mapping[str, Any]) -> tuple[Problem, ...]:
     """Warnings about an object as it came; nothing for one that cannot be decoded, which others refuse."""
-    if kind_of(document) not in KINDS:
+    if kind_of(document) not in KINDS and kind_of(document) not in STORED:
         return ()
     found = decode(document)
     return in_object(found) if isinstance(found, Fact) else ()
@@ -39,6 +46,8 @@ def in_object(it: Fact) -> tuple[Problem, ...]:
             found = _gateway(it)
         case Service():
             found = _service(it)
+        case _ if type(it) in _STORED:
+            found = iter((("", _IDLE.get(type(it).__name__, _NOTHING)),))
         case _:
             return ()
     kind, (namespace, name) = type(it).__name__, it.key

@@ -11,7 +11,7 @@ _GROUPS = {
                                 "WorkloadEntry", "WorkloadGroup"),
     "networking.istio.io/v1alpha3": ("EnvoyFilter",), "networking.istio.io/v1beta1": ("ProxyConfig",),
     "security.istio.io/v1": ("PeerAuthentication", "AuthorizationPolicy", "RequestAuthentication"),
-    "telemetry.istio.io/v1": ("Telemetry",), "extensions.istio.io/v1alpha1": ("WasmPlugin",),
+    "telemetry.istio.io/v1": ("Telemetry",), "extensions.istio.io/v1alpha1": ("WasmPlugin", "TrafficExtension"),
 }  # fmt: skip
 _VERSIONS = {kind: version for version, kinds in _GROUPS.items() for kind in kinds}
 
@@ -75,6 +75,12 @@ SPECS = {
           patch: {operation: INSERT_BEFORE, value: {name: x}}
     """,
     "ProxyConfig": "{concurrency: 2}",
+    "TrafficExtension": """
+        selector: {matchLabels: {app: web}}
+        phase: AUTHN
+        match: [{mode: SERVER, ports: [{number: 80}]}]
+        lua: {inlineCode: "function envoy_on_request(it) end"}
+    """,
 }
 
 

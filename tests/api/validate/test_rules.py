@@ -303,3 +303,42 @@ def test_validation_changes_nothing() -> None:
         kept = copy.deepcopy(it)
         validate(it)
         assert it == kept
+
+
+@pytest.mark.finding("conformance F21")
+@pytest.mark.parametrize(
+    ("where", "value", "path", "said"),
+    [
+        ("lua", DELETE, "spec", "exactly one of wasm or lua"),
+        ("wasm", {"url": "oci://a.b/c"}, "spec", "only one of wasm, lua"),
+        ("lua.inlineCode", "", "spec.lua.inlineCode", "empty"),
+        ("lua.inlineCode", "x" * 70_000, "spec.lua.inlineCode", "at most 65536"),
+        ("lua.inlineCode", "local x = 1", "spec.lua.inlineCode", "envoy_on_request"),
+        ("targetRefs", [{"kind": "Service", "name": "a"}], "spec", "targetRefs"),
+        ("targetRefs", [{"kind": "Service", "name": "a"}] * 17, "spec.targetRefs", "16"),
+        ("phase", "LAST", "spec.phase", "AUTHN"),
+        ("match.0.ports", [{"number": 80}, {"number": 80}], "spec.match[0].ports[1]", "Duplicate"),
+        ("match.0.ports.0.number", 0, "spec.match[0].ports[0].number", ">= 1"),
+    ],
+)
+def test_traffic_extensions(where: str, value: Any, path: str, said: str) -> None:
+    found = errors(changed("TrafficExtension", where, value))
+    assert any(at == path and said in message for at, message in found), found
+
+
+@pytest.mark.finding("conformance F21")
+@pytest.mark.parametrize(
+    ("wasm", "path"),
+    [
+        ({}, "spec.wasm.url"),
+        ({"url": "ftp://a.b/c"}, "spec.wasm.url"),
+        ({"url": "oci://a.b/c", "sha256": "1"}, "spec.wasm.sha256"),
+        ({"url": "oci://a.b/c", "vmConfig": {"env": [{"name": "A"}, {"name": "A"}]}}, "spec.wasm.vmConfig.env[1].name"),
+        ({"url": "oci://a.b/c", "vmConfig": {"env": [{"name": "A", "valueFrom": "HOST", "value": "x"}]}}, "spec.wasm.vmConfig.env[0].value"),
+        ({"url": "registry:5000/a/b@sha256:1"}, ""),
+    ],
+)  # fmt: skip
+def test_modules_of_traffic_extensions(wasm: Object, path: str) -> None:
+    it = changed("TrafficExtension", "lua", DELETE)
+    it["spec"]["wasm"] = wasm
+    assert [at for at, _ in errors(it)] == ([path] if path else [])

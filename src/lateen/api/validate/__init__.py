@@ -25,6 +25,7 @@ from lateen.api.validate.request_authentication import request_authentication
 from lateen.api.validate.service_entry import service_entry
 from lateen.api.validate.sidecar import sidecar
 from lateen.api.validate.telemetry import telemetry
+from lateen.api.validate.traffic_extension import traffic_extension
 from lateen.api.validate.unknown import unknown
 from lateen.api.validate.virtual_service import virtual_service
 from lateen.api.validate.wasm_plugin import wasm_plugin
@@ -46,6 +47,7 @@ RULES: Mapping[str, Callable[[Any], Findings]] = {
     "ServiceEntry": service_entry,
     "Sidecar": sidecar,
     "Telemetry": telemetry,
+    "TrafficExtension": traffic_extension,
     "VirtualService": virtual_service,
     "WasmPlugin": wasm_plugin,
     "WorkloadEntry": workload_entry,

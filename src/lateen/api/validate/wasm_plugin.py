@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from lateen.api.extensions import EnvValueSource, VMConfig, WasmPlugin
+from lateen.api.extensions import EnvValueSource, PluginMatch, VMConfig, WasmPlugin
 from lateen.api.validate import shared, texts
 from lateen.api.validate.finding import Finding, Findings, check
 
@@ -15,12 +16,24 @@ def wasm_plugin(it: WasmPlugin) -> Findings:
     """``spec`` of a WasmPlugin."""
     spec = it.spec
     yield from shared.attachment(spec.selector, spec.target_ref, spec.target_refs)
-    yield from check("spec.url", _url(spec.url))
+    yield from check("spec.url", module_url(spec.url))
+    yield from ports(spec.match)
     if spec.vm_config is not None:
-        yield from _machine(spec.vm_config, "spec.vmConfig")
+        yield from machine(spec.vm_config, "spec.vmConfig")
 
 
-def _url(text: str) -> str:
+def ports(matches: Sequence[PluginMatch]) -> Findings:
+    """``match``: each port of an entry once."""
+    for index, match in enumerate(matches):
+        numbers: set[int] = set()
+        for number, port in enumerate(match.ports):
+            if port.number in numbers:
+                yield Finding(f"spec.match[{index}].ports[{number}]", f'Duplicate value: "{port.number}"')
+            numbers.add(port.number)
+
+
+def module_url(text: str) -> str:
+    """Where a module is: an image without a scheme, or a URL."""
     try:
         found = urlsplit(text)
     except ValueError as wrong:
@@ -35,7 +48,8 @@ def _url(text: str) -> str:
     return ""
 
 
-def _machine(it: VMConfig, at: str) -> Findings:
+def machine(it: VMConfig, at: str) -> Findings:
+    """``vmConfig``."""
     names: set[str] = set()
     for index, variable in enumerate(it.env):
         place = f"{at}.env[{index}]"

@@ -6,6 +6,7 @@ import enum
 from typing import Annotated
 
 from msgspec import Meta, field
+from msgspec.structs import force_setattr
 
 from lateen.api.meta import Duration, Fact, PolicyTarget, Text, Value, WorkloadSelector
 
@@ -126,11 +127,13 @@ class Presence(enum.StrEnum):
 class JWTRule(Value, frozen=True):
     """One issuer: where its tokens are and its keys come from."""
 
-    ONE_OF = (("jwksUri", "jwks"),)
+    ONE_OF = (("jwksUri", "jwks_uri", "jwks"),)
 
-    issuer: Text
+    issuer: Text = ""
     audiences: list[Text] = []
     jwks_uri: str = ""
+    #: Istio's definitions have the old name beside the new one.
+    jwks_uri_of_old: str = field(default="", name="jwks_uri")
     jwks: str = ""
     from_headers: list[JWTHeader] = []
     from_params: list[Text] = []
@@ -141,6 +144,12 @@ class JWTRule(Value, frozen=True):
     timeout: Duration | None = None
     space_delimited_claims: list[Text] = []
     presence: Presence = Presence.OPTIONAL
+
+    def __post_init__(self) -> None:
+        """One field says it, whichever was written."""
+        if not self.jwks_uri and self.jwks_uri_of_old:
+            force_setattr(self, "jwks_uri", self.jwks_uri_of_old)
+        force_setattr(self, "jwks_uri_of_old", "")
 
 
 class RequestAuthenticationSpec(Value, frozen=True):

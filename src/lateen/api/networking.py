@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 
 from msgspec import field
+from msgspec.structs import force_setattr
 
 from lateen.api.meta import Duration, Fact, Int32, Uint32, Value
 
@@ -224,9 +225,17 @@ class HTTPRoute(Value, frozen=True):
     mirror: Destination | None = None
     mirrors: list[HTTPMirrorPolicy] = []
     mirror_percent: Uint32 | None = None
+    #: Istio's definitions have the old name beside the new one.
+    mirror_percent_of_old: Uint32 | None = field(default=None, name="mirror_percent")
     mirror_percentage: Percent | None = None
     cors_policy: CorsPolicy | None = None
     headers: Headers = Headers()
+
+    def __post_init__(self) -> None:
+        """One field says it, whichever was written."""
+        if self.mirror_percent is None and self.mirror_percent_of_old is not None:
+            force_setattr(self, "mirror_percent", self.mirror_percent_of_old)
+        force_setattr(self, "mirror_percent_of_old", None)
 
 
 class L4MatchAttributes(Value, frozen=True):

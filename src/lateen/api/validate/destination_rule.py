@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from lateen.api.destination_rule import (
     ConnectionPoolSettings,
     ConsistentHashLB,
+    CookieAttribute,
     DestinationRule,
+    Failover,
     H2UpgradePolicy,
     HTTPSettings,
     LoadBalancerSettings,
@@ -18,6 +20,7 @@ from lateen.api.destination_rule import (
     TCPSettings,
     TrafficPolicy,
     TunnelSettings,
+    ZoneAwareLoadBalancerSetting,
 )
 from lateen.api.meta import Duration
 from lateen.api.validate import shared, texts, tls
@@ -148,6 +151,11 @@ def _http(it: HTTPSettings, at: str) -> Findings:
             yield Finding(f"{at}.{name}", f"{value} is negative: use 0 for no limit of your own")
     yield from _durations(at, idleTimeout=it.idle_timeout)
     if (ping := it.http2_keep_alive) is not None:
+        for name, written in (("interval", ping.interval), ("timeout", ping.timeout)):
+            if written is None:
+                yield Finding(
+                    f"{at}.http2KeepAlive.{name}", "is required: interval and timeout belong together"
+                )
         yield from _durations(f"{at}.http2KeepAlive", interval=ping.interval, timeout=ping.timeout)
     if it.h2_upgrade_policy is H2UpgradePolicy.UPGRADE and it.use_client_protocol:
         yield Finding(f"{at}.useClientProtocol", "cannot be true when h2UpgradePolicy is UPGRADE")
@@ -162,7 +170,7 @@ def _tcp(it: TCPSettings, at: str) -> Findings:
         at,
         connectTimeout=it.connect_timeout,
         maxConnectionDuration=it.max_connection_duration,
-        idleTimeout=it.idle_timeout,
+        idleTimeout=it.idle_timeout if it.idle_timeout and it.idle_timeout.nanoseconds else None,  # 0s: never
     )
     if it.tcp_keepalive is not None:
         yield from _durations(
@@ -183,6 +191,12 @@ def _balancer(it: LoadBalancerSettings | None, outlier: OutlierDetection | None,
         yield from _hash(it.consistent_hash, f"{at}.consistentHash")
     if it.locality_lb_setting is not None:
         yield from _locality(it.locality_lb_setting, outlier, f"{at}.localityLbSetting")
+        if it.zone_aware_lb_setting is not None:
+            yield Finding(at, "only one of localityLbSetting and zoneAwareLbSetting can be set")
+    if it.zone_aware_lb_setting is not None:
+        yield from _zones(it.zone_aware_lb_setting, outlier, f"{at}.zoneAwareLbSetting")
+        if it.consistent_hash is not None:
+            yield warning(f"{at}.zoneAwareLbSetting", "has no effect with consistentHash")
     yield from _durations(at, warmupDurationSecs=it.warmup_duration_secs)
     if it.warmup is not None:
         yield from check(f"{at}.warmup.duration", texts.duration(it.warmup.duration))
@@ -202,6 +216,7 @@ def _hash(it: ConsistentHashLB, at: str) -> Findings:
     if it.http_cookie is not None:
         if not it.http_cookie.name:
             yield Finding(f"{at}.httpCookie.name", "is required")
+        yield from _attributes(it.http_cookie.attributes, f"{at}.httpCookie.attributes")
         for name, text in (("name", it.http_cookie.name), ("path", it.http_cookie.path)):
             yield from check(f"{at}.httpCookie.{name}", texts.one_line(text))
     rings = (("minimumRingSize", it.minimum_ring_size),
@@ -220,6 +235,18 @@ def _hash(it: ConsistentHashLB, at: str) -> Findings:
                 f"{at}.maglev.tableSize",
                 f"{size} is not a prime number below {_LARGEST_TABLE}, such as 65537",
             )
+
+
+def _attributes(found: Sequence[CookieAttribute], at: str) -> Findings:
+    names: set[str] = set()
+    for index, one in enumerate(found):
+        if not one.name:
+            yield Finding(f"{at}[{index}].name", "is required")
+        elif one.name in names:
+            yield Finding(f"{at}[{index}].name", f'"{one.name}" is there twice')
+        names.add(one.name)
+        for name, text in (("name", one.name), ("value", one.value)):
+            yield from check(f"{at}[{index}].{name}", texts.one_line(text))
 
 
 def _prime(number: int) -> bool:
@@ -243,9 +270,26 @@ def _locality(it: LocalityLoadBalancerSetting, outlier: OutlierDetection | None,
             yield Finding(place, f"the weights add up to {sum(one.to.values())}, not to 100")
         yield from check(place, _overlap(list(one.to)))
     yield from check(f"{at}.distribute", _overlap([one.from_ for one in it.distribute]))
-    if (it.failover or it.failover_priority) and outlier is None:
+    yield from _failover(it.failover, it.failover_priority, outlier, at)
+
+
+def _zones(it: ZoneAwareLoadBalancerSetting, outlier: OutlierDetection | None, at: str) -> Findings:
+    """Regions, zones and subzones are told apart by themselves."""
+    for index, label in enumerate(it.failover_priority):
+        if label.partition("=")[0] in _TOPOLOGY:
+            yield Finding(
+                f"{at}.failoverPriority[{index}]",
+                f"{label} is not for zoneAwareLbSetting, which knows it by itself",
+            )
+    yield from _failover(it.failover, it.failover_priority, outlier, at)
+
+
+def _failover(
+    ways: Sequence[Failover], priority: Sequence[str], outlier: OutlierDetection | None, at: str
+) -> Findings:
+    if (ways or priority) and outlier is None:
         yield warning(at, "failover needs outlierDetection: without it no endpoint ever counts as unhealthy")
-    for index, way in enumerate(it.failover):
+    for index, way in enumerate(ways):
         place = f"{at}.failover[{index}]"
         if way.from_ == way.to:
             yield Finding(place, "from and to must be different regions")

@@ -30,8 +30,6 @@ _OF_ROUTES = (ApplyTo.ROUTE_CONFIGURATION, ApplyTo.VIRTUAL_HOST, ApplyTo.HTTP_RO
 
 def envoy_filter(it: EnvoyFilter) -> Findings:
     """``spec`` of an EnvoyFilter."""
-    yield warning("spec", "EnvoyFilter changes Envoy's own configuration, which may look different after an upgrade: "
-                          "prefer another kind where there is one")  # fmt: skip
     yield from shared.label_selector(it.spec.workload_selector, "spec.workloadSelector")
     yield from shared.targets(it.spec.target_refs)
     for index, patch in enumerate(it.spec.config_patches):

@@ -42,6 +42,10 @@ _GRPC = frozenset((
     "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE",
     "DATA_LOSS", "UNAUTHENTICATED",
 ))  # fmt: skip
+#: Envoy's filter for faults takes it too.
+_LAST_STATUS = 600
+#: In withoutHeaders: whatever the header says.
+_PRESENT = "*"
 _CLAIM = ("@request.auth.claims.", "@request.auth.claims[")
 
 
@@ -58,8 +62,7 @@ def http_route(it: HTTPRoute, place: Place) -> Findings:
     at = place.path
     yield from _what(it, place)
     for index, match in enumerate(it.match):
-        delegates = place.delegate or it.delegate is not None
-        yield from _match(match, f"{at}.match[{index}]", delegates=delegates, at_gateway=place.at_gateway)
+        yield from _match(match, f"{at}.match[{index}]", delegate=place.delegate, at_gateway=place.at_gateway)
     yield from _headers(it.headers, f"{at}.headers")
     for index, way in enumerate(it.route):
         yield from destination(way.destination, f"{at}.route[{index}].destination")
@@ -100,10 +103,10 @@ def _what(it: HTTPRoute, place: Place) -> Findings:
         yield Finding(f"{at}.delegate.name", "is required")
 
 
-def _match(it: HTTPMatchRequest, at: str, *, delegates: bool, at_gateway: bool) -> Findings:
+def _match(it: HTTPMatchRequest, at: str, *, delegate: bool, at_gateway: bool) -> Findings:
     named = {"uri": it.uri, "scheme": it.scheme, "method": it.method, "authority": it.authority}
     for name, match in named.items():
-        yield from _text(match, f"{at}.{name}", delegates=delegates)
+        yield from _text(match, f"{at}.{name}", delegate=delegate)
     for field, matches in (
         ("headers", it.headers),
         ("withoutHeaders", it.without_headers),
@@ -111,12 +114,13 @@ def _match(it: HTTPMatchRequest, at: str, *, delegates: bool, at_gateway: bool) 
     ):
         for name, match in matches.items():
             place = entry(f"{at}.{field}", name)
-            yield from _text(match, place, delegates=delegates)
+            if field != "withoutHeaders" or match.regex != _PRESENT:
+                yield from _text(match, place, delegate=delegate)
             if field == "queryParams":
                 yield from check(place, texts.parameter_name(name))
                 continue
             if not name.startswith(_CLAIM):
-                yield from check(place, texts.header_name(name))
+                yield from check(place, texts.header_name(name.removeprefix(":")))
             elif not at_gateway:
                 yield Finding(place, "routing by a claim of a JWT is for gateways only: set spec.gateways")
     if it.port:
@@ -129,17 +133,17 @@ def _match(it: HTTPMatchRequest, at: str, *, delegates: bool, at_gateway: bool) 
         yield warning(f"{at}.ignoreUriCase", "has no effect on a regex: write (?i) in it")
 
 
-def _text(it: StringMatch | None, at: str, *, delegates: bool) -> Findings:
+def _text(it: StringMatch | None, at: str, *, delegate: bool) -> Findings:
     if it is None:
         return
     if it.prefix == "":
-        yield Finding(f"{at}.prefix", "an empty prefix matches everything: leave the condition out")
+        # Envoy takes an empty prefix of paths only.
+        tell = warning if at.endswith(".uri") else Finding
+        yield tell(f"{at}.prefix", "an empty prefix matches everything: leave the condition out")
     if it.regex is not None:
         yield from check(f"{at}.regex", expressions.regex(it.regex))
-        if delegates:
-            yield Finding(
-                f"{at}.regex", "conditions of a delegating or delegated route cannot be regular expressions"
-            )
+        if delegate:
+            yield Finding(f"{at}.regex", "conditions of a delegated route cannot be regular expressions")
 
 
 def destination(it: Destination, at: str) -> Findings:
@@ -209,11 +213,15 @@ def _percent(it: Percent | None, at: str) -> Findings:
 def _redirect(it: HTTPRedirect | None, at: str) -> Findings:
     if it is None:
         return
-    if not (it.uri or it.authority or it.scheme or it.port or it.derive_port is not None):
-        yield Finding(at, "says nothing: set uri, authority, scheme, port or derivePort")
+    if not (
+        it.uri or it.prefix_rewrite or it.authority or it.scheme or it.port or it.derive_port is not None
+    ):
+        yield Finding(at, "says nothing: set uri, prefixRewrite, authority, scheme, port or derivePort")
+    if it.uri and it.prefix_rewrite:
+        yield Finding(at, "only one of uri and prefixRewrite can be set: both say the path")
     if it.redirect_code and not 300 <= it.redirect_code <= 399:
         yield Finding(f"{at}.redirectCode", f"{it.redirect_code} is not a redirect: use 3xx")
-    for field, text in (("uri", it.uri), ("authority", it.authority)):
+    for field, text in (("uri", it.uri), ("prefixRewrite", it.prefix_rewrite), ("authority", it.authority)):
         yield from check(f"{at}.{field}", texts.one_line(text))
     if it.scheme not in ("", "http", "https"):
         yield Finding(f"{at}.scheme", f'unknown scheme "{it.scheme}": use http or https')
@@ -288,7 +296,9 @@ def _fault(it: HTTPFaultInjection | None, at: str) -> Findings:
 def _abort(it: FaultAbort, at: str) -> Findings:
     yield from _percent(it.percentage, f"{at}.percentage")
     if it.http_status is not None:
-        yield from check(f"{at}.httpStatus", _status(it.http_status))
+        yield from check(
+            f"{at}.httpStatus", "" if it.http_status == _LAST_STATUS else _status(it.http_status)
+        )
     elif it.grpc_status:
         if it.grpc_status not in _GRPC:
             yield Finding(

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from lateen.api.authorization import JWTRule, RequestAuthentication
 from lateen.api.validate import shared, texts
-from lateen.api.validate.finding import Finding, Findings, check
+from lateen.api.validate.finding import Finding, Findings, check, warning
 
 
 def request_authentication(it: RequestAuthentication) -> Findings:
@@ -22,6 +22,10 @@ def _rule(it: JWTRule, at: str) -> Findings:
         yield from check(f"{at}.jwksUri", _uri(it.jwks_uri))
     if it.jwks:
         yield from check(f"{at}.jwks", _keys(it.jwks))
+        if not _keys(it.jwks) and _private(it.jwks):
+            yield warning(
+                f"{at}.jwks", "has a private key, which everybody can read here: keep its public part only"
+            )
     if it.timeout is not None:
         yield from check(f"{at}.timeout", texts.duration(it.timeout))
     if it.output_payload_to_header:
@@ -44,6 +48,12 @@ def _uri(text: str) -> str:
     if found.scheme not in ("http", "https"):
         return f'"{text}": url must have scheme http:// or https://'
     return "" if found.hostname else f'"{text}" names no host'
+
+
+def _private(text: str) -> bool:
+    """Whether a key of the set could sign (RFC 7518, ``d`` of EC and RSA, ``k`` of secrets)."""
+    found = json.loads(text)
+    return any("d" in it or "k" in it for it in found.get("keys", [found]))
 
 
 def _keys(text: str) -> str:

@@ -63,6 +63,15 @@ def _ports(it: ServiceEntrySpec) -> Findings:
             yield warning(f"{at}.targetPort", "has no effect for resolution NONE")
         names.add(port.name)
         numbers.add(port.number)
+        if (
+            port.protocol.upper() in ("", "TCP")
+            and not it.addresses
+            and it.resolution is not Resolution.DYNAMIC_DNS
+        ):
+            yield warning(
+                at,
+                "a port of TCP needs spec.addresses, unless proxies resolve names and give addresses themselves",
+            )
 
 
 def _port(it: EntryPort, at: str) -> Findings:
@@ -80,10 +89,19 @@ def _endpoints(it: ServiceEntrySpec) -> Findings:
         return
     if it.resolution is Resolution.DNS_ROUND_ROBIN and len(it.endpoints) > 1:
         yield Finding("spec.endpoints", "DNS_ROUND_ROBIN mode cannot have multiple endpoints")
-    if it.workload_selector is not None and it.resolution is not Resolution.STATIC:
+    if it.workload_selector is not None and it.resolution is Resolution.DYNAMIC_DNS:
+        yield Finding(
+            "spec.workloadSelector", "cannot be set for resolution DYNAMIC_DNS: the caller says the host"
+        )
+    elif it.workload_selector is not None and it.resolution is not Resolution.STATIC:
         yield warning("spec.workloadSelector", f"has no effect for resolution {it.resolution}: use STATIC")
     ports = frozenset(port.name for port in it.ports)
     for index, endpoint in enumerate(it.endpoints):
+        if it.resolution in _BY_NAME and endpoint.address.startswith(shared.UNIX):
+            yield Finding(
+                f"spec.endpoints[{index}].address",
+                f"a Unix socket has no name to resolve: use STATIC, not {it.resolution}",
+            )
         yield from workloads.endpoint(
             endpoint, f"spec.endpoints[{index}]", names=it.resolution in _BY_NAME, ports=ports
         )

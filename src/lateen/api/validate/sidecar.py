@@ -81,6 +81,8 @@ def _tls(it: ServerTLSSettings | None, at: str) -> Findings:
         return
     unsupported = {
         "subjectAltNames": it.subject_alt_names, "httpsRedirect": it.https_redirect, "credentialName": it.credential_name,
+        "credentialNames": it.credential_names, "tlsCertificates": it.tls_certificates,
+        "caCertCredentialName": it.ca_cert_credential_name,
     }  # fmt: skip
     for name, value in unsupported.items():
         if value:
@@ -135,7 +137,7 @@ def _hosts(hosts: Sequence[str], at: str, own: str) -> Findings:
             yield Finding(place, f'"{host}" must be of the form namespace/host, such as ./{host or "*"}')
             continue
         if namespace not in ("*", ".", "~"):
-            yield from check(place, texts.dns_label(namespace))
+            yield from check(place, texts.dns_label(namespace.removeprefix("~")))  # ~shop/*: all but these
         yield from check(place, shared.host_part(name, addresses=False))
         pair = (own if namespace == "." else namespace, name)
         if {pair, (pair[0], "*"), ("*", "*")} & seen:

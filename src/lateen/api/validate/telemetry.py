@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lateen.api.telemetry import MetricsOverride, TagOperation, Telemetry, Tracing
-from lateen.api.validate import shared
-from lateen.api.validate.finding import Finding, Findings, entry, warning
+from lateen.api.validate import cel, shared
+from lateen.api.validate.finding import Finding, Findings, check, entry, warning
 
 
 def telemetry(it: Telemetry) -> Findings:
@@ -19,10 +19,10 @@ def telemetry(it: Telemetry) -> Findings:
         for number, override in enumerate(metrics.overrides):
             yield from _override(override, f"spec.metrics[{index}].overrides[{number}]")
     for index, logging in enumerate(spec.access_logging):
-        if logging.filter is not None and not logging.filter.expression:
-            yield Finding(
-                f"spec.accessLogging[{index}].filter.expression", "is required; without it leave out filter"
-            )
+        if logging.filter is not None:
+            wrong = cel.expression(logging.filter.expression) if logging.filter.expression else ""
+            required = "" if logging.filter.expression else "is required; without it leave out filter"
+            yield from check(f"spec.accessLogging[{index}].filter.expression", required or wrong)
 
 
 def _tracing(it: Tracing, at: str) -> Findings:

@@ -21,7 +21,10 @@ _FIRST_LABEL = re.compile(r"\*|(\*-?)?[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?")
 _TAG = re.compile(r"[a-zA-Z0-9]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?")
 _HEADER = re.compile(r"[-_A-Za-z0-9]+")
 _LINE_BREAKS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_PLACEHOLDER = re.compile(r"%%|%[A-Za-z_][^%]*%")
+#: ``%START_TIME(%Y)%``: what stands in brackets may have percent signs of its own.
+_PLACEHOLDER = re.compile(r"%%|%[A-Za-z_][\w.]*\((?:[^)]|\)(?![%:]))*\)(?::\d+)?%|%[A-Za-z_][^%(]*%")
+#: A host that Istio's AUTO_PASSTHROUGH makes: ``outbound_.80_._.web.default.svc.cluster.local``.
+_GENERATED = re.compile(r"outbound_\.[0-8]")
 _MILLISECOND = 10**6
 _LONGEST_PARAMETER = 1024
 
@@ -67,6 +70,11 @@ def wildcard_domain(name: str) -> str:
     if not _FIRST_LABEL.fullmatch(first) or len(first) > 63:
         return f'"{name}" is not a host name: a wildcard * may stand only at its beginning'
     return _labels(rest, name) if dot else ""
+
+
+def is_generated(name: str) -> bool:
+    """Whether it is a name of SNI that clusters call each other by."""
+    return _GENERATED.match(name) is not None
 
 
 def partial_wildcard(name: str) -> str:

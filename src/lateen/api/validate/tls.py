@@ -37,18 +37,26 @@ _FILES = (
 )  # fmt: skip
 
 
+_SECRETS = ("ca_crl", "credential_name", "credential_names", "ca_cert_credential_name", "tls_certificates")
+#: A server has one certificate of RSA and one of ECDSA.
+_MOST_CERTIFICATES = 2
+
+
 def server(it: ServerTLSSettings | None, at: str) -> Findings:
     """``tls`` of a gateway's server or of a sidecar's ingress listener."""
     if it is None:
         return
     yield from _ciphers(it, at)
+    for name, several in (("credentialNames", it.credential_names), ("tlsCertificates", it.tls_certificates)):
+        if len(several) > _MOST_CERTIFICATES:
+            yield warning(
+                f"{at}.{name}", f"only the first {_MOST_CERTIFICATES} are used: one of RSA, one of ECDSA"
+            )
     if it.mode is ServerTLSMode.ISTIO_MUTUAL:
         for attribute, name in (*_FILES, ("credential_name", "credentialName")):
             if getattr(it, attribute):
                 yield Finding(f"{at}.{name}", "ISTIO_MUTUAL uses the mesh's own certificates: leave it out")
-    elif it.mode in _UNTOUCHED and any(
-        getattr(it, name) for name in ("ca_crl", "credential_name", *dict(_FILES))
-    ):
+    elif it.mode in _UNTOUCHED and any(getattr(it, name) for name in (*_SECRETS, *dict(_FILES))):
         yield warning(at, f"{it.mode} does not use certificates: they are ignored")
     elif it.mode is ServerTLSMode.SIMPLE or it.mode in _MUTUAL:
         yield from _certificates(it, at)

@@ -63,7 +63,7 @@ def _hosts(it: VirtualServiceSpec, *, at_gateway: bool) -> Findings:
             yield Finding(
                 at, "wildcard host * is not allowed for the mesh: name hosts, or bind it to a gateway alone"
             )
-        if texts.is_address(host) or (at_gateway and by_sni and host.startswith("outbound_")):
+        if texts.is_address(host) or (at_gateway and by_sni and texts.is_generated(host)):
             continue
         yield from check(at, texts.wildcard_domain(host))
     for (host, index), (other, before) in overlapping(it.hosts):
@@ -131,7 +131,7 @@ def _sni(name: str, meant: _Meant, at: str, *, at_gateway: bool) -> Findings:
     if texts.is_address(name):
         yield warning(at, "most clients send no SNI for an IP address")
         return
-    if not (at_gateway and name.startswith("outbound_")):
+    if not (at_gateway and texts.is_generated(name)):
         yield from check(at, texts.wildcard_domain(name))
     if name not in meant:
         some = ", ".join(meant.hosts[:_SHOWN]) + (", ..." if len(meant.hosts) > _SHOWN else "")

@@ -231,10 +231,48 @@ def test_endpoints_are_of_the_cluster_that_the_installation_names() -> None:
 
 def test_strict_leaves_no_plain_chain() -> None:
     strict = "{kind: PeerAuthentication, apiVersion: security.istio.io/v1, metadata: {name: default}, spec: {mtls: {mode: STRICT}}}"
-    for more, plain in ((), True), ((strict,), False):
-        chains = shown(view(shop(*more), SIDECAR), LISTENER, "virtualInbound")["filter_chains"]
-        assert any("plain" in it["name"] for it in chains) is plain
-        assert any("mtls" in it["name"] for it in chains)
+    for more, modes in ((), {True, False}), ((strict,), {True}):
+        guard, *chains = shown(view(shop(*more), SIDECAR), LISTENER, "virtualInbound")["filter_chains"]
+        assert guard["name"] == "virtualInbound-blackhole"
+        assert {"transport_socket" in it for it in chains} == modes
+
+
+@pytest.mark.finding("conformance F22")
+def test_inbound_chains_are_called_as_in_istio() -> None:
+    """EnvoyFilters and tools match on these names; ports that a policy names and no service has pass as any other."""
+    own = """
+kind: PeerAuthentication
+apiVersion: security.istio.io/v1
+metadata: {name: default}
+spec: {selector: {matchLabels: {app: web}}, mtls: {mode: STRICT}, portLevelMtls: {9999: {mode: PERMISSIVE}}}
+"""
+    db = shop(own, service("near", {"http": 81}, "10.96.0.90", target=8081).replace("app: near", "app: web"))
+    found = view(db, SIDECAR)
+    listener = shown(found, LISTENER, "virtualInbound")
+
+    def named(chain: dict[str, Any]) -> tuple[str, int, str]:
+        last = chain["filters"][-1]["typed_config"]
+        match = chain.get("filter_chain_match", {})
+        return (
+            chain["name"],
+            match.get("destination_port", 0),
+            last.get("cluster") or last["route_config"]["name"],
+        )
+
+    assert {named(it) for it in listener["filter_chains"]} == {
+        ("virtualInbound-blackhole", 15006, "BlackHoleCluster"),
+        ("0.0.0.0_8080", 8080, "inbound|8080||"), ("0.0.0.0_8081", 8081, "inbound|8081||"),
+        ("virtualInbound-catchall-http", 9999, "InboundPassthroughCluster"), ("virtualInbound", 9999, "InboundPassthroughCluster"),
+        ("virtualInbound-catchall-http", 0, "InboundPassthroughCluster"), ("virtualInbound", 0, "InboundPassthroughCluster"),
+    }  # fmt: skip
+    hosts = {
+        it["filters"][-1]["typed_config"]["route_config"]["virtual_hosts"][0]["name"]
+        for it in listener["filter_chains"] if "route_config" in it["filters"][-1]["typed_config"]
+    }  # fmt: skip
+    assert hosts == {"inbound|http|80", "inbound|http|81", "inbound|http|0"}
+    assert {it for it in found[CLUSTER] if "nbound" in it and not it.startswith("outbound")} == {
+        "inbound|8080||", "inbound|8081||", "InboundPassthroughCluster",
+    }  # fmt: skip
 
 
 def test_a_gateway_listens_where_its_service_sends() -> None:

@@ -94,7 +94,7 @@ _NOT_FOLLOWED = frozenset({"dnsRefreshRate", "meshMTLS"})
 _ISTIOS = frozenset({
     "proxyListenPort", "proxyInboundListenPort", "proxyHttpPort", "tcpKeepalive", "ingressClass", "ingressService",
     "ingressControllerMode", "ingressSelector", "enableTracing", "enableEnvoyAccessLogService", "disableEnvoyListenerLog",
-    "inboundTrafficPolicy", "configSources", "trustDomainAliases", "caCertificates", "localityLbSetting",
+    "inboundTrafficPolicy", "configSources", "caCertificates", "localityLbSetting",
     "h2UpgradePolicy", "inboundClusterStatName", "outboundClusterStatName", "certificates", "serviceSettings",
     "verifyCertificateAtClient", "ca", "extensionProviders", "defaultProviders", "discoverySelectors",
     "pathNormalization", "tlsDefaults", "serviceScopeConfigs", "zoneAwareLbSetting", "defaultTrafficPolicy",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lateen.envoy import wellknown
+
 
 def outbound(host: str, port: int, subset: str = "") -> str:
     """The cluster of a service's port, or of a subset of it."""
@@ -16,6 +18,18 @@ def server_name(host: str, port: int, subset: str = "") -> str:
 def inbound(port: int) -> str:
     """The cluster of the workload's own port, and its route."""
     return f"inbound|{port}||"
+
+
+def inbound_chain(port: int, *, http: bool) -> str:
+    """The filter chains of a workload's port, encrypted or not; 0 is for ports of which no service tells."""
+    if port:
+        return listener("0.0.0.0", port)
+    return f"{wellknown.VIRTUAL_INBOUND}-catchall-http" if http else wellknown.VIRTUAL_INBOUND
+
+
+def inbound_host(port: int) -> str:
+    """The virtual host behind a service's ``port`` at its workload."""
+    return f"inbound|http|{port}"
 
 
 def listener(address: str, port: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from lateen.api.security import MutualTLSMode
@@ -25,12 +25,13 @@ class Served(NamedTuple):
     port: int
     protocol: Protocol
     mode: MutualTLSMode
-    service: str  # packed
+    service: str = ""  # packed; empty when no service has this port, only a policy
+    service_port: int = 0
 
     @property
     def cluster(self) -> str:
         """Where it goes."""
-        return naming.inbound(self.port) if self.port else wellknown.INBOUND_PASSTHROUGH
+        return naming.inbound(self.port) if self.service else wellknown.INBOUND_PASSTHROUGH
 
 
 @query
@@ -47,14 +48,14 @@ def served(db: Database, workload: ObjectKey, said: Labels) -> tuple[Served, ...
         service = services.service(db, port.service)
         packed = f"{port.service.hostname}|{service.name if service else ''}|{port.service.namespace}"
         mode = authentication.mode(db, workload.namespace, marks, port.number)
-        found.append(Served(port.number, port.protocol, mode, packed))
+        found.append(Served(port.number, port.protocol, mode, packed, port.service_port))
     known = {it.port for it in found}
     found += [
-        Served(number, Protocol.AUTO, authentication.mode(db, workload.namespace, marks, number), "")
+        Served(number, Protocol.AUTO, authentication.mode(db, workload.namespace, marks, number))
         for number in authentication.ports(db, workload.namespace, marks) if number not in known
     ]  # fmt: skip
     others = authentication.mode(db, workload.namespace, marks, 0)
-    return (*found, Served(0, Protocol.AUTO, others, ""))
+    return (*found, Served(0, Protocol.AUTO, others))
 
 
 @query
@@ -86,46 +87,46 @@ def _chains(db: Database, it: Served) -> Iterator[Any]:
 def _mutual(db: Database, it: Served) -> Iterator[Any]:
     socket = tls.mesh_server(["h2", "http/1.1", "http/1.0"], facts.trust_domains(db))
     http_words, tcp_words = list(wellknown.MESH_HTTP_ALPN), list(wellknown.MESH_TCP_ALPN)
+    either = _tls(http_words + tcp_words)
     if it.protocol.is_http:
-        yield _chain(
-            it,
-            "mtls_http",
-            [_connections(db, it, mutual=True)],
-            _tls(http_words + tcp_words),
-            transport_socket=socket,
-        )
+        yield _requests(db, it, either, socket)
     elif it.protocol.is_tcp:
-        yield _chain(
-            it, "mtls_tcp", [_tcp(db, it, mutual=True)], _tls(http_words + tcp_words), transport_socket=socket
-        )
+        yield _bytes(db, it, either, socket)
     else:
-        yield _chain(
-            it, "mtls_http", [_connections(db, it, mutual=True)], _tls(http_words), transport_socket=socket
-        )
-        yield _chain(it, "mtls_tcp", [_tcp(db, it, mutual=True)], _tls(tcp_words), transport_socket=socket)
+        yield _requests(db, it, _tls(http_words), socket)
+        yield _bytes(db, it, _tls(tcp_words), socket)
 
 
 def _plain(db: Database, it: Served) -> Iterator[Any]:
     raw = {"transport_protocol": "raw_buffer"}
     if it.protocol.is_http:
-        yield _chain(it, "plain_http", [_connections(db, it, mutual=False)], raw)
+        yield _requests(db, it, raw)
     else:
         if it.protocol is Protocol.AUTO:
-            detected = {**raw, "application_protocols": list(wellknown.HTTP_ALPN)}
-            yield _chain(it, "plain_http", [_connections(db, it, mutual=False)], detected)
-        yield _chain(it, "plain_tcp", [_tcp(db, it, mutual=False)], raw)
+            yield _requests(db, it, {**raw, "application_protocols": list(wellknown.HTTP_ALPN)})
+        yield _bytes(db, it, raw)
     # The application's own TLS, which is none of our business.
-    yield _chain(it, "plain_tls", [_tcp(db, it, mutual=False)], {"transport_protocol": "tls"})
+    yield _bytes(db, it, {"transport_protocol": "tls"})
 
 
 def _tls(alpn: list[str]) -> dict[str, Any]:
     return {"transport_protocol": "tls", "application_protocols": alpn}
 
 
-def _chain(it: Served, kind: str, filters: Sequence[Any], match: dict[str, Any], **fields: Any) -> Any:
-    name = f"0.0.0.0_{it.port}_{kind}" if it.port else f"virtualInbound-catchall-{kind}"
+def _requests(db: Database, it: Served, match: dict[str, Any], socket: Any = None) -> Any:
+    return _chain(it, _connections(db, it, mutual=socket is not None), match, socket, http=True)
+
+
+def _bytes(db: Database, it: Served, match: dict[str, Any], socket: Any = None) -> Any:
+    return _chain(it, _tcp(db, it, mutual=socket is not None), match, socket, http=False)
+
+
+def _chain(it: Served, last: Any, match: dict[str, Any], socket: Any, *, http: bool) -> Any:
+    """Its name is Istio's, which several may have: what it matches tells them apart."""
+    fields = {"transport_socket": socket} if socket is not None else {}
     port = {"destination_port": {"value": it.port}} if it.port else {}
-    return listeners.chain(name, filters, {**match, **port}, **fields)
+    name = naming.inbound_chain(it.port if it.service else 0, http=http)
+    return listeners.chain(name, [last], {**match, **port}, **fields)
 
 
 def _security(mutual: bool) -> str:
@@ -136,10 +137,10 @@ def _connections(db: Database, it: Served, *, mutual: bool) -> Any:
     route = {
         "name": "default", "match": {"prefix": "/"},
         "route": {"cluster": it.cluster, "timeout": duration(0), "retry_policy": routes.retry_unsent()},
-        "decorator": {"operation": f"{it.service.partition('|')[0] or 'inbound'}:{it.port}/*"},
+        "decorator": {"operation": f"{it.service.partition('|')[0]}:{it.service_port}/*"},
     }  # fmt: skip
     inline = routes.configuration(
-        it.cluster, [routes.virtual_host(f"inbound|http|{it.port}", ["*"], [route])]
+        it.cluster, [routes.virtual_host(naming.inbound_host(it.service_port), ["*"], [route])]
     )
     fields: dict[str, Any] = {}
     if mutual:
@@ -168,7 +169,7 @@ def _tcp(db: Database, it: Served, *, mutual: bool) -> Any:
 def inbound_clusters(db: Database, workload: ObjectKey, said: Labels) -> tuple[Resource, ...]:
     """From the proxy to its own application."""
     timeout = duration(facts.mesh_config(db).connect_timeout.nanoseconds)
-    made = []
+    made: dict[str, Resource] = {}
     for it in served(db, workload, said):
         fields: dict[str, Any] = {}
         if it.protocol.is_http:
@@ -176,5 +177,6 @@ def inbound_clusters(db: Database, workload: ObjectKey, said: Labels) -> tuple[R
         elif it.protocol is Protocol.AUTO:
             fields["typed_extension_protocol_options"] = clusters.http_options(http2=None)
         here = clusters.original_destination(wellknown.INBOUND_SOURCE)
-        made.append(seal(it.cluster, clusters.cluster(it.cluster, connect_timeout=timeout, **here, **fields)))
-    return tuple(made)
+        message = clusters.cluster(it.cluster, connect_timeout=timeout, **here, **fields)
+        made.setdefault(it.cluster, seal(it.cluster, message))
+    return tuple(made.values())

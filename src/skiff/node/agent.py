@@ -22,11 +22,11 @@ from skiff.net.namespace import NODE, NodeNetwork
 from skiff.node import limits, log_files, sessions
 from skiff.node.container import devices, make_devices
 from skiff.node.leftovers import unmount
+from skiff.node.log_files import log_path
 from skiff.node.mounts import claim_folder
 from skiff.node.packets import Packets
 from skiff.node.pod import PodWorker, folder_of
 from skiff.node.registration import keep_registered
-from skiff.node.running import log_path
 from skiff.settings import Settings
 
 _log = structlog.get_logger("skiff.node")

@@ -6,6 +6,7 @@ https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/
 from __future__ import annotations
 
 import asyncio
+import signal
 
 from skiff.api import Object
 from skiff.node import probes
@@ -25,3 +26,9 @@ async def run(hook: Object, container: Object, ip: str, execute: probes.Run, sec
     except Exception as raised:  # noqa: BLE001  # whatever a hook does wrong is told, and the node goes on
         return str(raised) or type(raised).__name__
     return ""
+
+
+def stop_signal(container: Object) -> int:
+    """What asks it to end."""
+    name = (container.get("lifecycle") or {}).get("stopSignal") or "SIGTERM"
+    return int(getattr(signal, name, signal.SIGTERM))

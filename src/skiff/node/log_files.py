@@ -138,3 +138,8 @@ def _shown(line: bytes, *, timestamps: bool) -> bytes:
     if len(parts) < 4:
         return b""
     return (parts[0] + b" " if timestamps else b"") + parts[3] + b"\n"
+
+
+def log_path(folder: Path, container: str, run: int) -> Path:
+    """Where the log of one run of a pod's container lies."""
+    return folder / "logs" / container / f"{run}.log"

@@ -275,7 +275,8 @@ class PodWorker:
         end = time.monotonic() + grace
         await self.host.withdrawn(self.ip)
         await asyncio.gather(
-            *(it.stop(grace) for it in (*self.mains, *(it for it in self.inits if not it.sidecar)))
+            *(it.stop(grace) for it in (*self.mains, *(it for it in self.inits if not it.sidecar))),
+            *(it.prepare(grace) for it in self.sidecars),
         )
         await self._stop_sidecars(end)
 

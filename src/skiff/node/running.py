@@ -20,7 +20,7 @@ from skiff.node import hooks, probes
 from skiff.node.container import Plan
 from skiff.node.environment import CannotStartError
 from skiff.node.images import Image, find_image
-from skiff.node.log_files import LogFile, end_of, last_lines
+from skiff.node.log_files import LogFile, end_of, last_lines, log_path
 from skiff.node.sessions import AttachedSession, Program, Terminal, beginning
 from skiff.node.statuses import Before, stamp
 
@@ -66,6 +66,7 @@ class Container:
         self._program = Program()
         self._stopping = asyncio.Event()  # nobody starts it again
         self._id, self._asked = "", False
+        self._hooked: asyncio.Task[str] | None = None  # its preStop
         self._failures = 0
 
     # --- what is told ------------------------------------------------------------------------
@@ -138,7 +139,7 @@ class Container:
         self._program = Program(guardian.stdin, terminal, once=bool(self.spec.get("stdinOnce")))
         self._id = uuid.uuid4().hex + uuid.uuid4().hex
         begun = stamp()
-        self.ready = self.started = self._asked = False
+        self.ready, self.started, self._asked, self._hooked = False, False, False, None
         log = LogFile(log_path(self.house.folder, self.name, self.restarts))
         log_path(self.house.folder, self.name, self.restarts - 2).unlink(missing_ok=True)
         self._set({"running": {"startedAt": begun}})
@@ -341,6 +342,14 @@ class Container:
             await self.house.event("Warning", f"Failed{name}Hook", f"{name}Hook failed: {wrong}")
         return wrong
 
+    async def prepare(self, seconds: float) -> None:
+        """preStop, once for each run. A sidecar's begins together with the pod's end, long before its signal."""
+        hook = (self.spec.get("lifecycle") or {}).get("preStop")
+        if hook and self.running and self._hooked is None:
+            self._hooked = asyncio.ensure_future(self._hook(hook, seconds, "PreStop"))
+        if self._hooked is not None:
+            await asyncio.wait([self._hooked], timeout=seconds)
+
     async def stop(self, seconds: float) -> None:
         """preStop, SIGTERM, and SIGKILL when the grace is over. It is not started again."""
         first = not self._stopping.is_set()
@@ -354,24 +363,24 @@ class Container:
         if guardian is None or guardian.returncode is not None:
             return
         end = time.monotonic() + seconds
-        hook = (self.spec.get("lifecycle") or {}).get("preStop")
-        if seconds > 0 and await self._asked_to_end(hook, seconds):
+        if seconds > 0 and await self._asked_to_end(seconds):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(guardian.wait(), max(end - time.monotonic(), 2.0 if hook else 0.05))
+                await asyncio.wait_for(
+                    guardian.wait(), max(end - time.monotonic(), 2.0 if self._hooked else 0.05)
+                )
                 return
         self._signal(signal.SIGKILL)
         kill(guardian)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(guardian.wait(), 10.0)
 
-    async def _asked_to_end(self, hook: Object | None, seconds: float) -> bool:
+    async def _asked_to_end(self, seconds: float) -> bool:
         """Hook and signal, once for each run, whoever asks: for many programs a second signal means at once."""
         if self._asked:
             return True
         self._asked = True
-        if hook:
-            await self._hook(hook, seconds, "PreStop")
-        return self._signal(_stop_signal(self.spec))
+        await self.prepare(seconds)
+        return self._signal(hooks.stop_signal(self.spec))
 
     def _signal(self, number: int) -> bool:
         """Whether there was a process to be signalled."""
@@ -386,13 +395,3 @@ class Container:
     def _set(self, state: Object) -> None:
         self.state = state
         self.house.changed()
-
-
-def log_path(folder: Path, container: str, run: int) -> Path:
-    """Where the log of one run of a pod's container lies."""
-    return folder / "logs" / container / f"{run}.log"
-
-
-def _stop_signal(spec: Object) -> int:
-    name = (spec.get("lifecycle") or {}).get("stopSignal") or "SIGTERM"
-    return int(getattr(signal, name, signal.SIGTERM))

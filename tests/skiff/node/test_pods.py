@@ -234,6 +234,40 @@ def test_init_containers_and_sidecars_in_order(it: Cluster) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.finding("conformance F17")
+def test_a_sidecars_pre_stop_comes_first_and_its_signal_last(it: Cluster) -> None:
+    """As the kubelet: all hooks begin with the pod's end, and the order of sidecars is that of their signals."""
+    mount = [{"name": "v", "mountPath": "/v"}]
+    say = "trap 'echo {0} >> /v/log; exit 0' TERM; while :; do sleep 1000 & wait $!; done"
+    hook = {"preStop": {"exec": {"command": ["sh", "-c", "echo hook >> /v/log"]}}}
+    side = shell("side", say.format("side"), volumeMounts=mount, restartPolicy="Always", lifecycle=hook)
+    slow = "trap 'sleep 1; echo main >> /v/log; exit 0' TERM; while :; do sleep 1000 & wait $!; done"
+    host = {"name": "v", "hostPath": {"path": str(it.folder / "hooks"), "type": "DirectoryOrCreate"}}
+    main = shell("main", slow, volumeMounts=mount)
+    it.apply(pod("hooks", main, initContainers=[side], volumes=[host]), namespace=NAMESPACE)
+    ready(it, "hooks")
+    it.kubectl("delete", "pod", "-n", NAMESPACE, "hooks", "--wait")
+    assert (it.folder / "hooks" / "log").read_text().split() == ["hook", "main", "side"]
+
+
+@pytest.mark.finding("conformance F11")
+def test_a_safe_sysctl_lets_a_user_listen_on_low_ports(it: Cluster) -> None:
+    program = "import socket; socket.create_server(('0.0.0.0', 80)); print('listening', flush=True); input()"
+    security = {"runAsUser": 1337, "runAsGroup": 1337, "capabilities": {"drop": ["ALL"]}}
+    for name, sysctls, said in (
+        ("open", [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}], "listening"),
+        ("closed", [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "1024"}], "Permission denied"),
+    ):
+        main = {"name": "main", "image": "python:3", "command": ["python3", "-c", program], "stdin": True,
+                "securityContext": security}  # fmt: skip
+        it.apply(pod(f"low-{name}", main, securityContext={"sysctls": sysctls}), namespace=NAMESPACE)
+        done = it.until(
+            lambda name=name: it.kubectl("logs", "-n", NAMESPACE, f"low-{name}", check=False).stdout.strip(),
+            f"low-{name} has spoken",
+        )
+        assert said in done
+
+
 def test_security_context_is_enforced(it: Cluster) -> None:
     script = (
         "id -u; id -g; id -G; grep -E '^(CapBnd|NoNewPrivs)' /proc/self/status; touch /x /tmp/x /usr/x; touch /v/$(id -u) && echo wrote;"

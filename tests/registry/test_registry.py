@@ -247,3 +247,31 @@ def test_identities_are_of_all_trust_domains() -> None:
     assert endpoints.identities(db, REVIEWS) == tuple(
         f"spiffe://{it}/ns/default/sa/reviews" for it in ("new", "old", "older")
     )
+
+
+@pytest.mark.finding("conformance F24")
+@pytest.mark.parametrize(
+    ("metadata", "name"),
+    [
+        ("", "a-7d9f-x"),
+        ("labels: {pod-template-hash: 7d9f}\n  ownerReferences: [{kind: ReplicaSet, name: a-7d9f, controller: true}]", "a"),
+        ("ownerReferences: [{kind: StatefulSet, name: db, apiVersion: apps/v1, controller: true}]", "db"),
+        ("ownerReferences: [{kind: Job, name: nightly-28471920, controller: true}]", "nightly"),
+        ("ownerReferences: [{kind: Rollout, name: r, controller: true}, {kind: Other, name: o}]", "r"),
+        ("ownerReferences: [{kind: Other, name: o}]", "a-7d9f-x"),
+        ("labels: {service.istio.io/workload-name: chosen}\n  ownerReferences: [{kind: Job, name: j, controller: true}]", "chosen"),
+    ],
+)  # fmt: skip
+def test_a_workload_is_called_after_what_made_its_pods(metadata: str, name: str) -> None:
+    db = mesh(f"""
+apiVersion: v1
+kind: Pod
+metadata:
+  name: a-7d9f-x
+  namespace: default
+  {metadata}
+status: {{podIP: 10.1.0.1}}
+""")
+    found = workloads.of_pod(db, ObjectKey("default", "a-7d9f-x"))
+    assert found is not None
+    assert found.name == name

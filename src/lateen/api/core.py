@@ -69,10 +69,21 @@ class PodStatus(Value, frozen=True):
     pod_ip: str = field(default="", name="podIP")
 
 
+class OwnerReference(Value, frozen=True):
+    """What made an object, or goes with it."""
+
+    api_version: str = ""
+    kind: str = ""
+    name: str = ""
+    controller: bool = False
+
+
 class PodMeta(Meta, frozen=True):
     """A pod's ``metadata``: a StatefulSet makes one pod after another under the same name."""
 
     uid: str = ""
+    #: After what made it, its workload is called.
+    owner_references: list[OwnerReference] = []
 
 
 class Pod(Fact, frozen=True):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from lateen.api.core import Pod
 from lateen.incremental import Database, query
-from lateen.names import labels
+from lateen.names import labels, owners
 from lateen.names.keys import ObjectKey, ServiceKey
 from lateen.names.labels import Labels
 from lateen.names.ports import Protocol
@@ -59,15 +59,15 @@ def canonical(marks: dict[str, str], names: tuple[str, ...], default: str) -> st
 
 
 def _workload_name(pod: Pod) -> str:
-    """The injector writes it; else what a Deployment's pod is called without its two random parts."""
-    marked = pod.metadata.labels.get("service.istio.io/workload-name")
-    if marked:
+    """As its label says, else that of what made it; a pod that nobody made is its own workload."""
+    marks = pod.metadata.labels
+    if marked := marks.get("service.istio.io/workload-name"):
         return marked
-    template_hash = pod.metadata.labels.get("pod-template-hash")
-    name = pod.metadata.name
-    if template_hash and f"-{template_hash}-" in name:
-        return name.rpartition(f"-{template_hash}-")[0]
-    return name
+    template_hash = marks.get("pod-template-hash", "")
+    owner = next((it for it in pod.metadata.owner_references if it.controller), None)
+    if owner is not None:
+        return owners.workload(owner.kind, owner.name, owner.api_version, template_hash).name
+    return pod.metadata.name
 
 
 @query

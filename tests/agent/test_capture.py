@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -76,6 +77,25 @@ def test_annotations(annotations: dict[str, str], line: str) -> None:
     assert f"    {line}\n" in rules(**annotations)
 
 
+@pytest.mark.finding("conformance F19")
+def test_what_comes_from_a_virtual_machine_goes_out_of_the_pod() -> None:
+    text = rules("-k", "net1", "-x", "10.9.0.0/16", "-o", "25", "-q", "99")
+    chain = text.partition("chain virtual {")[2].partition("}\n  chain")[0]
+    assert [it.strip() for it in chain.splitlines() if it.strip()] == [
+        "tcp dport { 25 } return", "ip daddr 127.0.0.1 return", "ip daddr { 10.9.0.0/16 } return",
+        "tcp dport { 99 } redirect to :15001", "meta l4proto tcp redirect to :15001",
+    ]  # fmt: skip
+    inbound = text.partition("chain inbound {")[2].partition("chain outbound")[0]
+    assert inbound.index("goto virtual") < inbound.index("redirect to :15006")
+    assert "virtual" not in rules()
+
+
+def test_ranges_of_ipv6_say_nothing() -> None:
+    """None of it is captured; a pod that names some beside those of IPv4 must start all the same."""
+    assert "    ip daddr { 10.0.0.0/8 } return\n" in rules("-x", "10.0.0.0/8,fd00::/8")
+    assert "redirect to :15001" not in rules("-i", "fd00::/8").partition("chain outbound")[2]
+
+
 def test_nothing_is_nothing() -> None:
     text = rules(includeInboundPorts="", includeOutboundIPRanges="")
     inbound, outbound = text.split("chain outbound")
@@ -88,7 +108,8 @@ def test_nothing_is_nothing() -> None:
     [
         (("-p", "16001"), "meta l4proto tcp redirect to :16001"), (("-z", "16006"), "meta l4proto tcp redirect to :16006"),
         (("-e", "16008"), "tcp dport { 16008, 15090, 15021, 15020 } return"), (("-u", "1,2"), "meta skuid { 1, 2 } return"),
-        (("-c", "eth1,net-2"), 'oifname { "eth1", "net-2" } return'),
+        (("-c", "eth1,net-2"), 'oifname { "eth1", "net-2" } return'), (("-c", "eth1"), 'iifname { "eth1" } return'),
+        (("-k", "net1,net2"), 'iifname { "net1", "net2" } goto virtual'),
     ],
 )  # fmt: skip
 def test_options_without_an_annotation(arguments: tuple[str, ...], line: str) -> None:
@@ -100,8 +121,8 @@ def test_options_without_an_annotation(arguments: tuple[str, ...], line: str) ->
     ("arguments", "said"),
     [
         (("-m", "TPROXY"), "only REDIRECT"), (("-p", ""), '-p "" is not one port'), (("-b", "80,http"), '"http" is not a number'),
-        (("-d", "70000"), '"70000" is not a number up to 65535'), (("-i", "fd00::/8"), "IPv4 ranges like"),
-        (("-x", "10.0.0.0/33"), "IPv4 ranges like"), (("-c", 'eth0" }; drop'), "not the name of an interface"),
+        (("-d", "70000"), '"70000" is not a number up to 65535'), (("-i", "fd00::/129"), "ranges like 10.0.0.0/8"),
+        (("-x", "10.0.0.0/33"), "ranges like 10.0.0.0/8"), (("-k", "a b"), "not the name of an interface"), (("-c", 'eth0" }; drop'), "not the name of an interface"),
     ],
 )  # fmt: skip
 def test_wrong_options_are_named(
@@ -194,8 +215,15 @@ def test_where_connections_come_out(
     pod: Namespace, arguments: tuple[str, ...], address: str, port: int, user: int, expected: int
 ) -> None:
     apply(pod, *arguments)
+    with answering(pod, 8080, 15001, 15006):
+        assert reached(pod, address, port, user) == expected
+
+
+@contextlib.contextmanager
+def answering(pod: Namespace, *ports: int) -> Iterator[None]:
+    """Listeners which tell whoever comes their port."""
     listeners = []
-    for number in (8080, 15001, 15006):
+    for number in ports:
         made = pod.call(lambda: socket.socket())
         made.bind(("0.0.0.0", number))
         made.listen()
@@ -213,10 +241,38 @@ def test_where_connections_come_out(
     for it in threads:
         it.start()
     try:
-        assert reached(pod, address, port, user) == expected
+        yield
     finally:
         for made in listeners:
             made.shutdown(socket.SHUT_RDWR)
             made.close()
         for it in threads:
             it.join(5)
+
+
+@pytest.mark.root
+@pytest.mark.finding("conformance F19")
+@pytest.mark.parametrize(
+    ("arguments", "address", "port", "expected"),
+    [
+        (("-k", "net1"), "203.0.113.9", 80, 15001), (("-k", "net1"), "192.168.7.1", 8080, 15001),
+        (("-k", "net1", "-x", "192.168.7.1/32"), "192.168.7.1", 8080, 8080), ((), "192.168.7.1", 8080, 15006),
+        (("-c", "net1"), "192.168.7.1", 8080, 8080), (("-k", "net1", "-i", "203.0.113.0/24"), "192.168.7.1", 8080, 8080),
+    ],
+)  # fmt: skip
+def test_connections_of_a_virtual_machine(
+    pod: Namespace, arguments: tuple[str, ...], address: str, port: int, expected: int
+) -> None:
+    """A machine behind the interface net1, whose gateway is the pod."""
+    machine = Namespace()
+    try:
+        pod.ip(
+            "link add net1 type veth peer name vm0", f"link set vm0 netns {machine.path}", "addr add 192.168.7.1/24 dev net1",
+            "link set net1 up",
+        )  # fmt: skip
+        machine.ip("addr add 192.168.7.2/24 dev vm0", "link set vm0 up", "route add default via 192.168.7.1")
+        apply(pod, *arguments)
+        with answering(pod, 8080, 15001, 15006):
+            assert reached(machine, address, port) == expected
+    finally:
+        machine.close()

@@ -38,6 +38,8 @@ class Capture:
     outbound_ports: tuple[int, ...] = ()
     outbound_excluded: tuple[int, ...] = ()
     interfaces_excluded: tuple[str, ...] = ()
+    #: Behind which there are virtual machines: what comes from there is going out of the pod.
+    interfaces_virtual: tuple[str, ...] = ()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -82,6 +84,8 @@ def ruleset(it: Capture) -> str:
         ("outbound", "output", list(_outbound(it))),
     ]
     lines = [f"table ip {TABLE} {{"]
+    if it.interfaces_virtual:
+        lines += ["  chain virtual {", *(f"    {rule}" for rule in _virtual(it)), "  }"]
     for name, hook, rules in chains:
         lines += [f"  chain {name} {{", f"    type nat hook {hook} priority -100; policy accept;"]
         lines += [f"    {rule}" for rule in rules]
@@ -91,6 +95,10 @@ def ruleset(it: Capture) -> str:
 
 def _inbound(it: Capture) -> Iterator[str]:
     yield "meta l4proto != tcp return"
+    if it.interfaces_excluded:
+        yield f"iifname {_quoted(it.interfaces_excluded)} return"
+    if it.interfaces_virtual:
+        yield f"iifname {_quoted(it.interfaces_virtual)} goto virtual"
     yield f"tcp dport {_set((it.tunnel_port, *it.inbound_excluded))} return"
     if it.inbound_ports is None:
         yield f"meta l4proto tcp redirect to :{it.inbound_port}"
@@ -101,7 +109,7 @@ def _inbound(it: Capture) -> Iterator[str]:
 def _outbound(it: Capture) -> Iterator[str]:
     yield "meta l4proto != tcp return"
     if it.interfaces_excluded:
-        yield "oifname { " + ", ".join(f'"{name}"' for name in it.interfaces_excluded) + " } return"
+        yield f"oifname {_quoted(it.interfaces_excluded)} return"
     if it.outbound_excluded:
         yield f"tcp dport {_set(it.outbound_excluded)} return"
     # From the proxy to its own application.
@@ -118,6 +126,17 @@ def _outbound(it: Capture) -> Iterator[str]:
         # The application called itself directly.
         yield f'oifname "lo" meta {kind} != {_set(owners)} return'
         yield f"meta {kind} {_set(owners)} return"
+    yield from _destinations(it)
+
+
+def _virtual(it: Capture) -> Iterator[str]:
+    """What a virtual machine sends has passed no socket here: it has no owner, and is never the proxy's."""
+    if it.outbound_excluded:
+        yield f"tcp dport {_set(it.outbound_excluded)} return"
+    yield from _destinations(it)
+
+
+def _destinations(it: Capture) -> Iterator[str]:
     yield "ip daddr 127.0.0.1 return"
     if it.outbound_ranges_excluded:
         yield f"ip daddr {{ {', '.join(it.outbound_ranges_excluded)} }} return"
@@ -128,6 +147,10 @@ def _outbound(it: Capture) -> Iterator[str]:
     elif it.outbound_ranges:
         ranges = ", ".join(it.outbound_ranges)
         yield f"ip daddr {{ {ranges} }} meta l4proto tcp redirect to :{it.outbound_port}"
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return "{ " + ", ".join(f'"{name}"' for name in names) + " }"
 
 
 def _set(numbers: Sequence[int]) -> str:
@@ -149,6 +172,7 @@ def capture(options: argparse.Namespace) -> Capture:
         outbound_ranges_excluded=_ranges("-x", options.outbound_ranges_excluded) or (),
         outbound_ports=_ports("-q", options.outbound_ports), outbound_excluded=_ports("-o", options.outbound_excluded),
         interfaces_excluded=_interfaces("-c", options.interfaces_excluded),
+        interfaces_virtual=_interfaces("-k", options.interfaces_virtual),
     )  # fmt: skip
 
 
@@ -175,13 +199,17 @@ def _numbers(option: str, text: str, largest: int) -> tuple[int, ...]:
 
 
 def _ranges(option: str, text: str) -> tuple[str, ...] | None:
-    """Ranges without those within others, for a set of nft takes no overlaps; None for ``*``."""
+    """Ranges without those within others, for a set of nft takes no overlaps; None for ``*``.
+
+    Those of IPv6 say nothing: none of it is captured, in any range.
+    """
     if text.strip() == "*":
         return None
     try:
-        networks = [ipaddress.IPv4Network(it, strict=False) for it in _listed(text)]
+        found = [ipaddress.ip_network(it, strict=False) for it in _listed(text)]
     except ValueError as wrong:
-        raise CaptureError(f'{option} "{text}": {wrong}: IPv4 ranges like 10.0.0.0/8 are expected') from wrong
+        raise CaptureError(f'{option} "{text}": {wrong}: ranges like 10.0.0.0/8 are expected') from wrong
+    networks = [it for it in found if isinstance(it, ipaddress.IPv4Network)]
     return tuple(str(it) for it in ipaddress.collapse_addresses(networks))
 
 
@@ -210,6 +238,11 @@ def _parser() -> argparse.ArgumentParser:
         ("-q --istio-outbound-ports", "", "outbound ports to capture wherever they are"),
         ("-o --istio-local-outbound-ports-exclude", "", "outbound ports to leave alone"),
         ("-c --istio-exclude-interfaces", "", "interfaces to leave alone"),
+        (
+            "-k --kube-virt-interfaces",
+            "",
+            "interfaces of virtual machines: what comes from there is outbound",
+        ),
         ("--log_output_level", "", "accepted, there is no log"),
     ):
         parser.add_argument(
@@ -223,5 +256,6 @@ def _parser() -> argparse.ArgumentParser:
 _DESTINATIONS = {
     "-p": "outbound_port", "-z": "inbound_port", "-e": "tunnel_port", "-u": "users", "-g": "groups", "-m": "mode",
     "-b": "inbound_ports", "-d": "inbound_excluded", "-i": "outbound_ranges", "-x": "outbound_ranges_excluded",
-    "-q": "outbound_ports", "-o": "outbound_excluded", "-c": "interfaces_excluded", "--log_output_level": "log",
+    "-q": "outbound_ports", "-o": "outbound_excluded", "-c": "interfaces_excluded", "-k": "interfaces_virtual",
+    "--log_output_level": "log",
 }  # fmt: skip

@@ -121,6 +121,18 @@ def test_the_bootstrap_has_what_the_proxy_config_wants() -> None:
     assert command.endswith("--log-level warning --component-log-level misc:error --concurrency 3")
 
 
+@pytest.mark.finding("conformance F6")
+def test_statistics_may_be_named_by_annotations() -> None:
+    lists = "\n".join(
+        f'sidecar.istio.io/statsInclusion{it}="a,  b"' for it in ("Prefixes", "Suffixes", "Regexps")
+    )
+    it = settings.from_environment("sidecar", "", environment(), LABELS, lists)
+    assert it.proxy.stats[-6:] == (
+        {"prefix": "a"}, {"prefix": "b"}, {"suffix": "a"}, {"suffix": "b"}, {"safe_regex": {"regex": "a"}},
+        {"safe_regex": {"regex": "b"}},
+    )  # fmt: skip
+
+
 def test_a_gateway_uses_all_cores() -> None:
     said = {**environment(), "PROXY_CONFIG": "{}"}
     it = settings.from_environment("router", "", said)

@@ -27,8 +27,9 @@ _OWN_PORTS = frozenset(
 
 async def begin(it: Settings) -> None:
     """Tell peers: connections get ``Connection: close`` or GOAWAY with their next response."""
-    # A sidecar goes on carrying what its application sends.
+    # A sidecar goes on carrying what its application sends; a native one also what still comes in, as long as it takes.
     way = "inboundonly&" if it.kind == SIDECAR else ""
+    way += "skip_exit&" if it.native else ""
     for path in ("/healthcheck/fail", f"/drain_listeners?{way}graceful"):
         try:
             await admin.post(it.proxy.admin_port, path)

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from lateen import __version__
@@ -27,6 +27,7 @@ SIDECAR, ROUTER = "sidecar", "router"
 _META = "ISTIO_META_"
 _LINE = re.compile(r'^([^=]+)="((?:[^"\\]|\\.)*)"$', re.MULTILINE)
 _ESCAPES = {"n": "\n"}
+_INCLUSIONS = ("Prefixes", "Suffixes", "Regexps")
 
 
 class SettingsError(ValueError):
@@ -116,6 +117,8 @@ def from_environment(
     if kind not in (SIDECAR, ROUTER):
         raise SettingsError(f'"proxy {kind}" is unknown: it is "proxy sidecar" or "proxy router"')
     proxy = _proxy_config(kind, _json(said, "PROXY_CONFIG", {}))
+    if kept := _patterns(_matcher(pairs(annotations))):
+        proxy = replace(proxy, stats=(*proxy.stats, *kept))
     authority = said.get("CA_ADDR", "")
     namespace = _needed(said, "POD_NAMESPACE")
     probers = _json(said, "ISTIO_KUBE_APP_PROBERS", {})
@@ -206,6 +209,14 @@ def _patterns(matcher: Any) -> tuple[Mapping[str, Any], ...]:
         *({"suffix": str(it)} for it in matcher.get("inclusionSuffixes") or ()),
         *({"safe_regex": {"regex": str(it)}} for it in matcher.get("inclusionRegexps") or ()),
     )
+
+
+def _matcher(annotations: Mapping[str, str]) -> dict[str, list[str]]:
+    """The older form of ``proxyStatsMatcher``: lists with commas."""
+    words = {
+        f"inclusion{it}": annotations.get(f"sidecar.istio.io/statsInclusion{it}", "") for it in _INCLUSIONS
+    }
+    return {name: [it.strip() for it in text.split(",") if it.strip()] for name, text in words.items()}
 
 
 def _scrape(said: Mapping[str, str]) -> Scrape | None:

@@ -139,3 +139,46 @@ def test_wrong_use_is_one_sentence(argv: list[str], code: int, said: str) -> Non
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.finding("conformance F6")
+def test_what_does_not_act_is_told_on_stderr(tmp_path: Path) -> None:
+    values, mesh, pods = (tmp_path / it for it in ("values.yaml", "mesh.yaml", "pods.yaml"))
+    values.write_text(
+        'global: {hub: registry.example/mesh, tag: "1", proxy: {image: mine, statusPort: 0, readinessPeriodSeconds: 2}}\n'
+        'pilot: {env: {ENABLE_NATIVE_SIDECARS: "false"}, cni: {enabled: true}}\n'
+    )
+    mesh.write_text("defaultConfig: {interceptionMode: TPROXY}\n")
+    pods.write_text(
+        "{kind: Pod, metadata: {name: a, annotations: {sidecar.istio.io/proxyCpu: 1m, "
+        "proxy.istio.io/config: 'tracing: {}'}}, spec: {containers: [{name: a}]}}\n---\n"
+        "{kind: Pod, metadata: {name: b}, spec: {hostNetwork: true, containers: [{name: b}]}}\n"
+    )
+    done = kube_inject("-f", str(pods), "--valuesFile", str(values), "--meshConfigFile", str(mesh))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines() == [
+        f"warning: {mesh}: defaultConfig.interceptionMode TPROXY has no effect in this release: it acts as REDIRECT",
+        (
+            f"warning: {values}: pilot.cni.enabled has no effect in this release: the container istio-init captures the "
+            "traffic, with the capability NET_ADMIN"
+        ),
+        "warning: Pod default/a: annotation sidecar.istio.io/proxyCpu is unknown: did you mean sidecar.istio.io/proxyCPU?",
+        "warning: Pod default/a: annotation proxy.istio.io/config: tracing: has no effect in this release",
+        "warning: Pod default/b: no sidecar: the pod uses the network of its host",
+    ]
+    made = manifest_text.read(done.stdout)[0]["spec"]
+    assert [it["name"] for it in made["containers"]] == ["a", "istio-proxy"]
+    proxy = made["containers"][1]
+    assert proxy["image"] == "registry.example/mesh/mine:1"
+    assert "readinessProbe" not in proxy
+
+
+@pytest.mark.finding("conformance F5")
+def test_capture_leaves_the_user_of_a_proxy_alone(offline: list[str]) -> None:
+    pod = (
+        "{kind: Pod, spec: {containers: [{name: app, image: a}, {name: istio-proxy, image: auto, "
+        "securityContext: {runAsUser: 1234, runAsGroup: 4321}}]}}"
+    )
+    made = manifest_text.read(kube_inject("-f", "-", *offline, stdin=pod).stdout)[0]["spec"]["initContainers"]
+    args = made[0]["args"]
+    assert args[args.index("-u") + 1] == "1234"

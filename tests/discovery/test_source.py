@@ -9,6 +9,7 @@ import pytest
 from lateen.api.crds import DEFINITIONS
 from lateen.api.decode import KINDS, STORED
 from lateen.api.mesh_config import MeshConfig
+from lateen.api.validate.finding import Finding
 from lateen.discovery import source
 from lateen.discovery.source import FOLLOWED, REFUSALS, TOLD, Table
 from lateen.incremental import Change
@@ -227,3 +228,24 @@ def test_broken_settings_keep_the_last_ones_field_by_field() -> None:
     assert it.told == ["data.mesh: trustDomain", "data.mesh: outboundTrafficPolicy.mode"]
     assert it.say(None) == []  # deleted
     assert it.told == ["data.mesh"]
+
+
+@pytest.mark.finding("conformance F6")
+def test_those_who_read_other_config_maps_are_told_of_every_change_and_what_they_say_is_a_problem() -> None:
+    it = Settings()
+    seen: list[Any] = []
+
+    def reader(data: Any) -> list[Finding]:
+        seen.append(data)
+        return [Finding("data.values: a", "is wrong")] if data else []
+
+    it.source.readers["injector"] = reader
+    one = {"metadata": {"name": "injector", "namespace": "istio-system"}, "data": {"values": "x"}}
+    it.source._maps_listed([one])
+    assert it.told == ["data.values: a"]
+    it.say("{}")
+    it.source._map_changed("DELETED", one)
+    assert it.told == []
+    it.source._map_changed("ADDED", one)
+    assert seen == [{"values": "x"}, None, {"values": "x"}]
+    assert it.told == ["data.values: a"]

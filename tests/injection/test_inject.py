@@ -8,42 +8,21 @@ from typing import Any
 
 import pytest
 
+from lateen.injection.advice import advice
 from lateen.injection.annotations import InjectionError
 from lateen.injection.decide import STATUS
-from lateen.injection.inject import advice, inject
-from lateen.injection.settings import InjectionSettings, SettingsError, settings_from_config_maps
-from lateen.install import manifests
-from lateen.install.values import installation
+from lateen.injection.inject import inject
+from lateen.injection.settings import InjectionSettings, SettingsError, read
 
-Object = dict[str, Any]
-
-
-def installed(*values: str, profile: str = "default") -> InjectionSettings:
-    """Values -> ConfigMaps -> settings, as the control plane reads them."""
-    it = installation(profile, values)
-    maps = {one["metadata"]["name"]: one["data"] for one in manifests.pilot(it) if one["kind"] == "ConfigMap"}
-    suffix = f"-{it.revision}" if it.revision else ""
-    return settings_from_config_maps(maps[f"istio-sidecar-injector{suffix}"], maps[f"istio{suffix}"])
-
+from .conftest import Object, environment, installed, pod
 
 SETTINGS = installed()
-
-
-def pod(annotations: Object | None = None, container: Object | None = None, **spec: Any) -> Object:
-    return {
-        "metadata": {"generateName": "web-", "annotations": annotations or {}, "labels": {"app": "web"}},
-        "spec": {"containers": [{"name": "app", "image": "shop/web", **(container or {})}], **spec},
-    }
 
 
 def sidecar(made: Object) -> Object:
     containers = [*made["spec"].get("initContainers", ()), *made["spec"]["containers"]]
     (found,) = [it for it in containers if it["name"] == "istio-proxy"]
     return found
-
-
-def environment(made: Object) -> dict[str, str]:
-    return {it["name"]: it["value"] for it in sidecar(made)["env"] if "value" in it}
 
 
 def names(made: Object) -> tuple[list[str], list[str]]:
@@ -64,7 +43,7 @@ def test_values_reach_the_pod() -> None:
         "values.global.proxy.resources.requests.cpu=3m", "values.global.proxy.logLevel=trace",
         "values.global.network=north", "values.global.imagePullSecrets=[regcred]", "values.global.imagePullPolicy=Always",
         "values.global.proxy.excludeIPRanges=10.9.0.0/16", "values.global.proxy.holdApplicationUntilProxyStarts=true",
-        "values.pilot.nativeSidecars=false", "values.global.clusterName=east", "meshConfig.defaultConfig.concurrency=3",
+        "values.pilot.env.ENABLE_NATIVE_SIDECARS=false", "values.global.clusterName=east", "meshConfig.defaultConfig.concurrency=3",
         "values.sidecarInjectorWebhook.injectedAnnotations={team: shop}",
     )  # fmt: skip
     made = done(pod(), settings)
@@ -101,12 +80,12 @@ def test_a_revision_has_its_own_settings() -> None:
         ({"values": "[]"}, {}, "no mapping"),
         ({}, {"mesh": "a: ["}, "istio: data.mesh"),
         ({"config": "- a"}, {}, "data.config"),
-        ({}, {"mesh": "defaultConfig: {statusPort: high}"}, "statusPort"),
+        ({}, {"mesh": "trustDomain: [x]"}, "trustDomain"),
     ],
 )
 def test_config_maps_that_cannot_be_read_are_named(injector: Any, mesh: Any, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
-        settings_from_config_maps(injector, mesh)
+        read(injector, mesh)
 
 
 # -- where containers stand
@@ -410,12 +389,11 @@ def test_the_workload_is_what_users_wrote(metadata: Object, name: str, owner: st
     made = done({"metadata": metadata, "spec": {"containers": [{"name": "a"}]}})
     told = environment(made)
     assert (told["ISTIO_META_WORKLOAD_NAME"], told["ISTIO_META_OWNER"]) == (name, f"kubernetes://{owner}")
-    assert made["metadata"]["labels"]["service.istio.io/workload-name"] == name
 
 
 def test_names_longer_than_a_label_are_cut() -> None:
     made = done({"metadata": {"name": "x" * 62 + "-" + "y" * 40}, "spec": {"containers": [{"name": "a"}]}})
-    assert made["metadata"]["labels"]["service.istio.io/workload-name"] == "x" * 62
+    assert made["metadata"]["labels"]["service.istio.io/canonical-name"] == "x" * 62
 
 
 def test_remote_variables_reach_the_proxy() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 
+from lateen.install import manifests
 from lateen.install.values import ValuesError, installation
 
 
@@ -71,3 +75,45 @@ def test_settings_that_the_control_plane_would_not_take_are_refused(setting: str
 
 def test_settings_of_istio_without_effect_are_taken() -> None:
     assert installation("default", ["meshConfig.enableTracing=true"]).mesh_config["enableTracing"] is True
+
+
+@pytest.mark.finding("conformance F6")
+def test_what_has_no_effect_is_told_and_what_nobody_knows_is_refused() -> None:
+    it = installation("demo", ["values.pilot.cni.enabled=true", "values.pilot.env.PILOT_TRACE_SAMPLING=1",
+                               "meshConfig.defaultConfig.interceptionMode=TPROXY"])  # fmt: skip
+    assert [said.partition(" ")[0] for said in it.told] == [
+        "meshConfig.defaultConfig.interceptionMode", "values.pilot.cni.enabled", "values.pilot.env.PILOT_TRACE_SAMPLING",
+    ]  # fmt: skip
+    assert installation("demo").told == ()
+    for setting, said in (
+        ("values.global.proxy.imag=x", "values.global.proxy.imag: unknown field: did you mean image"),
+        ("values.global.proxy.statusPort=high", "values.global.proxy.statusPort: Expected `int"),
+        ("components.cni.enabled=true", "the components are ingressGateway, pilot"),
+        ("components.pilott=false", "the components are ingressGateway, pilot"),
+    ):
+        with pytest.raises(ValuesError, match=re.escape(said)):
+            installation("default", [setting])
+
+
+@pytest.mark.finding("conformance F6")
+def test_settings_by_their_name_in_helms_values() -> None:
+    it = installation("default", ["values.global.hub=reg", "values.global.tag=7", "values.revision=canary",
+                                  "values.global.istioNamespace=mesh"])  # fmt: skip
+    assert (it.image("proxy"), it.revision, it.namespace) == ("reg/proxy:7", "canary", "mesh")
+    values = json.loads(manifests.injector_config_map(it)["data"]["values"])
+    assert (values["global"]["hub"], values["global"]["tag"], values["global"]["proxy"]["image"]) == (
+        "reg",
+        7,
+        "proxy",
+    )
+    with pytest.raises(ValuesError, match=r"hub is 'a', and values.global.hub is 'b'"):
+        installation("default", ["hub=a", "values.global.hub=b"])
+    it = installation("default", ["values.global.proxy.image=mine"])
+    assert (
+        json.loads(manifests.injector_config_map(it)["data"]["values"])["global"]["proxy"]["image"] == "mine"
+    )
+
+
+def test_what_json_does_not_have_is_a_text() -> None:
+    it = installation("default", ["values.sidecarInjectorWebhook.injectedAnnotations.since=2026-01-02"])
+    assert json.loads(manifests.injector_config_map(it)["data"]["values"])

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from lateen.api.crds import DEFINITIONS
 from lateen.api.validate import validate
+from lateen.injection.advice import advice
 from lateen.injection.annotations import InjectionError
 from lateen.injection.decide import decide
-from lateen.injection.inject import advice, inject
+from lateen.injection.inject import inject
 from lateen.injection.patch import diff
 from lateen.injection.settings import InjectionSettings
 from lateen.names.problems import Problem, Severity

@@ -122,7 +122,7 @@ def _converted(
         return found.value  # type: ignore[attr-defined]
     except msgspec.ValidationError as wrong:
         message, path = explained(str(wrong), holder)
-        if isinstance(kind, msgspec.inspect.DictType):
+        if isinstance(kind, msgspec.inspect.DictType) and isinstance(written, Mapping):
             path = f".{next(iter(written))}"  # msgspec does not name the key
     except RecursionError:
         message, path = "is nested too deeply", ""

@@ -219,7 +219,13 @@ def _without_effect(document: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _idle_of_proxies(document: Mapping[str, Any], at: str) -> Iterator[Finding]:
     known = {it.encode_name for it in msgspec.structs.fields(ProxyConfig)}
-    for written in document:
+    for written, value in document.items():
         name = _camel(str(written))
         if name in known and name not in proxies.FOLLOWED:
             yield warning(f"{at}{written}", _NO_EFFECT)
+        elif name == "interceptionMode" and value == proxies.InterceptionMode.TPROXY:
+            yield warning(f"{at}{written}", f"TPROXY {_NO_EFFECT}: it acts as REDIRECT")
+        elif name == "proxyMetadata" and isinstance(value, Mapping):
+            for variable in value:
+                if variable in proxies.IDLE_VARIABLES:
+                    yield warning(f"{at}{written}.{variable}", _NO_EFFECT)

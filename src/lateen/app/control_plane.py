@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 import structlog
 
+from lateen.admission.current import Current
 from lateen.admission.server import webhook_application
 from lateen.api import mesh_config
 from lateen.app.settings import FlagError, Ports, Settings
@@ -38,7 +39,6 @@ from lateen.discovery.pages import serve
 from lateen.discovery.server import DiscoveryService, server
 from lateen.discovery.source import Source
 from lateen.incremental import Change, Database
-from lateen.injection.settings import InjectionSettings, SettingsError, settings_from_config_maps
 from lateen.kube.client import KubeClient, KubeError
 from lateen.kube.config import KubeConfigError
 from lateen.names.identity import Identity
@@ -71,6 +71,8 @@ class ControlPlane:
         self.source = Source(
             client, self.loop.put, namespace=settings.namespace, config_map=settings.mesh_config_map
         )
+        self.injector = Current(lambda: self.source.mesh)
+        self.source.readers[settings.injector_config_map] = self.injector.read
         self.front: Front | None = None
         self.ports = settings.ports  # as they are, once it runs
         self.service = DiscoveryService(self.loop, self._peer, self._address)
@@ -88,7 +90,6 @@ class ControlPlane:
         self.bundles = TrustBundle(client, roots)
         self.webhooks = WebhookBundles(client, roots, namespace=settings.namespace, service=settings.service)
         self.authority.listeners += [self.bundles.changed, self.webhooks.changed, self._new_authority.set]
-        self._injection: tuple[Any, ...] = ()
 
     def _peer(self, name: str) -> tuple[Identity | None, bool]:
         return self.front.peer(name) if self.front else (None, False)
@@ -111,21 +112,6 @@ class ControlPlane:
             self.settings.cluster,
         )
 
-    def injection(self) -> InjectionSettings:
-        """As the two ConfigMaps say at this moment; SettingsError. Read once for each state: everybody may ask."""
-        maps, its = self.source.config_maps, self.settings
-        said = maps.get(its.injector_config_map, {}), maps.get(its.mesh_config_map, {})
-        if not self._injection or self._injection[0] != said:
-            try:
-                self._injection = (said, settings_from_config_maps(*said))
-            except SettingsError as wrong:
-                self._injection = (said, wrong)
-        found = self._injection[1]
-        if isinstance(found, SettingsError):
-            raise found
-        assert isinstance(found, InjectionSettings)
-        return found
-
     def alive(self) -> str:
         """What has stopped; empty while everything moves. For the liveness probe."""
         behind_s = self.loop.behind_s
@@ -145,7 +131,7 @@ class ControlPlane:
             secure = await self.front.start(wanted.secure, lambda: self._tls[0])
             pages = debug.Pages(self.loop, self.service, self.source, self.loop.synced.is_set, self.alive)
             open_things.push_async_callback(self.service.close)
-            hooks = webhook_application(self.injection)
+            hooks = webhook_application(self.injector.settings)
             numbers = []
             for app, port, tls, bounds in (
                 (debug.application(pages), wanted.monitoring, None, PAGES),

@@ -43,7 +43,7 @@ def install(
     context: Context = "",
 ) -> None:
     """Install the mesh into the cluster, or bring an installation up to date. A second run changes nothing."""
-    chosen = _chosen(profile, settings, revision)
+    chosen = _told(_chosen(profile, settings, revision))
     if not yes:
         typer.confirm(
             f"This will install the Lateen {chosen.profile} profile into the cluster. Proceed?", abort=True
@@ -95,7 +95,9 @@ def generate(profile: Profile = "default", settings: Settings = None, revision: 
     from lateen.install.manifests import components
 
     objects = [
-        obj for component in components(_chosen(profile, settings, revision)) for obj in component.objects
+        obj
+        for component in components(_told(_chosen(profile, settings, revision)))
+        for obj in component.objects
     ]
     typer.echo(yaml.safe_dump_all(objects, sort_keys=False), nl=False)
 
@@ -104,6 +106,13 @@ def _chosen(profile: str, settings: list[str] | None, revision: str) -> Installa
     from lateen.install.values import installation
 
     return installation(profile, [*(settings or []), *([f"revision={revision}"] if revision else [])])
+
+
+def _told(it: Installation) -> Installation:
+    """Say what of it has no effect."""
+    for said in it.told:
+        typer.echo(f"warning: {said}", err=True)
+    return it
 
 
 class Progress:

@@ -11,7 +11,7 @@ import typer
 from lateen.cli.connect import CommandError, Context, IstioNamespace, Kubeconfig, with_cluster
 
 if TYPE_CHECKING:
-    from lateen.injection.settings import InjectionSettings
+    from lateen.injection.settings import Reading
     from lateen.kube.client import KubeClient
 
 Filename = Annotated[str, typer.Option("--filename", "-f", help="Manifests, or - for standard input.")]
@@ -43,6 +43,7 @@ def kube_inject(
     """Add the sidecar to every pod and pod template of some manifests; other objects stay as they are.
 
     Settings are those of the mesh in the cluster, or, when files are named, those of the files over an installation's.
+    What has no effect or will surprise is told on standard error.
     """
     from lateen.cli import manifest_text
     from lateen.injection.annotations import InjectionError
@@ -53,12 +54,14 @@ def kube_inject(
     files = (mesh_config_file, values_file, inject_config_file)
     try:
         if any(files):
-            settings = _offline(*files, revision)
+            settings, told = _offline(*files, revision)
         else:
-            settings = with_cluster(
+            settings, told = with_cluster(
                 kubeconfig, context, lambda it: _of_cluster(it, istio_namespace, revision)
             )
-        made = list(inject_documents(documents, settings))
+        for it in told:
+            _warn(f"{it.path} {it.message}")
+        made = list(inject_documents(documents, settings, _warn))
     except (InjectionError, SettingsError) as wrong:
         raise CommandError(str(wrong)) from wrong
     if not output:
@@ -66,6 +69,10 @@ def kube_inject(
         return
     with Path(output).open("w", encoding="utf-8") as file:
         manifest_text.write(made, file)
+
+
+def _warn(said: str) -> None:
+    typer.echo(f"warning: {said}", err=True)
 
 
 def _documents(filename: str) -> list[Any]:
@@ -98,8 +105,8 @@ def _text(path: Path) -> str:
         raise CommandError(f"{path} cannot be read: {wrong}") from wrong
 
 
-async def _of_cluster(client: KubeClient, namespace: str, revision: str) -> InjectionSettings:
-    from lateen.injection.settings import settings_from_config_maps
+async def _of_cluster(client: KubeClient, namespace: str, revision: str) -> Reading:
+    from lateen.injection.settings import read
 
     suffix = f"-{revision}" if revision and revision != "default" else ""
     found = []
@@ -111,23 +118,30 @@ async def _of_cluster(client: KubeClient, namespace: str, revision: str) -> Inje
                 "Name its namespace with -i, or settings with --valuesFile and --meshConfigFile"
             )
         found.append(config_map.get("data") or {})
-    return settings_from_config_maps(*found)
+    return read(*found)
 
 
-def _offline(mesh: Path | None, values: Path | None, inject: Path | None, revision: str) -> InjectionSettings:
+def _offline(mesh: Path | None, values: Path | None, inject: Path | None, revision: str) -> Reading:
     """What is in no file is as ``lateen install`` would have it."""
     import json
 
-    from lateen.injection.settings import settings
+    from lateen.api import mesh_config
+    from lateen.injection import values as helm
+    from lateen.injection.settings import Reading, SettingsError, settings, with_config
     from lateen.install import manifests
     from lateen.install.values import installation, merged
 
     chosen = installation("default", [f"revision={revision}"] if revision else [])
     default = json.loads(manifests.injector_config_map(chosen)["data"]["values"])
-    return settings(
-        merged(default, _settings(values, "values")), merged(chosen.mesh_config, _settings(mesh, "mesh")),
-        _settings(inject, "config"),
-    )  # fmt: skip
+    given = with_config(merged(default, _settings(values, "values")), _settings(inject, "config"))
+    found = helm.read(given)
+    read = mesh_config.read_document(merged(chosen.mesh_config, _settings(mesh, "mesh")))
+    if read.config is None:
+        wrong = read.problems[0]
+        raise SettingsError(f"{mesh}: {wrong.path} {wrong.message}")
+    told = [it._replace(path=f"{mesh}: {it.path}") for it in read.problems]
+    told += [it._replace(path=f"{values or inject}: {it.path}") for it in found.told]
+    return Reading(settings(found.values, read.config), tuple(told))
 
 
 def _settings(path: Path | None, key: str) -> dict[str, Any]:

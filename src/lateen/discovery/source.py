@@ -53,6 +53,8 @@ _TOLD = {
 REFUSALS = 5
 
 Put = Callable[[Iterable[Change]], None]
+#: The data of a ConfigMap, or None when it is not there -> what is wrong in it; paths begin with ``data``.
+Reader = Callable[[Mapping[str, str] | None], Iterable[Finding]]
 #: What is wrong with an object, the worst first; an object that is as it should be is not in it.
 Problems = dict[tuple[str, ObjectKey], tuple[Problem, ...]]
 
@@ -145,9 +147,12 @@ class Source:
         self.tables = {kind: Table(kind[1], put, self.problems) for kind in FOLLOWED}
         self._told = {kind: Table(kind[1], _nowhere, self.problems) for kind in TOLD}
         self._configured = asyncio.Event()
-        self._mesh: mesh_config.MeshConfig | None = None
+        #: None until it could be read once.
+        self.mesh: mesh_config.MeshConfig | None = None
         #: The data of all ConfigMaps of the mesh's namespace, for those who read settings of their own.
         self.config_maps: dict[str, Mapping[str, str]] = {}
+        #: Those, by the name of their ConfigMap; they answer with what is wrong in it.
+        self.readers: dict[str, Reader] = {}
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -174,6 +179,8 @@ class Source:
     def _maps_listed(self, objects: list[Object]) -> None:
         self.config_maps = {it["metadata"]["name"]: it.get("data") or {} for it in objects}
         self._configure()
+        for name, reader in self.readers.items():
+            self._tell(name, reader(self.config_maps.get(name)))
 
     def _map_changed(self, kind: str, obj: Object) -> None:
         name = obj["metadata"]["name"]
@@ -183,37 +190,39 @@ class Source:
             self.config_maps[name] = obj.get("data") or {}
         if name == self._config_map:
             self._configure()
+        elif name in self.readers:
+            self._tell(name, self.readers[name](self.config_maps.get(name)))
 
     def _configure(self) -> None:
         """The settings as they are now. Before they could be read once, nothing is configured: see ``mesh_config.read``."""
         text = self.config_maps.get(self._config_map, {}).get("mesh")
-        found, told = mesh_config.read(text or "", self._mesh)
-        if text is None and self._mesh is not None:
-            found, told = self._mesh, (Finding("", "is gone: the mesh keeps its last settings"),)
-        key = ("configmaps", ObjectKey(self._namespace, self._config_map))
-        before = self.problems.pop(key, ())
-        problems = tuple(
-            Problem(
-                "ConfigMap",
-                *key[1],
-                f"data.mesh: {it.path}" if it.path else "data.mesh",
-                it.message,
-                it.severity,
-            )
-            for it in told
+        found, told = mesh_config.read(text or "", self.mesh)
+        if text is None and self.mesh is not None:
+            found, told = self.mesh, (Finding("", "is gone: the mesh keeps its last settings"),)
+        self._tell(
+            self._config_map,
+            [it._replace(path=f"data.mesh: {it.path}" if it.path else "data.mesh") for it in told],
         )
+        if found is None:
+            _log.error(
+                "not configured until the settings of the mesh can be read", config_map=self._config_map
+            )
+            return
+        self._configured.set()
+        if found != self.mesh:
+            self.mesh = found
+            self._put([Change(mesh_config.MeshConfig, ONLY, found)])
+
+    def _tell(self, name: str, told: Iterable[Finding]) -> None:
+        """What is wrong with a ConfigMap from now on."""
+        key = ("configmaps", ObjectKey(self._namespace, name))
+        before = self.problems.pop(key, ())
+        problems = tuple(Problem("ConfigMap", *key[1], it.path, it.message, it.severity) for it in told)
         if problems:
             self.problems[key] = problems
         for it in problems:
             if it not in before:
                 _log.warning("a setting of the mesh", problem=str(it), severity=it.severity.value)
-        if found is None:
-            _log.error("not configured until the settings of the mesh can be read", config_map=str(key[1]))
-            return
-        self._configured.set()
-        if found != self._mesh:
-            self._mesh = found
-            self._put([Change(mesh_config.MeshConfig, ONLY, found)])
 
 
 def _nowhere(_: Iterable[Change]) -> None:

@@ -12,17 +12,35 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 import yaml
+
+from lateen.api import mesh_config
+from lateen.api.meta import Duration
+from lateen.api.proxy_config import InterceptionMode, ProxyConfig
+from lateen.api.validate.finding import Finding
+from lateen.names import durations
+from lateen.names.problems import Severity
 
 PROXY_CONFIG = "proxy.istio.io/config"
 STATUS_PORT = "status.sidecar.istio.io/port"
 TEMPLATES = "inject.istio.io/templates"
 TRAFFIC = "traffic.sidecar.istio.io"
 READINESS = "readiness.status.sidecar.istio.io"
+MODE = "sidecar.istio.io/interceptionMode"
+#: The same by its old and its new name; the new one wins.
+VIRTUAL_INTERFACES = ("istio.io/reroute-virtual-interfaces", f"{TRAFFIC}/kubevirtInterfaces")
+SIDECAR, GATEWAY = "sidecar", "gateway"
 #: Reading YAML takes a second for 50 KB, and all who ask the control plane wait meanwhile.
 _LONGEST_CONFIG = 16 * 1024
 _LONGEST_SHOWN = 200
 _QUANTITY = re.compile(r"\d+(\.\d+)?([eE][+-]?\d+|m|k|[KMGTPE]i?)?")
+_LEVEL = "trace|debug|info|warning|warn|error|critical|off"
+_LEVELS = re.compile(rf"[\w.]+:({_LEVEL})(,[\w.]+:({_LEVEL}))*")
+_AGENT_LEVELS = re.compile(
+    r"([\w-]+:)?(debug|info|warn|error|fatal|none)(,([\w-]+:)?(debug|info|warn|error|fatal|none))*"
+)
+_INTERFACE = re.compile(r"[\w.-]{1,15}")
 
 
 class InjectionError(ValueError):
@@ -31,7 +49,7 @@ class InjectionError(ValueError):
 
 def check(annotations: Mapping[str, str]) -> None:
     """InjectionError for the first value that is wrong."""
-    for name, rule in _RULES.items():
+    for name, rule in RULES.items():
         if name in annotations and (wrong := rule(str(annotations[name]))):
             raise InjectionError(f'annotation {name}: "{_shown(str(annotations[name]))}" {wrong}')
 
@@ -41,8 +59,35 @@ def _shown(text: str) -> str:
 
 
 def proxy_config(annotations: Mapping[str, str]) -> dict[str, Any]:
-    """The pod's own ProxyConfig; ``check`` has seen it."""
-    return _plain(annotations.get(PROXY_CONFIG, "")) or {}
+    """The pod's own ProxyConfig as JSON, well written; ``check`` has seen it."""
+    written = plain(annotations.get(PROXY_CONFIG, "")) or {}
+    found = mesh_config.proxy_config(written)[0]
+    said = [
+        it for it in msgspec.structs.fields(ProxyConfig) if it.name in written or it.encode_name in written
+    ]
+    made = {it.encode_name: msgspec.to_builtins(getattr(found, it.name), enc_hook=json_of) for it in said}
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def json_of(it: Any) -> str:
+    """For msgspec: our own type in the settings of proxies."""
+    assert isinstance(it, Duration), it
+    return durations.written(it.nanoseconds)
+
+
+def findings(annotations: Mapping[str, str]) -> tuple[Finding, ...]:
+    """What is unknown or without effect in the pod's own ProxyConfig."""
+    return mesh_config.proxy_config(plain(annotations.get(PROXY_CONFIG, "")) or {})[1]
+
+
+def template(annotations: Mapping[str, str]) -> str:
+    """``sidecar`` or ``gateway``; ``check`` has seen it."""
+    return annotations.get(TEMPLATES, SIDECAR).partition(",")[0].strip()
+
+
+def virtual_interfaces(annotations: Mapping[str, str]) -> str:
+    """Behind which interfaces there are virtual machines; empty for none."""
+    return next((annotations[it] for it in VIRTUAL_INTERFACES if it in annotations), "")
 
 
 def truth(annotations: Mapping[str, str], name: str, *, default: bool) -> bool:
@@ -66,7 +111,8 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def _plain(text: str) -> Any:
+def plain(text: str) -> Any:
+    """YAML without aliases as plain values."""
     return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
 
 
@@ -74,12 +120,25 @@ def _mode(text: str) -> str:
     return "" if text in ("REDIRECT", "NONE") else "is not supported: use REDIRECT, or NONE for no capture"
 
 
+def _matching(rule: re.Pattern[str], meant: str) -> Callable[[str], str]:
+    return lambda text: "" if rule.fullmatch(text) else meant
+
+
+def _interfaces(text: str) -> str:
+    wrong = text.strip() and not all(_INTERFACE.fullmatch(it.strip()) for it in text.split(","))
+    return "is not a list of interfaces such as eth0,net1" if wrong else ""
+
+
 def _switch(text: str) -> str:
     return "" if text.lower() in ("true", "false", "t", "f", "1", "0") else "is neither true nor false"
 
 
 def _number(text: str) -> str:
-    return "" if text.isascii() and text.isdigit() and int(text) < 2**32 else "is not a number"
+    return "" if text.isascii() and text.isdigit() and int(text) < 2**31 else "is not a number"
+
+
+def _count(text: str) -> str:
+    return _number(text) or ("" if int(text) else "is not a number greater than 0")
 
 
 def _port(text: str) -> str:
@@ -113,7 +172,7 @@ def _config(text: str) -> str:
     if len(text) > _LONGEST_CONFIG:
         return f"is longer than {_LONGEST_CONFIG} characters"
     try:
-        found = _plain(text)
+        found = plain(text)
         json.dumps(found, sort_keys=True)  # the form in which the agent gets it: no dates, no mixed keys
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as wrong:
         return f"is not YAML that JSON can say: {wrong}"
@@ -121,10 +180,12 @@ def _config(text: str) -> str:
         return ""
     if not isinstance(found, dict):
         return "is not a ProxyConfig such as {concurrency: 1}"
-    if not isinstance(found.get("proxyMetadata") or {}, dict):
-        return "has a proxyMetadata which is no mapping"
-    if no_port := _port(str(found.get("statusPort") or 0)):
-        return f"has a statusPort which {no_port}"
+    own, told = mesh_config.proxy_config(found)
+    for it in told:
+        if it.severity is Severity.ERROR:
+            return f"has {it.path or 'fields'}: {it.message}"
+    if own.interception_mode is InterceptionMode.TPROXY:
+        return f"has interceptionMode: TPROXY {_mode('TPROXY')}"
     return ""
 
 
@@ -143,27 +204,43 @@ def _things(text: str) -> str:
 
 
 def _templates(text: str) -> str:
-    return "" if text.strip() in ("sidecar", "gateway") else "is not known: use sidecar or gateway"
+    """One of ours, however often: ``sidecar,sidecar`` is a habit of those who add templates of their own."""
+    chosen = {it.strip() for it in text.split(",")}
+    if len(chosen) == 1 and chosen <= {SIDECAR, GATEWAY}:
+        return ""
+    return (
+        "is not supported: there are the templates sidecar and gateway, one for a pod; templates of one's own, grpc-agent, "
+        "grpc-simple and spire are not"
+    )
 
 
-_RULES: Mapping[str, Callable[[str], str]] = {
+#: What is wrong with the value of an annotation; empty when nothing is.
+RULES: Mapping[str, Callable[[str], str]] = {
     PROXY_CONFIG: _config,
     TEMPLATES: _templates,
     STATUS_PORT: _port,
-    "sidecar.istio.io/interceptionMode": _mode,
+    MODE: _mode,
     "sidecar.istio.io/rewriteAppHTTPProbers": _switch,
     "sidecar.istio.io/nativeSidecar": _switch,
+    "sidecar.istio.io/capNetBindService": _switch,
+    "sidecar.istio.io/logLevel": _matching(re.compile(_LEVEL), f"is not one of {_LEVEL.replace('|', ', ')}"),
+    "sidecar.istio.io/componentLogLevel": _matching(
+        _LEVELS, "is not a list of levels such as http:debug,misc:error"
+    ),
+    "sidecar.istio.io/agentLogLevel": _matching(_AGENT_LEVELS, "is not a level such as default:debug"),
     "prometheus.istio.io/merge-metrics": _switch,
     **{
         f"sidecar.istio.io/{it}": _quantity
         for it in ("proxyCPU", "proxyMemory", "proxyCPULimit", "proxyMemoryLimit")
     },
     **{f"sidecar.istio.io/{it}": _things for it in ("userVolume", "userVolumeMount")},
-    **{f"{READINESS}/{it}": _number for it in ("initialDelaySeconds", "periodSeconds", "failureThreshold")},
+    f"{READINESS}/initialDelaySeconds": _number,
+    **{f"{READINESS}/{it}": _count for it in ("periodSeconds", "failureThreshold")},
     f"{TRAFFIC}/includeOutboundIPRanges": _all_or(_ranges),
     f"{TRAFFIC}/excludeOutboundIPRanges": _ranges,
     f"{TRAFFIC}/includeInboundPorts": _all_or(_ports),
     f"{TRAFFIC}/excludeInboundPorts": _ports,
     f"{TRAFFIC}/includeOutboundPorts": _ports,
     f"{TRAFFIC}/excludeOutboundPorts": _ports,
+    **dict.fromkeys((f"{TRAFFIC}/excludeInterfaces", *VIRTUAL_INTERFACES), _interfaces),
 }

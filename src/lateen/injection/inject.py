@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lateen.envoy.wellknown import AGENT_PORT
 from lateen.injection import annotations as asked
 from lateen.injection import shape, template
 from lateen.injection.decide import PROXY, REVISION, STATUS, injected
-from lateen.injection.owner import Owner, owner_of
+from lateen.injection.merge import laid_over
+from lateen.injection.owner import owner_of
 from lateen.injection.probes import rewritten
 from lateen.injection.settings import InjectionSettings
 from lateen.injection.template import INIT, USER, Injected
+from lateen.names.owners import Owner
 
 Object = dict[str, Any]
 
@@ -38,26 +40,13 @@ def inject(
     labels, annotations = _mapping(metadata, "labels"), _mapping(metadata, "annotations")
     asked.check(annotations)
     containers, inits = spec["containers"], spec.get("initContainers") or []
-    written = next((it for it in [*containers, *inits] if it["name"] == PROXY), None)
-    grace_s = spec.get("terminationGracePeriodSeconds")
-    about = _about(labels, annotations, settings, namespace, owner or owner_of(metadata), grace_s)
-    about, containers, inits = _rewritten(about, containers, inits, settings)
-    _place(spec, _merged(template.proxy(about, settings), written or {}), about, containers, inits, settings)
-    _surround(spec, annotations, settings)
+    about = _about(metadata, spec, settings, namespace, owner or owner_of(metadata))
+    about, own, before = _rewritten(about, containers, inits, settings)
+    _place(spec, about, own, before, settings)
+    _surround(spec, about, settings)
     _mark(labels, annotations, about, settings)
     _note(annotations, spec, about, settings)
     return made
-
-
-def advice(pod: Mapping[str, Any]) -> Iterator[str]:
-    """What will surprise the author of a pod; told as warnings."""
-    spec = pod.get("spec") or {}
-    shared = (spec.get("securityContext") or {}).get("runAsUser")
-    for it in spec.get("containers") or ():
-        own = (it.get("securityContext") or {}).get("runAsUser", shared)
-        if own == USER and it.get("name") != PROXY:
-            yield (f"container {it.get('name')} runs as user {USER}, which is the proxy's: its traffic bypasses the "
-                   "mesh; choose another runAsUser")  # fmt: skip
 
 
 def _mapping(tree: Object, name: str) -> Object:
@@ -69,19 +58,50 @@ def _mapping(tree: Object, name: str) -> Object:
 
 
 def _about(
-    labels: Object, annotations: Object, settings: InjectionSettings, namespace: str, owner: Owner,
-    grace_s: int | None,
-) -> Injected:  # fmt: skip
-    gateway = annotations.get(asked.TEMPLATES, "sidecar").strip() == "gateway"
+    metadata: Object, spec: Object, settings: InjectionSettings, namespace: str, owner: Owner
+) -> Injected:
+    labels, annotations = metadata["labels"], metadata["annotations"]
+    gateway = asked.template(annotations) == asked.GATEWAY
     native = asked.truth(annotations, "sidecar.istio.io/nativeSidecar", default=settings.native_sidecars)
-    config = _config(settings.proxy_config, asked.proxy_config(annotations))
-    port = int(annotations.get(asked.STATUS_PORT) or config.get("statusPort") or AGENT_PORT)
-    if port not in (0, AGENT_PORT):
+    own = asked.proxy_config(annotations)
+    config = _config(settings.proxy_config, own)
+    port = _status_port(annotations, own, settings)
+    if port and (port != AGENT_PORT or "statusPort" in config):
         config["statusPort"] = port
+    grace_s = spec.get("terminationGracePeriodSeconds")
     return Injected(
         namespace, owner, labels, annotations, (), {}, _scraped(annotations, settings), config, port, gateway,
-        native and not gateway, _DEFAULT_GRACE_S if grace_s is None else grace_s,
+        native and not gateway, _DEFAULT_GRACE_S if grace_s is None else grace_s, _user(spec),
+        spec.get("serviceAccountName") or "default",
     )  # fmt: skip
+
+
+def _status_port(annotations: Object, own: Object, settings: InjectionSettings) -> int:
+    """Of the agent, by the nearest who says it; 0 where nobody is to ask it."""
+    if said := annotations.get(asked.STATUS_PORT, "").strip():
+        return int(said)
+    if own.get("statusPort"):
+        return int(own["statusPort"])
+    if not settings.asked_for_status:
+        return 0
+    return settings.status_port or int(settings.proxy_config.get("statusPort") or AGENT_PORT)
+
+
+def _user(spec: Object) -> int:
+    """Whose traffic is the proxy's. As in Istio, its group stays out of it: applications may share one.
+
+    Root is not named while the proxy has a group of its own, for which capture looks, too.
+    """
+    said = _written(spec, PROXY).get("securityContext") or {}
+    user, group = said.get("runAsUser"), said.get("runAsGroup")
+    return USER if user is None or (user == 0 and group in (None, USER)) else int(user)
+
+
+def _written(spec: Object, name: str) -> Object:
+    """What a user wrote for a container of ours; the proxy's may be in either list."""
+    inits = spec.get("initContainers") or []
+    found = [*spec["containers"], *inits] if name == PROXY else inits
+    return next((it for it in found if it["name"] == name), {})
 
 
 def _config(mesh: Mapping[str, Any], own: Mapping[str, Any]) -> Object:
@@ -95,7 +115,8 @@ def _rewritten(
 ) -> tuple[Injected, list[Object], list[Object]]:
     """The application's containers, asked by way of the agent; its own sidecars among the init containers too."""
     own = [it for it in containers if it["name"] != PROXY]
-    before = [it for it in inits if it["name"] not in (PROXY, INIT)]
+    mine = (PROXY, INIT) if about.captured else (PROXY,)
+    before = [it for it in inits if it["name"] not in mine]
     probers: Object = {}
     name = "sidecar.istio.io/rewriteAppHTTPProbers"
     if (
@@ -110,19 +131,17 @@ def _rewritten(
 
 
 def _place(
-    spec: Object,
-    made: Object,
-    about: Injected,
-    own: list[Object],
-    inits: list[Object],
-    settings: InjectionSettings,
+    spec: Object, about: Injected, own: list[Object], inits: list[Object], settings: InjectionSettings
 ) -> None:
     """Native: capture, proxy, then all else, so that the pod's init containers are part of the mesh.
 
     Otherwise the proxy runs only after all init containers: capture is last, so that these have a network. A held
     application starts after the proxy, which then is the first container.
     """
-    capture = [template.init(about, settings)] if about.captured else []
+    made = _laid_over(template.proxy(about, settings), _written(spec, PROXY))
+    capture = []
+    if about.captured:
+        capture = [_laid_over(template.init(about, settings), _written(spec, INIT))]
     if about.native:
         spec["initContainers"], spec["containers"] = [*capture, made, *inits], own
         return
@@ -131,39 +150,23 @@ def _place(
         spec["initContainers"] = [*inits, *capture]
 
 
-def _surround(spec: Object, annotations: Object, settings: InjectionSettings) -> None:
+def _laid_over(made: Object, written: Object) -> Object:
+    auto = written.get("image") == "auto"
+    return laid_over(made, {key: it for key, it in written.items() if key != "image" or not auto})
+
+
+def _surround(spec: Object, about: Injected, settings: InjectionSettings) -> None:
     held = {it.get("name") for it in spec.get("volumes") or ()}
-    added = [it for it in template.volumes(annotations) if it["name"] not in held]
+    added = [it for it in template.volumes(about, settings) if it["name"] not in held]
     spec["volumes"] = [*added, *(spec.get("volumes") or [])]
     secrets = spec.get("imagePullSecrets") or []
     present = {it.get("name") for it in secrets}
     if more := [{"name": name} for name in settings.pull_secrets if name not in present]:
         spec["imagePullSecrets"] = [*secrets, *more]
-
-
-#: By what the items of a list of a container are told apart.
-_KEYS = {"volumeMounts": "mountPath", "ports": "containerPort"}
-
-
-def _merged(made: Object, written: Mapping[str, Any]) -> Object:
-    """What a user wrote for the proxy's container goes over the template."""
-    result = dict(made)
-    for key, value in written.items():
-        if key == "image" and value == "auto":
-            continue
-        if isinstance(value, dict) and isinstance(result.get(key), dict):
-            result[key] = {**result[key], **value}
-        elif (
-            key in result and isinstance(value, list) and value and all(isinstance(it, dict) for it in value)
-        ):
-            theirs = {it.get(_KEYS.get(key, "name")) for it in value}
-            result[key] = [
-                *(it for it in result[key] if it.get(_KEYS.get(key, "name")) not in theirs),
-                *value,
-            ]
-        elif value not in (None, [], {}):
-            result[key] = value
-    return result
+    if about.gateway:
+        spec["securityContext"] = laid_over(
+            template.gateway_security(settings), spec.get("securityContext") or {}
+        )
 
 
 def _mark(labels: Object, annotations: Object, about: Injected, settings: InjectionSettings) -> None:
@@ -173,7 +176,6 @@ def _mark(labels: Object, annotations: Object, about: Injected, settings: Inject
     revision = labels.get("app.kubernetes.io/version") or labels.get("version") or "latest"
     labels.setdefault("service.istio.io/canonical-name", name)
     labels.setdefault("service.istio.io/canonical-revision", revision)
-    labels.setdefault("service.istio.io/workload-name", workload)
     if not about.gateway:  # a gateway's ports speak what its Gateway says
         labels.setdefault("security.istio.io/tlsMode", "istio")
     if settings.network:
@@ -192,11 +194,10 @@ def _note(annotations: Object, spec: Object, about: Injected, settings: Injectio
     """What was put in, as tools read it."""
     annotations[REVISION] = settings.revision
     status = {
-        "initContainers": [it["name"] for it in spec.get("initContainers") or () if it["name"] in (PROXY, INIT)],
-        "containers": [it["name"] for it in spec["containers"] if it["name"] == PROXY],
-        "volumes": [it["name"] for it in template.volumes(annotations)],
+        "initContainers": [it["name"] for it in spec.get("initContainers") or () if it["name"] in (PROXY, INIT)] or None,
+        "containers": [it["name"] for it in spec["containers"] if it["name"] == PROXY] or None,
+        "volumes": [it["name"] for it in template.volumes(about, settings)],
         "imagePullSecrets": list(settings.pull_secrets) or None, "revision": settings.revision,
-        **({"templates": ["gateway"]} if about.gateway else {}),
     }  # fmt: skip
     annotations[STATUS] = json.dumps(status, separators=(",", ":"))
 

@@ -27,6 +27,7 @@ class _Port(_Part):
 
 class _SecurityContext(_Part):
     run_as_user: int | None = None
+    run_as_group: int | None = None
 
 
 class _Container(_Named):
@@ -55,6 +56,7 @@ class _Spec(_Part):
     image_pull_secrets: list[_Named] | None = None
     security_context: _SecurityContext | None = None
     termination_grace_period_seconds: int | None = None
+    service_account_name: str | None = None
 
 
 class _Pod(_Part):

@@ -9,11 +9,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lateen.envoy.wellknown import INBOUND_PORT, OUTBOUND_PORT, READY_PORT, STATS_PORT
-from lateen.injection.annotations import READINESS, TRAFFIC, named
+from lateen.envoy.wellknown import AGENT_PORT, INBOUND_PORT, OUTBOUND_PORT, READY_PORT, STATS_PORT
+from lateen.injection.annotations import MODE, READINESS, TRAFFIC, named, truth, virtual_interfaces
 from lateen.injection.decide import PROXY
-from lateen.injection.owner import Owner
 from lateen.injection.settings import InjectionSettings
+from lateen.names.owners import Owner
 
 Object = dict[str, Any]
 
@@ -35,6 +35,8 @@ class Injected(NamedTuple):
     gateway: bool
     native: bool
     grace_s: int  # between the order to end and the kubelet's kill
+    user: int  # whose traffic capture leaves alone, because it is the proxy's
+    service_account: str
 
     @property
     def held(self) -> bool:
@@ -44,7 +46,8 @@ class Injected(NamedTuple):
     @property
     def captured(self) -> bool:
         """Whether traffic goes through the proxy without being sent to it."""
-        return not self.gateway and self.annotations.get("sidecar.istio.io/interceptionMode") != "NONE"
+        mode = self.annotations.get(MODE) or self.proxy_config.get("interceptionMode")
+        return not self.gateway and mode != "NONE"
 
 
 def init(it: Injected, settings: InjectionSettings) -> Object:
@@ -54,23 +57,24 @@ def init(it: Injected, settings: InjectionSettings) -> Object:
     excluded = [*own, settings.exclude_inbound_ports, said(f"{TRAFFIC}/excludeInboundPorts", "")]
     outbound = [settings.exclude_outbound_ports, said(f"{TRAFFIC}/excludeOutboundPorts", "")]
     args = [
-        "istio-iptables", "-p", str(OUTBOUND_PORT), "-z", str(INBOUND_PORT), "-u", str(USER), "-m", "REDIRECT",
+        "istio-iptables", "-p", str(OUTBOUND_PORT), "-z", str(INBOUND_PORT), "-u", str(it.user), "-m", "REDIRECT",
         "-i", said(f"{TRAFFIC}/includeOutboundIPRanges", settings.include_ranges),
         "-x", said(f"{TRAFFIC}/excludeOutboundIPRanges", settings.exclude_ranges),
         "-b", said(f"{TRAFFIC}/includeInboundPorts", settings.include_inbound_ports), "-d", ",".join(filter(None, excluded)),
     ]  # fmt: skip
     optional = {
-        "-o": ",".join(filter(None, outbound)), "-q": said(f"{TRAFFIC}/includeOutboundPorts", ""),
+        "-q": said(f"{TRAFFIC}/includeOutboundPorts", settings.include_outbound_ports),
+        "-o": ",".join(filter(None, outbound)), "-k": virtual_interfaces(it.annotations),
         "-c": said(f"{TRAFFIC}/excludeInterfaces", ""),
     }  # fmt: skip
     args += [word for option, value in optional.items() if value for word in (option, value)]
     return {
-        "name": INIT, "image": _image(it, settings.init_image or settings.image),
-        "imagePullPolicy": settings.pull_policy,
-        "args": [*args, f"--log_output_level=default:{settings.agent_log_level}"], "resources": _resources(it, settings),
+        "name": INIT, **_image(it, settings.init_image or settings.image, settings),
+        "args": [*args, _agent_level(it, settings)], "resources": _resources(it, settings),
         "securityContext": {
-            "allowPrivilegeEscalation": False, "privileged": False, "readOnlyRootFilesystem": False, "runAsGroup": 0,
-            "runAsUser": 0, "runAsNonRoot": False, "capabilities": {"add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"]},
+            "allowPrivilegeEscalation": settings.privileged, "privileged": settings.privileged, "readOnlyRootFilesystem": False,
+            "runAsGroup": 0, "runAsUser": 0, "runAsNonRoot": False,
+            "capabilities": {"add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"]}, **_seccomp(settings),
         },
     }  # fmt: skip
 
@@ -79,42 +83,80 @@ def proxy(it: Injected, settings: InjectionSettings) -> Object:
     """The container of Envoy and its agent."""
     said = it.annotations.get
     made: Object = {
-        "name": PROXY, "image": _image(it, settings.image), "imagePullPolicy": settings.pull_policy,
+        "name": PROXY, **_image(it, settings.image, settings),
         "args": [
             "proxy", "router" if it.gateway else "sidecar", "--domain", "$(POD_NAMESPACE).svc.cluster.local",
             f"--proxyLogLevel={said('sidecar.istio.io/logLevel', settings.log_level)}",
-            f"--log_output_level=default:{said('sidecar.istio.io/agentLogLevel', settings.agent_log_level)}",
+            f"--proxyComponentLogLevel={said('sidecar.istio.io/componentLogLevel', settings.component_log_level)}",
+            _agent_level(it, settings),
         ],
         "ports": [{"containerPort": STATS_PORT, "name": "http-envoy-prom", "protocol": "TCP"}],
-        "env": _environment(it, settings), "resources": _resources(it, settings), **_probes(it),
-        "securityContext": {
-            "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "privileged": False,
-            "readOnlyRootFilesystem": True, "runAsUser": USER, "runAsGroup": USER, "runAsNonRoot": True,
-        },
-        "volumeMounts": _mounts(it),
+        "env": _environment(it, settings), "resources": _resources(it, settings), **_probes(it, settings),
+        "securityContext": _security(it, settings), "volumeMounts": _mounts(it, settings),
     }  # fmt: skip
     if it.native:
         made["restartPolicy"] = "Always"
-    elif it.held and not it.gateway:
-        made["lifecycle"] = {"postStart": {"exec": {"command": ["pilot-agent", "wait"]}}}
+    if hooks := _hooks(it, settings):
+        made["lifecycle"] = hooks
     return made
 
 
-def _probes(it: Injected) -> Object:
-    """Ready as the annotations say. What comes after a native sidecar waits for its startup probe."""
+def gateway_security(settings: InjectionSettings) -> Object:
+    """Of a gateway's pod: its proxy may listen on any port without rights for that. Kubernetes calls it a safe sysctl."""
+    sysctls = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]
+    return dict(settings.gateway_security) or {"sysctls": sysctls}
+
+
+def _security(it: Injected, settings: InjectionSettings) -> Object:
+    """What the pod says of itself does not matter: it may ask for root, or forbid it."""
+    low = truth(it.annotations, "sidecar.istio.io/capNetBindService", default=settings.bind_low_ports)
+    return {
+        "allowPrivilegeEscalation": settings.privileged, "privileged": settings.privileged, "readOnlyRootFilesystem": True,
+        "runAsUser": 0 if low else USER, "runAsGroup": USER, "runAsNonRoot": not low,
+        "capabilities": {**({"add": ["NET_BIND_SERVICE"]} if low else {}), "drop": ["ALL"]}, **_seccomp(settings),
+    }  # fmt: skip
+
+
+def _seccomp(settings: InjectionSettings) -> Object:
+    return {"seccompProfile": dict(settings.seccomp_profile)} if settings.seccomp_profile else {}
+
+
+def _hooks(it: Injected, settings: InjectionSettings) -> Object:
+    """A held application starts when the proxy is ready. A native sidecar ends after its application, but its peers are
+    asked to leave as soon as the pod begins to end."""
+    if settings.lifecycle:
+        return dict(settings.lifecycle)
+    if it.native:
+        order = ["pilot-agent", "request", f"--debug-port={it.status_port or AGENT_PORT}", "POST", "drain"]
+        return {"preStop": {"exec": {"command": order}}}
+    if it.held and not it.gateway:
+        return {"postStart": {"exec": {"command": ["pilot-agent", "wait"]}}}
+    return {}
+
+
+def _agent_level(it: Injected, settings: InjectionSettings) -> str:
+    level = it.annotations.get("sidecar.istio.io/agentLogLevel", settings.agent_log_level)
+    return f"--log_output_level={level if ':' in level else f'default:{level}'}"
+
+
+def _probes(it: Injected, settings: InjectionSettings) -> Object:
+    """Ready as the annotations say. What comes after a native sidecar waits for its startup probe, and others, too, are
+    ready as soon as it succeeds."""
     if not it.status_port:
         return {}
     healthy = {"httpGet": {"path": "/healthz/ready", "port": READY_PORT, "scheme": "HTTP"}}
     said = it.annotations.get
     ready: Object = {
-        **healthy, "failureThreshold": int(said(f"{READINESS}/failureThreshold", "4")),
-        "periodSeconds": int(said(f"{READINESS}/periodSeconds", "15")), "timeoutSeconds": 3,
+        **healthy, "failureThreshold": int(said(f"{READINESS}/failureThreshold", settings.ready_failures)),
+        "periodSeconds": int(said(f"{READINESS}/periodSeconds", settings.ready_every_s)), "timeoutSeconds": 3,
     }  # fmt: skip
-    if delay := int(said(f"{READINESS}/initialDelaySeconds", "0")):
+    if delay := int(said(f"{READINESS}/initialDelaySeconds", settings.ready_after_s)):
         ready["initialDelaySeconds"] = delay
     made: Object = {"readinessProbe": ready}
-    if it.native or it.gateway:
-        made["startupProbe"] = {**healthy, "failureThreshold": 600, "periodSeconds": 1, "timeoutSeconds": 3}
+    if settings.startup_failures:
+        made["startupProbe"] = {
+            **healthy, "failureThreshold": settings.startup_failures, "periodSeconds": 1, "timeoutSeconds": 3,
+        }  # fmt: skip
     return made
 
 
@@ -133,10 +175,12 @@ def _environment(it: Injected, settings: InjectionSettings) -> list[Object]:
 
 def _told(it: Injected, settings: InjectionSettings) -> dict[str, str]:
     told = {
-        "PILOT_CERT_PROVIDER": "istiod", "CA_ADDR": str(it.proxy_config.get("discoveryAddress") or settings.discovery_address),
+        "PILOT_CERT_PROVIDER": "istiod",
+        "CA_ADDR": settings.ca_address or str(it.proxy_config.get("discoveryAddress") or settings.discovery_address),
         "PROXY_CONFIG": _json(it.proxy_config), "ISTIO_META_POD_PORTS": _json(_ports(it.containers)),
         "ISTIO_META_APP_CONTAINERS": ",".join(str(c.get("name")) for c in it.containers),
-        "ISTIO_META_CLUSTER_ID": settings.cluster, "ISTIO_META_WORKLOAD_NAME": it.owner.name,
+        "ISTIO_META_CLUSTER_ID": settings.cluster,
+        "ISTIO_META_WORKLOAD_NAME": it.labels.get("service.istio.io/workload-name") or it.owner.name,
         "ISTIO_META_OWNER": it.owner.url(it.namespace), "ISTIO_META_MESH_ID": settings.mesh_id,
         "TRUST_DOMAIN": settings.trust_domain,
     }  # fmt: skip
@@ -168,7 +212,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def volumes(own: Mapping[str, str]) -> list[Object]:
+def volumes(it: Injected, settings: InjectionSettings) -> list[Object]:
     """Of the proxy: keys in memory only, its token, the root certificate, its own labels, and what the pod adds."""
     items = [
         {"path": name, "fieldRef": {"fieldPath": f"metadata.{name}"}} for name in ("labels", "annotations")
@@ -176,17 +220,19 @@ def volumes(own: Mapping[str, str]) -> list[Object]:
     token = {
         "serviceAccountToken": {"audience": "istio-ca", "expirationSeconds": 43200, "path": "istio-token"}
     }
+    certificates = {"secretName": f"istio.{it.service_account}", "optional": True}
     return [
         {"name": "workload-socket", "emptyDir": {}}, {"name": "credential-socket", "emptyDir": {}},
         {"name": "workload-certs", "emptyDir": {}}, {"name": "istio-envoy", "emptyDir": {"medium": "Memory"}},
         {"name": "istio-data", "emptyDir": {}}, {"name": "istio-podinfo", "downwardAPI": {"items": items}},
         {"name": "istio-token", "projected": {"sources": [token]}},
         {"name": "istiod-ca-cert", "configMap": {"name": "istio-ca-root-cert"}},
-        *named(own, "sidecar.istio.io/userVolume"),
+        *([{"name": "istio-certs", "secret": certificates}] if settings.mtls_certificates else ()),
+        *named(it.annotations, "sidecar.istio.io/userVolume"),
     ]  # fmt: skip
 
 
-def _mounts(it: Injected) -> list[Object]:
+def _mounts(it: Injected, settings: InjectionSettings) -> list[Object]:
     mounts = (
         ("workload-socket", "/var/run/secrets/workload-spiffe-uds"), ("credential-socket", "/var/run/secrets/credential-uds"),
         ("workload-certs", "/var/run/secrets/workload-spiffe-credentials"), ("istiod-ca-cert", "/var/run/secrets/istio"),
@@ -194,15 +240,18 @@ def _mounts(it: Injected) -> list[Object]:
         ("istio-token", "/var/run/secrets/tokens"), ("istio-podinfo", "/etc/istio/pod"),
     )  # fmt: skip
     made: list[Object] = [{"name": name, "mountPath": path} for name, path in mounts]
+    if settings.mtls_certificates:
+        made.append({"name": "istio-certs", "mountPath": "/etc/certs/", "readOnly": True})
     return [*made, *named(it.annotations, "sidecar.istio.io/userVolumeMount")]
 
 
-def _image(it: Injected, image: str) -> str:
-    return it.annotations.get("sidecar.istio.io/proxyImage") or image
+def _image(it: Injected, image: str, settings: InjectionSettings) -> Object:
+    policy = {"imagePullPolicy": settings.pull_policy} if settings.pull_policy else {}
+    return {"image": it.annotations.get("sidecar.istio.io/proxyImage") or image, **policy}
 
 
 def _resources(it: Injected, settings: InjectionSettings) -> Object:
-    """The mesh's figures, unless the pod's annotations have their own: then only these."""
+    """The mesh's figures, unless the pod's annotations have their own: then only these. A gateway has those it asks for."""
     words = {
         ("requests", "cpu"): "proxyCPU", ("requests", "memory"): "proxyMemory", ("limits", "cpu"): "proxyCPULimit",
         ("limits", "memory"): "proxyMemoryLimit",
@@ -211,6 +260,6 @@ def _resources(it: Injected, settings: InjectionSettings) -> Object:
     for (part, resource), word in words.items():
         if value := it.annotations.get(f"sidecar.istio.io/{word}"):
             own.setdefault(part, {})[resource] = value
-    return own or {
-        key: dict(value) for key, value in settings.resources.items() if isinstance(value, Mapping)
-    }
+    if own or it.gateway:
+        return own
+    return {key: dict(value) for key, value in settings.resources.items()}

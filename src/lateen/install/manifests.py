@@ -91,8 +91,8 @@ def mesh_config_map(it: Installation) -> Object:
 def injector_config_map(it: Installation) -> Object:
     """ConfigMap ``istio-sidecar-injector``: its ``values`` are what Kiali and the injector read."""
     values: dict[str, Any] = json.loads(json.dumps(it.values))
-    values["global"].setdefault("proxy", {})["image"] = it.image("proxy")
-    values["global"].setdefault("proxy_init", {})["image"] = it.image("proxy")
+    for name in ("proxy", "proxy_init"):
+        values["global"].setdefault(name, {}).setdefault("image", "proxy")
     values["global"].update(hub=it.tree["hub"], tag=it.tree["tag"], istioNamespace=it.namespace)
     values["revision"] = it.revision
     return {

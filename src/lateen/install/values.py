@@ -6,7 +6,8 @@ The names are those of Istio's operator file and Helm values as far as Lateen ho
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,9 @@ import yaml
 from lateen import __version__
 from lateen.api import mesh_config
 from lateen.api.lenient import HOLDS
+from lateen.api.validate.finding import Finding
 from lateen.api.validate.unknown import UNKNOWN
+from lateen.injection import values as helm
 from lateen.names.problems import Severity
 
 #: The settings every profile starts from. Keys are what ``--set`` names.
@@ -51,7 +54,6 @@ DEFAULTS: dict[str, Any] = {
             "resources": {"requests": {"cpu": "500m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
             "env": {},
             "grpcAddr": "",  # xDS in the clear, for whoever asks: closed
-            "nativeSidecars": True,
         },
     },
     "components": {"pilot": True, "ingressGateway": True},
@@ -80,6 +82,8 @@ class Installation:
 
     profile: str
     tree: Mapping[str, Any] = field(repr=False)
+    #: What has no effect, in sentences.
+    told: tuple[str, ...] = ()
 
     @property
     def namespace(self) -> str:
@@ -134,8 +138,12 @@ def installation(profile: str = "default", settings: Iterable[str] = ()) -> Inst
                 f'"{setting}" is not of the form path=value, such as meshConfig.accessLogFile=/dev/stdout'
             )
         _set(tree, path, _scalar(text))
-    _check_mesh_config(tree["meshConfig"])
-    return Installation(profile, tree)
+    _unite(tree)
+    told = [
+        *_checked("meshConfig", mesh_config.read_document(tree["meshConfig"]).problems),
+        *_checked("values", helm.read(tree["values"]).told),
+    ]
+    return Installation(profile, tree, tuple(told))
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,11 +158,36 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return result
 
 
-def _check_mesh_config(settings: Mapping[str, Any]) -> None:
-    """What the control plane would not take, or does not know, is refused before it is written."""
-    for it in mesh_config.read_document(settings).problems:
+def _checked(root: str, found: Iterable[Finding]) -> Iterator[str]:
+    """What the control plane would not take, or does not know, is refused before it is written; the rest is told."""
+    for it in found:
         if it.severity is Severity.ERROR or it.message.startswith(UNKNOWN):
-            raise ValuesError(f"meshConfig.{it.path}: {it.message.partition(HOLDS)[0]}")
+            raise ValuesError(f"{root}.{it.path}: {it.message.partition(HOLDS)[0]}")
+        yield f"{root}.{it.path} {it.message}"
+
+
+#: Settings that Helm's users know by another name.
+_SAME = {
+    "hub": ("global", "hub"),
+    "tag": ("global", "tag"),
+    "namespace": ("global", "istioNamespace"),
+    "revision": ("revision",),
+}
+
+
+def _unite(tree: dict[str, Any]) -> None:
+    """What is said by its name in Helm's values is said."""
+    for name, (*parents, last) in _SAME.items():
+        place = tree["values"]
+        for it in parents:
+            place = place[it]
+        if said := place.get(last):
+            if tree[name] not in (DEFAULTS[name], said):
+                path = ".".join(["values", *parents, last])
+                raise ValuesError(
+                    f"{name} is {tree[name]!r}, and {path} is {said!r}: they are the same setting"
+                )
+            tree[name] = said
 
 
 def _set(tree: dict[str, Any], path: str, value: Any) -> None:
@@ -163,6 +196,10 @@ def _set(tree: dict[str, Any], path: str, value: Any) -> None:
     first = parents[0] if parents else last
     if first not in roots:
         raise ValuesError(f'unknown setting "{path}": a path starts with one of {", ".join(sorted(roots))}')
+    if first == "components" and parents and (len(parents) > 1 or last not in tree[first]):
+        raise ValuesError(
+            f'"{path}": the components are {", ".join(sorted(tree[first]))}, each true or false'
+        )
     place = tree
     for part in parents:
         nested = place.setdefault(part, {})
@@ -175,7 +212,10 @@ def _set(tree: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _scalar(text: str) -> Any:
+    """As YAML; what JSON does not have, such as a date, is a text."""
     try:
-        return yaml.safe_load(text) if text else ""
-    except yaml.YAMLError:
+        found = yaml.safe_load(text) if text else ""
+        json.dumps(found)
+    except (yaml.YAMLError, TypeError, ValueError, RecursionError):
         return text
+    return found

@@ -404,3 +404,38 @@ async def test_it_may_wait_for_the_last_connection(pod: Pod) -> None:
     await until(lambda: pod.agent.ended() is not None)
     assert pod.agent.ended() == 0
     await runner.cleanup()
+
+
+@pytest.mark.finding("conformance F17")
+async def test_a_native_sidecar_asks_peers_to_leave_and_serves_those_who_still_come(pod: Pod) -> None:
+    """The order of its preStop hook: its application may take much longer to end than Envoy's drain."""
+
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(text="done")
+
+    async def answer() -> bytes:
+        reader, writer = await _connected(pod)
+        writer.write(b"GET / HTTP/1.1\r\nHost: cart\r\n\r\n")
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+        writer.close()
+        return head.lower()
+
+    runner = await _captured(pod, page)
+    pod.agent.configure(drainDuration="1s")
+    pod.agent.environment["LATEEN_NATIVE_SIDECAR"] = "true"
+    pod.agent.start()
+    await until(pod.ready)
+    assert b"connection: close" not in await answer()
+    words = (sys.executable, "-m", "lateen.app.node_agent", "request", "--debug-port=15020", "POST", "drain")
+    for _ in range(2):  # whoever asks, it has begun
+        await asyncio.to_thread(pod.agent.namespace.run, *words)
+    assert await _says(pod, b"the proxy is draining")
+    for _ in range(2):
+        assert (await answer()).startswith(b"http/1.1 200")
+        await asyncio.sleep(2)  # longer than Envoy's drain
+    assert b"connection: close" in await answer()
+    assert pod.agent.ended() is None
+    pod.agent.signal(signal.SIGTERM)
+    await until(lambda: pod.agent.ended() is not None)
+    assert pod.agent.ended() == 0
+    await runner.cleanup()

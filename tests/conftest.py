@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from lateen.testing.habits import Habits
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -49,6 +54,7 @@ class ApiServer:
         self.access = ClusterAccess(self.tokens, authorizer)
         self.port = 0
         self._folder, self._runner = folder, None
+        self.habits: Habits | None = None
 
     async def start(self) -> None:
         """Serve; the second time on the same port."""
@@ -82,8 +88,6 @@ class ApiServer:
 
     def client(self, account: str = "") -> object:
         """An administrator, or a service account ``namespace/name``."""
-        import ssl
-
         from lateen.kube.client import KubeClient
         from lateen.kube.config import Connection
 
@@ -92,11 +96,28 @@ class ApiServer:
         if account:
             token = self.token(account)
         else:
-            pair = self._folder / "admin.pem"
-            certificate, key = self.pki.client_certificate("admin", ["system:masters"])
-            pair.write_bytes(certificate + key)
-            tls.load_cert_chain(pair)
-        return KubeClient(Connection(f"https://127.0.0.1:{self.port}", tls, token))
+            self._prove(tls)
+        return KubeClient(Connection(self.habits.url if self.habits else self.url, tls, token))
+
+    @property
+    def url(self) -> str:
+        """Where it serves, by TLS."""
+        return f"https://127.0.0.1:{self.port}"
+
+    def behind_habits(self, **how: Any) -> Habits:
+        """A proxy before it with the habits of a real one; once it is set as ``habits``, clients go through it."""
+        from lateen.testing.habits import Habits
+
+        administrator, anybody = (ssl.create_default_context(cadata=self.pki.ca_pem.decode()) for _ in "12")
+        self._prove(administrator)
+        serve = self.pki.server_context(["127.0.0.1"])
+        return Habits(self.url, administrator=administrator, anybody=anybody, serve=serve, **how)
+
+    def _prove(self, tls: ssl.SSLContext) -> None:
+        pair = self._folder / "admin.pem"
+        certificate, key = self.pki.client_certificate("admin", ["system:masters"])
+        pair.write_bytes(certificate + key)
+        tls.load_cert_chain(pair)
 
     def token(self, account: str, *, audience: str = "", pod: str = "", expires_s: int = 3600) -> str:
         """A service account's token, bound to a pod if one is named."""
@@ -109,10 +130,24 @@ class ApiServer:
 
 
 @pytest.fixture
-async def api_server(tmp_path: Path) -> AsyncIterator[ApiServer]:
+def habits() -> dict[str, Any] | None:
+    """How a real API server's habits are put before ``api_server``; folders whose tests must bear them override this."""
+    return None
+
+
+@pytest.fixture
+async def api_server(
+    tmp_path: Path, habits: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[ApiServer]:
     """Kubernetes without nodes."""
     it = ApiServer(tmp_path)
     await it.start()
-    yield it
+    if habits is None:
+        yield it
+    else:
+        # So much fails that waiting as long as elsewhere would take minutes.
+        monkeypatch.setattr("lateen.kube.client._FIRST_WAIT_S", 0.02)
+        async with it.behind_habits(**habits) as it.habits:
+            yield it
     await it.stop()
     it.store.close()

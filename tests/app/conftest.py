@@ -44,10 +44,18 @@ async def _installed(api_server: Any, *, kinds: bool = True, rights: bool = True
                     assert refused.code == 409, refused  # noqa: PT017
 
 
+@pytest.fixture(params=[None, {"seed": 1}], ids=["plain", "habits"])
+def habits(request: pytest.FixtureRequest) -> dict[str, Any] | None:
+    """A plain API server, and one with a real server's habits."""
+    found: dict[str, Any] | None = request.param
+    return found
+
+
 @pytest.fixture(autouse=True)
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused may be allowed at any moment: here it is asked again ten times as often as elsewhere."""
     monkeypatch.setattr(watch, "_LONGEST_REFUSED_S", watch._LONGEST_REFUSED_S / 10)
+    monkeypatch.setattr(watch, "_LONGEST_WAIT_S", 0.5)
 
 
 @pytest.fixture

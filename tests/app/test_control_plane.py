@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from lateen.api import reading
 from lateen.discovery.source import REFUSALS
 from lateen.envoy.resource import CLUSTER
 from lateen.pki import messages
@@ -124,7 +125,9 @@ async def runs(api_server: Any, pod: dict[str, Any]) -> None:
     from skiff.apiserver.local import LocalApi
     from skiff.kinds import PODS
 
-    await LocalApi(api_server.registry).update(PODS, {**pod, "status": POD["status"]}, subresource="status")
+    api = LocalApi(api_server.registry)
+    stored = await api.get(PODS, reading.namespace(pod), reading.name(pod))
+    await api.update(PODS, {**stored, "status": POD["status"]}, subresource="status")
 
 
 def _caller() -> Any:

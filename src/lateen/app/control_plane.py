@@ -20,7 +20,7 @@ import structlog
 
 from lateen.admission.current import Current
 from lateen.admission.server import webhook_application
-from lateen.api import mesh_config
+from lateen.api import mesh_config, reading
 from lateen.app.settings import FlagError, Ports, Settings
 from lateen.app.supervision import kept
 from lateen.authority import serving
@@ -202,7 +202,7 @@ async def authority_of(client: KubeClient, settings: Settings) -> Authority:
 
 def _trust_domain(config: dict[str, Any] | None) -> str:
     """For the root's name. A mesh config that cannot be read is reported by whoever follows it."""
-    found = mesh_config.read(((config or {}).get("data") or {}).get("mesh", "")).config
+    found = mesh_config.read(reading.text(config, "data", "mesh")).config
     return (found or mesh_config.DEFAULT).trust_domain
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from lateen.api import reading
 from lateen.kube.client import KubeClient, KubeError, Object
 from lateen.pki.authority import ROOT_TTL, RefusedError, loaded
 from lateen.pki.certificates import Issuer, key_pem, pem, self_signed
@@ -59,7 +60,7 @@ def read(secret: Object, name: str) -> Authority:
     """The authority in a Secret, under Istio's names or those of type ``kubernetes.io/tls`` (cert-manager's)."""
 
     def part(own: str, tls: str = "") -> bytes:
-        data = secret.get("data") or {}
+        data = reading.texts(secret, "data")
         return base64.b64decode(data.get(own) or data.get(tls) or "")
 
     certificates = part("ca-cert.pem", "tls.crt")

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from lateen.api import reading
 from lateen.kube.client import KubeClient
 
 AUDIENCE = "istio-ca"
@@ -53,7 +54,7 @@ class Reviewer:
         }  # fmt: skip
         async with asyncio.timeout(_PATIENCE_S), self._turns:
             answer = await self._client.create(asked)
-        caller = of_status(answer.get("status") or {})
+        caller = of_status(reading.part(answer, "status"))
         self._known[digest] = (caller, time.monotonic() + _REMEMBERED_S)
         while len(self._known) > _MOST:
             self._known.popitem(last=False)
@@ -70,10 +71,9 @@ def of_status(status: Mapping[str, Any]) -> Caller:
         raise NotAuthenticatedError(str(status.get("error") or "the token is not valid"))
     if AUDIENCE not in (status.get("audiences") or ()):
         raise NotAuthenticatedError(f'the token is not for the audience "{AUDIENCE}"')
-    user = status.get("user") or {}
-    kind, _, rest = str(user.get("username", "")).partition(_ACCOUNT)
+    kind, _, rest = reading.text(status, "user", "username").partition(_ACCOUNT)
     namespace, _, account = rest.partition(":")
     if kind or not namespace or not account:
         raise NotAuthenticatedError("the token is not one of a service account")
-    pods = (user.get("extra") or {}).get("authentication.kubernetes.io/pod-name") or [""]
+    pods = reading.part(status, "user", "extra").get("authentication.kubernetes.io/pod-name") or [""]
     return Caller(namespace, account, str(pods[0]))

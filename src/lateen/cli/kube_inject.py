@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lateen.api import reading
 from lateen.cli.connect import CommandError, Context, IstioNamespace, Kubeconfig, with_cluster
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ async def _of_cluster(client: KubeClient, namespace: str, revision: str) -> Read
                 f'ConfigMap {name} is not in namespace "{namespace}": is the mesh installed there (lateen install)? '
                 "Name its namespace with -i, or settings with --valuesFile and --meshConfigFile"
             )
-        found.append(config_map.get("data") or {})
+        found.append(reading.texts(config_map, "data"))
     return read(*found)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from lateen.api import reading
 from lateen.controllers.mending import Mender
 from lateen.injection.decide import SPARED
 from lateen.kube.client import KubeClient, KubeError, Object
@@ -46,12 +47,12 @@ class TrustBundle:
         return {KEY: self._roots_pem().decode()}
 
     def _namespaces_listed(self, objects: list[Object]) -> None:
-        self._namespaces = {it["metadata"]["name"] for it in objects if _lives(it)}
+        self._namespaces = {reading.name(it) for it in objects if _lives(it)}
         for it in self._namespaces:
             self._mender.look(it)
 
     def _namespace_changed(self, kind: str, obj: Object) -> None:
-        name = obj["metadata"]["name"]
+        name = reading.name(obj)
         if kind == "DELETED" or not _lives(obj):
             self._namespaces.discard(name)
         else:
@@ -59,12 +60,12 @@ class TrustBundle:
             self._mender.look(name)
 
     def _maps_listed(self, objects: list[Object]) -> None:
-        self._held = {it["metadata"]["namespace"]: it for it in objects}
+        self._held = {reading.namespace(it): it for it in objects}
         for it in self._namespaces:
             self._mender.look(it)
 
     def _map_changed(self, kind: str, obj: Object) -> None:
-        namespace = obj["metadata"]["namespace"]
+        namespace = reading.namespace(obj)
         assert self._held is not None, "changes come after the list"
         if kind == "DELETED":
             self._held.pop(namespace, None)
@@ -89,10 +90,10 @@ class TrustBundle:
                     refused.code != 409
                 ):  # another replica was quicker; if it wrote something else, we hear of it
                     raise
-        elif held.get("data") != data:
-            others = dict.fromkeys(held.get("data") or {})
+        elif (said := reading.part(held, "data")) != data:
+            others = dict.fromkeys(said)
             await self._client.patch(wanted, {"data": {**others, **data}})
 
 
 def _lives(namespace: Object) -> bool:
-    return not namespace["metadata"].get("deletionTimestamp")
+    return not reading.text(namespace, "metadata", "deletionTimestamp")

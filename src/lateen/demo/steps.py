@@ -10,8 +10,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from http.cookiejar import CookieJar
-from typing import Any
 
+from lateen.api import reading
 from lateen.demo import beside, traffic
 from lateen.demo.commands import Machine, examples
 from lateen.kube.client import KubeClient
@@ -39,7 +39,7 @@ def cluster_up(machine: Machine) -> str:
     begun = time.monotonic()
     machine.skiff("start", "--cpus", "6", "--memory", "8192", "--port", str(beside.api_port()))
     nodes = machine.objects("nodes")
-    ready = [it for it in nodes if _condition(it, "Ready")]
+    ready = [it for it in nodes if reading.holds(it, "Ready")]
     if not ready:
         raise StepFailedError(f"no node is Ready: {[it['metadata']['name'] for it in nodes]}")
     return f"node Ready after {time.monotonic() - begun:.1f} s"
@@ -59,7 +59,7 @@ def mesh_installed(machine: Machine) -> str:
     """A3: control plane and gateway are ready."""
     machine.lateen("install", "--profile", "demo", "-y")
     pods = machine.objects("pods", "-n", "istio-system")
-    unready = [it["metadata"]["name"] for it in pods if not _condition(it, "Ready")]
+    unready = [it["metadata"]["name"] for it in pods if not reading.holds(it, "Ready")]
     if unready or len(pods) < 2:
         raise StepFailedError(f"not ready in istio-system: {unready or 'a pod is missing'}")
     return f"{len(pods)} pods ready in istio-system"
@@ -157,7 +157,7 @@ def gateway_url(machine: Machine) -> str:
     service = json.loads(
         machine.kubectl("get", "service", "istio-ingressgateway", "-n", "istio-system", "-o", "json")
     )
-    found = service.get("status", {}).get("loadBalancer", {}).get("ingress", [])
+    found = reading.parts(service, "status", "loadBalancer", "ingress")
     if not found:
         raise StepFailedError("the ingress gateway's Service has no address")
     return f"http://{found[0].get('ip') or found[0]['hostname']}"
@@ -316,8 +316,3 @@ def clean(machine: Machine) -> str:
     if left:
         raise StepFailedError(f"namespaces are left: {left}")
     return "no process, namespace, link or rule is left"
-
-
-def _condition(obj: dict[str, Any], kind: str) -> bool:
-    conditions = obj.get("status", {}).get("conditions", [])
-    return any(it["type"] == kind and it["status"] == "True" for it in conditions)

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from lateen.api import reading
+
 if TYPE_CHECKING:
     from lateen.kube.client import KubeClient
 
@@ -137,7 +139,7 @@ async def pages(client: KubeClient, namespaces: Iterable[str]) -> list[str]:
         (namespace, pod["metadata"]["name"])
         for namespace in namespaces
         for pod in await client.list("v1", "pods", namespace)
-        if "sidecar.istio.io/status" in pod["metadata"].get("annotations", {})
-        and pod.get("status", {}).get("phase") == "Running"
+        if "sidecar.istio.io/status" in reading.texts(pod, "metadata", "annotations")
+        and reading.text(pod, "status", "phase") == "Running"
     ]
     return await asyncio.gather(*(one(*it) for it in wanted))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
-from lateen.api import mesh_config
+from lateen.api import mesh_config, reading
 from lateen.api.decode import decode
 from lateen.api.meta import Fact
 from lateen.api.validate import validate
@@ -177,17 +177,17 @@ class Source:
         return {plural: it.unreadable for (_, plural), it in self.tables.items() if it.unreadable}
 
     def _maps_listed(self, objects: list[Object]) -> None:
-        self.config_maps = {it["metadata"]["name"]: it.get("data") or {} for it in objects}
+        self.config_maps = {reading.name(it): reading.texts(it, "data") for it in objects}
         self._configure()
         for name, reader in self.readers.items():
             self._tell(name, reader(self.config_maps.get(name)))
 
     def _map_changed(self, kind: str, obj: Object) -> None:
-        name = obj["metadata"]["name"]
+        name = reading.name(obj)
         if kind == "DELETED":
             self.config_maps.pop(name, None)
         else:
-            self.config_maps[name] = obj.get("data") or {}
+            self.config_maps[name] = reading.texts(obj, "data")
         if name == self._config_map:
             self._configure()
         elif name in self.readers:
@@ -258,4 +258,4 @@ def _first(problems: Iterable[Problem], severity: Severity) -> Problem | None:
 
 
 def _key(obj: Object) -> ObjectKey:
-    return ObjectKey(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+    return ObjectKey(reading.namespace(obj), reading.name(obj))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
+from lateen.api import reading
 from lateen.install.manifests import Component, Object, components
 from lateen.install.values import Installation
 
@@ -18,7 +19,8 @@ _WIDE = {
     "Namespace": "/api/v1/namespaces/",
     "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/",
 }
-_REMOVAL_S = 120.0
+_VALIDATING = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/"
+_REMOVAL_S, _ESTABLISHED_S = 120.0, 60.0
 
 
 class Cluster(Protocol):
@@ -47,12 +49,29 @@ async def install(cluster: Cluster, it: Installation, *, wait_s: float, report: 
         for obj in component.objects:
             if obj["kind"] in _WIDE:
                 await _removed(cluster, obj, component.name, report)
-            await cluster.apply(obj, MANAGER, force=True)
+            await cluster.apply(await _kept(cluster, obj), MANAGER, force=True)
             if obj["kind"] == "CustomResourceDefinition":
-                await _established(cluster, obj["metadata"]["name"])
+                await _established(cluster, reading.name(obj))
         if wait_s:
             await _ready(cluster, it.namespace, component, wait_s, report)
         report(component.name, "done", "")
+
+
+async def _kept(cluster: Cluster, obj: Object) -> Object:
+    """Without the ``failurePolicy`` that the control plane has made binding: it owns the field from then on."""
+    if obj["kind"] != "ValidatingWebhookConfiguration":
+        return obj
+    held = await cluster.get(_VALIDATING + reading.name(obj))
+    binding = {
+        reading.text(it, "name")
+        for it in reading.parts(held, "webhooks")
+        if it.get("failurePolicy") == "Fail"
+    }
+    hooks = [
+        {key: value for key, value in it.items() if key != "failurePolicy" or it["name"] not in binding}
+        for it in obj["webhooks"]
+    ]
+    return {**obj, "webhooks": hooks}
 
 
 async def uninstall(cluster: Cluster, it: Installation, *, purge: bool, report: Report) -> None:
@@ -76,29 +95,30 @@ def _removal_order(objects: tuple[Object, ...]) -> Iterator[Object]:
 
 async def _removed(cluster: Cluster, obj: Object, component: str, report: Report) -> None:
     """Wait while an earlier one is being removed: it would take along what is put into it."""
-    name = obj["metadata"]["name"]
+    kind, name = obj["kind"], reading.name(obj)
     until = time.monotonic() + _REMOVAL_S
-    while ((await cluster.get(_WIDE[obj["kind"]] + name)) or {}).get("metadata", {}).get("deletionTimestamp"):
+    while reading.text(found := await cluster.get(_WIDE[kind] + name), "metadata", "deletionTimestamp"):
         if time.monotonic() > until:
             raise InstallError(
-                f"{obj['kind']} {name} is still being removed after {_REMOVAL_S:.0f} s: "
-                f"kubectl describe {obj['kind'].lower()} {name}"
+                f"{kind} {name} is still being removed after {_REMOVAL_S:.0f} s{_why(_trouble(found, 'True'))}. "
+                f"See: kubectl describe {kind.lower()} {name}"
             )
-        report(component, "waiting", f"for {obj['kind']} {name} to be removed")
+        report(component, "waiting", f"for {kind} {name} to be removed")
         await asyncio.sleep(0.5)
 
 
 async def _established(cluster: Cluster, name: str) -> None:
-    path = _WIDE["CustomResourceDefinition"] + name
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        found = await cluster.get(path) or {}
-        if any(it["type"] == "Established" and it["status"] == "True" for it in _conditions(found)):
-            return
+    """A real server says nothing of conditions until its controllers have looked."""
+    until = time.monotonic() + _ESTABLISHED_S
+    while not reading.holds(
+        found := await cluster.get(_WIDE["CustomResourceDefinition"] + name), "Established"
+    ):
+        if time.monotonic() > until:
+            raise InstallError(
+                f"CustomResourceDefinition {name} was not established within {_ESTABLISHED_S:.0f} s"
+                f"{_why(_trouble(found, 'False'))}. See: kubectl describe crd {name}"
+            )
         await asyncio.sleep(0.1)
-    raise InstallError(
-        f"CustomResourceDefinition {name} was not established within 30 s: kubectl describe crd {name}"
-    )
 
 
 async def _ready(
@@ -107,32 +127,39 @@ async def _ready(
     until = time.monotonic() + wait_s
     for name in component.deployments:
         path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
-        while not _is_ready(found := await cluster.get(path) or {}):
+        while not _is_ready(found := await cluster.get(path)):
             if time.monotonic() > until:
-                why = "; ".join(
-                    it.get("message", "") for it in _conditions(found) if it.get("status") != "True"
-                )
+                why = _why(_trouble(found, "False", failure="ReplicaFailure"))
                 raise InstallError(
-                    f"Deployment {namespace}/{name} is not ready after {wait_s:.0f} s{': ' + why if why else ''}. "
+                    f"Deployment {namespace}/{name} is not ready after {wait_s:.0f} s{why}. "
                     f"See: kubectl -n {namespace} describe pods -l app={name}"
                 )
             report(component.name, "waiting", f"Deployment {name}")
             await asyncio.sleep(0.5)
 
 
-def _is_ready(deployment: Object) -> bool:
+def _is_ready(deployment: Object | None) -> bool:
     """As ``kubectl rollout status`` sees it: the newest generation is observed, updated and available."""
-    status, spec = deployment.get("status", {}), deployment.get("spec", {})
-    wanted = spec.get("replicas", 1)
-    return bool(
-        deployment
-        and status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
-        and status.get("updatedReplicas", 0) >= wanted
-        and status.get("availableReplicas", 0) >= wanted
-        and status.get("replicas", 0) <= wanted
+    if deployment is None:
+        return False
+    status = reading.part(deployment, "status")
+    wanted = reading.number(deployment, "spec", "replicas", default=1)
+    return (
+        reading.number(status, "observedGeneration") >= reading.number(deployment, "metadata", "generation")
+        and reading.number(status, "updatedReplicas") >= wanted
+        and reading.number(status, "availableReplicas") >= wanted
+        and reading.number(status, "replicas") <= wanted
     )
 
 
-def _conditions(obj: Object) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = obj.get("status", {}).get("conditions", [])
-    return found
+def _trouble(obj: Object | None, status: str, *, failure: str = "") -> list[str]:
+    """What conditions with this status say; those of the type ``failure`` are the other way round."""
+    other = {"True": "False", "False": "True"}[status]
+    said = reading.conditions(obj).values()
+    bad = [it for it in said if it.get("status") == (other if it.get("type") == failure else status)]
+    return [reading.text(it, "message") or reading.text(it, "reason") for it in bad]
+
+
+def _why(said: list[str]) -> str:
+    found = "; ".join(it for it in said if it)
+    return f": {found}" if found else ""

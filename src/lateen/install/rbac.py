@@ -67,9 +67,12 @@ def cluster_rules(webhooks: Sequence[str]) -> list[Object]:
 
 
 def own_rules() -> list[Object]:
-    """In the mesh's own namespace: its settings, and the Secrets that hold the CA's key."""
+    """In the mesh's own namespace: its settings, the Secrets that hold the CA's key, and a Gateway that is tried, not stored,
+    to see validation work.
+    """
     return [
         {"apiGroups": [""], "resources": ["configmaps"], "verbs": READ},
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["cacerts", "istio-ca-secret"]},
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
+        {"apiGroups": ["networking.istio.io"], "resources": ["gateways"], "verbs": ["create"]},
     ]  # fmt: skip

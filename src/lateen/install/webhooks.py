@@ -3,6 +3,11 @@
 The selectors are Istio's: the namespace's ``istio-injection`` label wins over ``istio.io/rev``, a pod may opt out with
 ``sidecar.istio.io/inject: "false"``. The control plane fills in ``caBundle`` (another field manager owns it), so a
 second installation does not touch it.
+
+When there is no control plane, validation is passed over (``failurePolicy: Ignore``): an installation that is not
+finished must not refuse the world's objects. The control plane makes it ``Fail`` once it is reached
+(``lateen.controllers.webhooks``). Injection is ``Fail`` from the start, as Istio's: its selectors choose only pods that
+asked for the mesh, and a pod without the sidecar it asked for would speak in the clear, and would stay so.
 """
 
 from __future__ import annotations
@@ -93,7 +98,10 @@ def _injector(
 
 
 def validating(it: Installation, labels: dict[str, str], service: str) -> list[Object]:
-    """ValidatingWebhookConfiguration ``istio-validator[-<revision>]-<namespace>``; Lateen refuses what it cannot honour."""
+    """ValidatingWebhookConfiguration ``istio-validator[-<revision>]-<namespace>``; Lateen refuses what it cannot honour.
+
+    Its ``failurePolicy`` is for the first installation: later ones leave it as the control plane has set it.
+    """
     name = f"{it.named('istio-validator')}-{it.namespace}"
     groups = ["networking.istio.io", "security.istio.io", "telemetry.istio.io", "extensions.istio.io"]
     selector = {"objectSelector": {"matchExpressions": [_in(REVISION, it.revision)]}} if it.revision else {}
@@ -110,7 +118,7 @@ def validating(it: Installation, labels: dict[str, str], service: str) -> list[O
                 "resources": ["*"],
             }
         ],
-        "failurePolicy": "Fail",
+        "failurePolicy": "Ignore",
         "sideEffects": "None",
         "admissionReviewVersions": ["v1"],
         "timeoutSeconds": 10,

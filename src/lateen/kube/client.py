@@ -176,7 +176,8 @@ class KubeClient:
 
     async def _made(self, obj: Object) -> Object | None:
         found = await self.get(path_of(obj))
-        return found if found is not None and reading.contains(found, obj) else None
+        wanted = {key: it for key, it in obj.items() if key != "status"}  # which a server drops at creation
+        return found if found is not None and reading.contains(found, wanted) else None
 
     async def apply(self, obj: Object, manager: str, *, force: bool = True) -> Object:
         """Server-side apply: what the object says, and nothing of what others say."""

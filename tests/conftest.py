@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import ssl
 from collections.abc import AsyncIterator
@@ -33,6 +35,17 @@ def shared() -> Path:
     return SHARED
 
 
+class Forwards:
+    """A node that does nothing but forward: (namespace, pod, port) leads to a port of this process."""
+
+    def __init__(self) -> None:
+        self.ports: dict[tuple[str, str, int], int] = {}
+
+    async def dial(self, namespace: str, pod: str, port: int) -> Any:
+        """As ``skiff.api.Node`` has it."""
+        return await asyncio.open_connection("127.0.0.1", self.ports[namespace, pod, port])
+
+
 class ApiServer:
     """A real API server of skiff on a port of its own: TLS, tokens, RBAC; no controllers and no node."""
 
@@ -55,6 +68,7 @@ class ApiServer:
         self.port = 0
         self._folder, self._runner = folder, None
         self.habits: Habits | None = None
+        self.node = Forwards()
 
     async def start(self) -> None:
         """Serve; the second time on the same port."""
@@ -69,7 +83,9 @@ class ApiServer:
                 await self.registry.create(NAMESPACES, "", {"metadata": {"name": name}})
             for kind, obj in bootstrap_objects():
                 await self.registry.create(kind, obj["metadata"].get("namespace", ""), obj)
-        self._runner = web.AppRunner(application(self.registry, access=self.access), shutdown_timeout=0.01)
+        self._runner = web.AppRunner(
+            application(self.registry, access=self.access, node=self.node), shutdown_timeout=0.01
+        )
         await self._runner.setup()
         site = web.TCPSite(
             self._runner,
@@ -103,6 +119,27 @@ class ApiServer:
     def url(self) -> str:
         """Where it serves, by TLS."""
         return f"https://127.0.0.1:{self.port}"
+
+    def kubeconfig(self) -> str:
+        """A file by which commands find it, as an administrator."""
+        import base64
+
+        certificate, key = self.pki.client_certificate("admin", ["system:masters"])
+        cluster, user = (
+            {name: base64.b64encode(it).decode() for name, it in pairs}
+            for pairs in (
+                [("certificate-authority-data", self.pki.ca_pem)],
+                [("client-certificate-data", certificate), ("client-key-data", key)],
+            )
+        )
+        document = {
+            "current-context": "x", "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {"server": self.habits.url if self.habits else self.url, **cluster}}],
+            "users": [{"name": "u", "user": user}],
+        }  # fmt: skip
+        path = self._folder / "kubeconfig"
+        path.write_text(json.dumps(document))
+        return str(path)
 
     def behind_habits(self, **how: Any) -> Habits:
         """A proxy before it with the habits of a real one; once it is set as ``habits``, clients go through it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from lateen.cli.connect import CommandError, label_selector, pod_reference, sidecar_pod, with_cluster
+from lateen.cli.control_planes import ControlPlane
 from lateen.cli.proxy_status import chosen, row
 
 
@@ -131,6 +133,26 @@ def test_a_dead_cluster_is_named_and_not_taken_for_skiff(tmp_path: Path, server:
     assert "\n" not in str(wrong.value)
     assert re.search(said.replace("(", r"\(").replace(")", r"\)"), str(wrong.value))
     assert ("skiff" in str(wrong.value)) == ("127.0.0.1" in server)
+
+
+async def test_a_page_that_is_no_json_is_told(api_server: Any) -> None:
+    async def page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n<html>")
+        writer.close()
+
+    await pod(api_server, "istiod-1", "app")
+    from skiff.apiserver.local import LocalApi
+    from skiff.kinds import PODS
+
+    api = LocalApi(api_server.registry)
+    held = await api.get(PODS, "default", "istiod-1")
+    await api.update(PODS, {**held, "spec": {**held["spec"], "nodeName": "n"}})
+    server = await asyncio.start_server(page, "127.0.0.1", 0)
+    api_server.node.ports["default", "istiod-1", 15014] = server.sockets[0].getsockname()[1]
+    async with server, api_server.client() as client:
+        with pytest.raises(CommandError, match="answers /debug/syncz with no JSON: '<html>'"):
+            await ControlPlane(client, "default", "istiod-1").json("/debug/syncz")
 
 
 def entry(proxy: str, **more: Any) -> dict[str, Any]:

@@ -144,3 +144,27 @@ async def test_a_namespace_that_is_being_removed_is_waited_for(
         with pytest.raises(InstallError, match="Namespace istio-system is still being removed after 1 s"):
             await install(client, ISTIO, wait_s=0, report=lambda *it: said.append(it[2]))
         assert "for Namespace istio-system to be removed" in said
+
+
+@pytest.mark.parametrize(
+    ("obj", "said"),
+    [
+        (
+            {"metadata": {"finalizers": ["customresourcecleanup.apiextensions.k8s.io"]}, "status": {"conditions": [
+                {"type": "Established", "status": "True", "message": "the initial names have been accepted"},
+                {"type": "Terminating", "status": "True", "message": "CustomResource deletion is in progress"},
+            ]}},
+            ": CustomResource deletion is in progress; finalizers are left: customresourcecleanup.apiextensions.k8s.io",
+        ),
+        (
+            {"metadata": {"finalizers": None}, "status": {"conditions": [
+                {"type": "NamespaceContentRemaining", "status": "True", "message": "Some resources are remaining"},
+                {"type": "NamespaceDeletionContentFailure", "status": "False", "message": "All content deleted"},
+            ]}},
+            ": Some resources are remaining",
+        ),
+        ({}, ""),
+    ],
+)  # fmt: skip
+def test_what_holds_an_object_that_is_being_removed_is_told(obj: dict[str, Any], said: str) -> None:
+    assert apply._why(apply._holding(obj)) == said

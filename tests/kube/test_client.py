@@ -301,3 +301,32 @@ async def test_impersonation_is_said_with_each_request() -> None:
     server = Scripted(said({}))
     async with server.client(headers=(("Impersonate-User", "jane"), ("Impersonate-Group", "a"))) as client:
         assert await client.get("/api") == {}
+
+
+async def test_lines_come_whole_however_they_are_cut_and_have_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kube_client, "_LONGEST_LINE", 1000)
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        made = web.StreamResponse()
+        await made.prepare(request)
+        for piece in (b"on", b"e\n\ntwo\nth", b"ree\n", b"x" * 600, b"x" * 600 + b"\n"):
+            await made.write(piece)
+            await asyncio.sleep(0.01)
+        return made
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    heard: list[bytes] = []
+
+    async def listen(client: KubeClient) -> None:
+        async for line in client.lines("/api/v1/pods", {}):
+            heard.append(line)  # noqa: PERF401  # what came before the refusal counts
+
+    async with KubeClient(Connection(f"http://127.0.0.1:{runner.addresses[0][1]}", None)) as client:
+        with pytest.raises(KubeError, match="has more than 1000 bytes"):
+            await listen(client)
+    assert heard == [b"one", b"two", b"three"]
+    await runner.cleanup()

@@ -26,11 +26,20 @@ class ControlPlane:
 
     async def text(self, path: str) -> str:
         """A debug page as text."""
-        return (await self.client.pod_get(self.namespace, self.pod, DEBUG_PORT, path)).decode()
+        return (await self.client.pod_get(self.namespace, self.pod, DEBUG_PORT, path)).decode(
+            errors="replace"
+        )
 
     async def json(self, path: str) -> Any:
         """A debug page as JSON."""
-        return json.loads(await self.text(path))
+        said = await self.text(path)
+        try:
+            return json.loads(said)
+        except ValueError as wrong:
+            raise CommandError(
+                f'pod "{self.pod}" in namespace "{self.namespace}" answers {path} with no JSON: {said[:100]!r}; '
+                "is it a Lateen control plane of this version?"
+            ) from wrong
 
 
 async def every(client: KubeClient, namespace: str) -> AsyncIterator[ControlPlane]:

@@ -100,7 +100,7 @@ async def _removed(cluster: Cluster, obj: Object, component: str, report: Report
     while reading.text(found := await cluster.get(_WIDE[kind] + name), "metadata", "deletionTimestamp"):
         if time.monotonic() > until:
             raise InstallError(
-                f"{kind} {name} is still being removed after {_REMOVAL_S:.0f} s{_why(_trouble(found, 'True'))}. "
+                f"{kind} {name} is still being removed after {_REMOVAL_S:.0f} s{_why(_holding(found))}. "
                 f"See: kubectl describe {kind.lower()} {name}"
             )
         report(component, "waiting", f"for {kind} {name} to be removed")
@@ -149,6 +149,21 @@ def _is_ready(deployment: Object | None) -> bool:
         and reading.number(status, "updatedReplicas") >= wanted
         and reading.number(status, "availableReplicas") >= wanted
         and reading.number(status, "replicas") <= wanted
+    )
+
+
+def _holding(obj: Object | None) -> list[str]:
+    """What keeps an object from going: a namespace and a definition say it in conditions; and whose finalizers are left."""
+    said = [
+        reading.text(it, "message")
+        for kind, it in reading.conditions(obj).items()
+        if it.get("status") == "True" and kind.startswith(("Namespace", "Terminating"))
+    ]
+    left = reading.part(obj, "metadata").get("finalizers")
+    return (
+        [*said, f"finalizers are left: {', '.join(map(str, left))}"]
+        if isinstance(left, list) and left
+        else said
     )
 
 

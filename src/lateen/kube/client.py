@@ -35,6 +35,8 @@ _LONGEST_WAIT_S = 10.0
 _OVERLOADED, _FAILED = 429, (500, 502, 503, 504)
 #: A list whose pages are forgotten is begun again so often, the last time without pages.
 _LISTS = 3
+#: An object has at most 1.5 MB in etcd; an event is one object.
+_LONGEST_LINE = 16 * 1024 * 1024
 _PAGE = "500"
 
 #: Plurals that are not the lower-case kind with an s.
@@ -145,12 +147,18 @@ class KubeClient:
                 if answer.status == 401:
                     self._credentials.refused(proof)  # whoever follows asks again
                 raise refusal(answer.status, await answer.read(), answer.headers.get("Retry-After", ""))
-            rest = b""
+            rest: list[bytes] = []
+            size = 0
             async for chunk in answer.content.iter_any():
-                *whole, rest = (rest + chunk).split(b"\n")
-                for line in whole:
-                    if line.strip():
+                first, *others = chunk.split(b"\n")
+                rest.append(first)
+                size += len(first)
+                if size > _LONGEST_LINE:
+                    raise KubeError(502, "NotAnObject", f"{path}: a line has more than {_LONGEST_LINE} bytes")
+                for following in others:
+                    if (line := b"".join(rest)).strip():
                         yield line
+                    rest, size = [following], len(following)
 
     async def create(self, obj: Object, *, dry_run: bool = False) -> Object:
         """A new object; KubeError 409 when there is one, unless it is what we have just made and no answer came."""

@@ -12,6 +12,8 @@ import aiohttp
 from lateen.kube.errors import KubeError
 
 PROTOCOL = "v4.channel.k8s.io"
+#: Whole configurations of Envoys come this way; what is larger is no answer of ours.
+_LARGEST = 512 * 1024 * 1024
 
 
 class CutOffError(ConnectionError):
@@ -23,10 +25,14 @@ async def received(socket: aiohttp.ClientWebSocketResponse, port: int) -> bytes:
     parts: dict[int, list[bytes]] = {0: [], 1: []}
     greeting = struct.pack("<H", port)
     greeted: set[int] = set()
+    size = 0
     async for message in socket:
         if message.type is not aiohttp.WSMsgType.BINARY or not message.data:
             continue
         channel, data = message.data[0], message.data[1:]
+        size += len(data)
+        if size > _LARGEST:
+            raise KubeError(502, "PortForward", f"the pod's answer has more than {_LARGEST} bytes")
         if channel not in greeted:
             greeted.add(channel)
             data = data.removeprefix(greeting)

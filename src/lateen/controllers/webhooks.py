@@ -56,7 +56,7 @@ class WebhookBundles:
     def changed(self) -> None:
         """The roots are others now."""
         for it in self._held:
-            self._mender.look(it)
+            self._bundles.look(it)
 
     @property
     def _bundle(self) -> str:

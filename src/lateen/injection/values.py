@@ -148,6 +148,7 @@ class Pilot(Value, frozen=True):
 
     env: dict[str, str | int | bool | float] = {}
     resources: Object = {}
+    grpc_addr: str = ""  # of xDS in the clear, such as ":15010"; empty: closed
 
 
 class Injector(Value, frozen=True):

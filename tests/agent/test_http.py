@@ -8,7 +8,7 @@ import contextlib
 import pytest
 from aiohttp import web
 
-from lateen.agent import http
+from lateen.agent import http, serving
 from lateen.agent.http import Endpoint, ProtocolError, Request, Response
 
 
@@ -22,7 +22,7 @@ async def _echo(request: Request) -> Response:
 
 @pytest.fixture
 async def port():  # type: ignore[no-untyped-def]
-    server = await http.serve(_echo, 0, "127.0.0.1")
+    server = await serving.serve(_echo, 0, "127.0.0.1")
     yield server.sockets[0].getsockname()[1]
     server.close()
 

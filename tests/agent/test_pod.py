@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,97 +18,14 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from lateen.api.crds import manifests as definitions
-from lateen.app.control_plane import ControlPlane, authority_of
-from lateen.app.settings import Ports, Settings
-from lateen.names.identity import Identity
 from lateen.pki.certificates import pem, self_signed
 from lateen.testing.ads import until
-from lateen.testing.agents import AgentProcess, bridge
-from lateen.testing.namespaces import Ground, Namespace
-from skiff.apiserver.local import LocalApi
-from skiff.kinds import PODS
+from lateen.testing.agents import bridge
 
 pytestmark = pytest.mark.root
 
-IDENTITY = Identity("cluster.local", "default", "cart")
-ADDRESS, CLIENT = "10.244.9.1", "10.244.9.2"
-OBJECTS: list[dict[str, Any]] = [
-    {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "cart", "namespace": "default"}},
-    {
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "cart-1", "namespace": "default", "labels": {"app": "cart", "version": "v7"}},
-        "spec": {"serviceAccountName": "cart", "containers": [{"name": "app", "image": "x", "ports": [{"containerPort": 8080}]}]},
-        "status": {"phase": "Running", "podIP": ADDRESS},
-    },
-]  # fmt: skip
-
-
-@contextlib.asynccontextmanager
-async def control_plane(api_server: Any) -> AsyncIterator[ControlPlane]:
-    async with api_server.client() as client:
-        it = ControlPlane(
-            client, await authority_of(client, Settings()), Settings(ports=Ports(0, 0, 0, 0, 0))
-        )
-        task = asyncio.ensure_future(it.run())
-        try:
-            await until(lambda: it.loop.synced.is_set() or task.done())
-            yield it
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-
-class Pod:
-    """An agent, and what it may ask."""
-
-    def __init__(self, agent: AgentProcess, plane: ControlPlane, client: Namespace) -> None:
-        self.agent, self.plane, self.client = agent, plane, client
-
-    async def ask(self, path: str, **how: Any) -> Any:
-        return await asyncio.to_thread(self.agent.ask, path, **how)
-
-    async def ready(self, **how: Any) -> bool:
-        with contextlib.suppress(OSError):
-            return (await self.ask("/healthz/ready", **how)).status == 200
-        return False
-
-    def leaf(self) -> x509.Certificate:
-        chain = self.agent.secret("default")["tls_certificate"]["certificate_chain"]["inline_string"]
-        return x509.load_pem_x509_certificate(chain.encode())
-
-    async def serials_shown(self) -> set[str]:
-        """Of the certificates Envoy has in use."""
-        page = json.loads((await self.ask("/certs", port=15000)).body)
-        return {it["serial_number"] for one in page["certificates"] for it in one.get("cert_chain", ())}
-
-    async def shows(self, serial: int) -> bool:
-        return f"{serial:x}" in {it.lstrip("0") for it in await self.serials_shown()}
-
-
-@pytest.fixture
-async def pod(api_server: Any, tmp_path: Path) -> AsyncIterator[Pod]:
-    ground = Ground()
-    namespace, client = ground.plugged(ADDRESS), ground.plugged(CLIENT)
-    async with api_server.client() as admin:
-        # Without its kinds the control plane waits for them a while.
-        for it in [*definitions(), *OBJECTS]:
-            made = await admin.create(it)
-        await LocalApi(api_server.registry).update(
-            PODS, {**made, "status": it["status"]}, subresource="status"
-        )
-    agent = AgentProcess(tmp_path / "pod", namespace, IDENTITY, pod="cart-1", address=ADDRESS)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    async with control_plane(api_server) as plane, bridge(namespace, 15012, plane.ports.secure):
-        agent.trust(plane.authority.root_pem)
-        agent.give_token(api_server.token("default/cart", audience="istio-ca", pod="cart-1"))
-        try:
-            yield Pod(agent, plane, client)
-        finally:
-            agent.stop()
-            for it in (namespace, client, ground.node):
-                it.close()
+ADDRESS = "10.244.9.1"
+Pod = Any  # the fixture's, in conftest.py
 
 
 async def test_it_becomes_ready_with_a_certificate_of_its_own(pod: Pod) -> None:
@@ -117,7 +33,9 @@ async def test_it_becomes_ready_with_a_certificate_of_its_own(pod: Pod) -> None:
     await until(pod.ready)
     leaf = pod.leaf()
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert names.get_values_for_type(x509.UniformResourceIdentifier) == [str(IDENTITY)]
+    assert names.get_values_for_type(x509.UniformResourceIdentifier) == [
+        "spiffe://cluster.local/ns/default/sa/cart"
+    ]
     # Who the pod is in its peers' metrics: the control plane knew it by the token.
     assert "cart-1|default|cart|v7|Kubernetes" in leaf.subject.rfc4514_string()
     assert await pod.shows(leaf.serial_number)
@@ -241,7 +159,7 @@ async def test_it_drains_and_ends_when_told(pod: Pod, change: dict[str, str], pa
     await until(pod.ready)
     pod.agent.signal(signal.SIGTERM)
     await until(lambda: _says(pod, b"the proxy is draining"))
-    assert (await pod.ask("/ready", port=15000)).body == b"DRAINING\n"
+    await until(lambda: _drains(pod))
     await until(lambda: pod.agent.ended() is not None)
     assert pod.agent.ended() == 0
 
@@ -267,6 +185,10 @@ async def test_what_keeps_it_from_starting_is_told(
     assert pod.agent.ended() == code
     assert said in pod.agent.log
     assert "Traceback" not in pod.agent.log
+
+
+async def _drains(pod: Pod) -> bool:
+    return (await pod.ask("/ready", port=15000)).body == b"DRAINING\n"
 
 
 async def _says(pod: Pod, words: bytes) -> bool:
@@ -320,6 +242,7 @@ async def test_metrics_of_the_application_are_merged_and_a_broken_one_does_no_ha
     assert "envoy_server_live" in text
     assert 'istio_agent_scrape_failures_total{type="application"} 0' in text
     pages["body"] = "<html>"
+    await asyncio.sleep(1)  # what was read is shown again for a moment
     await pod.ask("/stats/prometheus")
     text = (await pod.ask("/metrics")).body.decode()
     assert "html" not in text

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from lateen.agent import secrets
-from lateen.agent.settings import Settings
-from lateen.envoy import bootstrap, wellknown
+from lateen.agent.settings import SIDECAR, Settings
+from lateen.envoy import bootstrap, limits, wellknown
 
 _CONFIG = "envoy.json"
+#: Where the kernel says how much memory the container may use: control groups of version 2 and 1.
+_MEMORY = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+#: Of it, Envoy's heap may have this share; the rest is the agent's, and what the allocator wastes.
+_HEAP_SHARE = 0.85
 
 
 def write_bootstrap(it: Settings) -> Path:
@@ -25,7 +29,10 @@ def made(it: Settings) -> dict[str, Any]:
     """The bootstrap as JSON values."""
     host, port = it.proxy.discovery
     node = bootstrap.Node(it.node_id, f"{it.workload.app}.{it.namespace}", it.metadata)
-    found = bootstrap.bootstrap(node, bootstrap.Discovery(host, port, (host,)))
+    overload = (
+        limits.SIDECAR if it.kind == SIDECAR else limits.Overload(limits.EDGE_CONNECTIONS, _heap_bytes())
+    )
+    found = bootstrap.bootstrap(node, bootstrap.Discovery(host, port, (host,)), overload=overload)
     found["stats_config"]["stats_matcher"]["inclusion_list"]["patterns"] += [
         dict(it) for it in it.proxy.stats
     ]
@@ -35,6 +42,18 @@ def made(it: Settings) -> dict[str, Any]:
         if cluster["type"] == "STATIC":
             _move(cluster["load_assignment"], moved)
     return found
+
+
+def _heap_bytes() -> int:
+    """By the container's limit. Without one, what Envoy recommends; an "unlimited" of version 1 is above any machine."""
+    for name in _MEMORY:
+        try:
+            said = Path(name).read_text().strip()
+        except OSError:
+            continue
+        if said.isdecimal() and int(said) < 2**50:
+            return int(int(said) * _HEAP_SHARE)
+    return limits.EDGE_HEAP_BYTES
 
 
 def _move(tree: Any, moved: dict[int, int]) -> None:

@@ -15,9 +15,12 @@ from lateen.envoy import wellknown
 
 _CHECK = "/grpc.health.v1.Health/Check"
 _SERVING = b"\x08\x01"
-#: Of the kubelet's request; the rest of it is between the kubelet and us.
-_OURS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
+#: Of the request goes on what a kubelet's own says of itself. Anybody may ask here, past mutual TLS: whatever else
+#: stands in a request would reach the application as if its proxy had let it through.
+PASSED_ON = ("user-agent", "accept")
 _REDIRECTS = 10
+#: As much of an answer as a kubelet looks at, bytes.
+_ENOUGH = 10240
 
 
 async def ask(probe: Mapping[str, Any], address: str, request: Request) -> Response:
@@ -54,19 +57,19 @@ def _endpoint(how: Mapping[str, Any], address: str, *, tls: bool = False) -> End
 
 async def _http(get: Mapping[str, Any], address: str, request: Request, timeout_s: float) -> Response:
     secure = str(get.get("scheme") or "HTTP").upper() == "HTTPS"
-    headers = {name: value for name, value in request.headers.items() if name not in _OURS}
+    headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
     for it in get.get("httpHeaders") or ():
         headers[str(it.get("name", "")).lower()] = str(it.get("value", ""))
     to, path = _endpoint(get, address, tls=secure), "/" + str(get.get("path") or "/").lstrip("/")
     async with asyncio.timeout(timeout_s):
         for _ in range(_REDIRECTS):
-            found = await http.fetch(to, path, headers=headers, timeout_s=timeout_s)
+            found = await http.fetch(to, path, headers=headers, timeout_s=timeout_s, enough=_ENOUGH)
             onward = found.headers.get("location", "")
             # Like the kubelet: a redirect within the server is followed, one to elsewhere counts as well.
             if not 300 <= found.status < 400 or not onward.startswith("/") or onward.startswith("//"):
                 break
             path = onward
-    return Response(200 if 300 <= found.status < 400 else found.status, found.body[:10240])
+    return Response(200 if 300 <= found.status < 400 else found.status, found.body)
 
 
 async def _tcp(to: Endpoint, timeout_s: float) -> Response:

@@ -11,6 +11,7 @@ from lateen.agent.readiness import Readiness
 from lateen.agent.rotation import Rotation, StepError
 from lateen.agent.scraping import Scraping
 from lateen.agent.settings import Settings
+from lateen.agent.shared import Shared
 
 _PROBED = ("/app-health/", "/app-lifecycle/")
 
@@ -25,6 +26,7 @@ class Status:
         self._settings, self._readiness, self._rotation = settings, readiness, rotation
         self._scraping = Scraping(settings)
         self._orders = orders
+        self._probes: Shared[Response] = Shared()
 
     async def answer(self, request: Request) -> Response:
         """One page."""
@@ -45,7 +47,9 @@ class Status:
         probe = self._settings.probers.get(path)
         if not isinstance(probe, dict):
             return Response(404, b"the injector knew no such probe")
-        return await probes.ask(probe, self._settings.address, request)
+        # Who asks in crowds asks the application once.
+        key = (path, *(request.headers.get(it) for it in probes.PASSED_ON))
+        return await self._probes.get(key, lambda: probes.ask(probe, self._settings.address, request))
 
     async def _order(self, path: str, request: Request) -> Response:
         if not request.local:

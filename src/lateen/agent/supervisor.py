@@ -9,8 +9,9 @@ import asyncio
 import logging
 import signal
 from collections.abc import Coroutine
+from typing import Any
 
-from lateen.agent import drain, envoy_process, http, rotation
+from lateen.agent import drain, envoy_process, rotation, serving, watch
 from lateen.agent.readiness import Readiness
 from lateen.agent.rotation import Rotation
 from lateen.agent.settings import Settings
@@ -42,7 +43,7 @@ class Supervisor:
         status = Status(self._settings, self._readiness, self._rotation, orders)
         port = self._settings.proxy.status_port
         try:
-            server = await http.serve(status.answer, port)
+            server = await serving.serve(status.answer, port)
         except OSError as wrong:
             _log.error("the agent cannot listen on port %d: %s", port, wrong)
             return 1
@@ -73,8 +74,11 @@ class Supervisor:
             return 1
         self._readiness.running = True
         try:
-            if await self._first(envoy.wait()):
-                return self._envoy_ended(envoy)
+            deaf = asyncio.ensure_future(watch.deaf(self._readiness, self._settings.grace_s))
+            beside.append(deaf)
+            if await self._first(_either(envoy.wait(), deaf)):
+                return self._deaf() if envoy.returncode is None else self._envoy_ended(envoy)
+            deaf.cancel()  # from here on it is we who close its listeners
             await self._end(envoy)
             return 0
         finally:
@@ -94,8 +98,15 @@ class Supervisor:
         code = envoy.returncode or 0
         if self._stop.is_set():
             return 0
+        if code == 0:  # somebody asked it to, like a Job that is done: POST /quitquitquit
+            _log.info("Envoy was asked to end, and so ends the agent")
+            return 0
         _log.error("Envoy ended by itself with %d; the agent ends too, so that both are started again", code)
-        return 128 - code if code < 0 else code or 1
+        return 128 - code if code < 0 else code
+
+    def _deaf(self) -> int:
+        _log.error("Envoy's listeners are closed, not by the agent; it ends, so that both are started again")
+        return 1
 
     async def _end(self, envoy: asyncio.subprocess.Process) -> None:
         _log.info("told to end: peers are asked to leave")
@@ -113,6 +124,12 @@ class Supervisor:
 
     async def _quit(self) -> None:
         self._stop.set()
+
+
+async def _either(one: Coroutine[None, None, object], other: asyncio.Task[None]) -> None:
+    first: asyncio.Future[object] = asyncio.ensure_future(one)
+    both: list[asyncio.Future[Any]] = [first, other]
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def _stopped(envoy: asyncio.subprocess.Process) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lateen.envoy import wellknown
+from lateen.envoy import limits, wellknown
 from lateen.names.locality import NOWHERE, Locality
 
 _TYPES = "type.googleapis.com/envoy."
@@ -45,13 +46,13 @@ def bootstrap(
     node: Node,
     discovery: Discovery = Discovery(),
     *,
-    max_connections: int = 2**31 - 1,
+    overload: limits.Overload = limits.SIDECAR,
 ) -> Json:
     """The whole bootstrap, ready for ``json.dumps``."""
     return {
         "application_log_config": {"log_format": {"text_format": "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t"}},
         "node": _node(node),
-        "admin": {"profile_path": "/dev/null", "address": _address("127.0.0.1", wellknown.ADMIN_PORT)},
+        "admin": _admin(),
         "dynamic_resources": _dynamic(),
         "static_resources": {
             "listeners": [_stats_listener(), _ready_listener()],
@@ -62,7 +63,7 @@ def bootstrap(
             "stats_matcher": {"inclusion_list": {"patterns": [{"prefix": it} for it in _STATS]}},
         },
         "stats_flush_interval": "5s",
-        "overload_manager": {"resource_monitors": [_connection_limit(max_connections)]},
+        "overload_manager": limits.against_overload(overload),
         "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}, {"name": "admin", "admin_layer": {}}]},
     }  # fmt: skip
 
@@ -75,13 +76,24 @@ def _node(node: Node) -> Json:
     return shown
 
 
-def _connection_limit(connections: int) -> Json:
-    """Envoy complains at every start when there is none."""
-    limit = {
-        "@type": _TYPES + "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-        "max_active_downstream_connections": connections,
-    }  # fmt: skip
-    return {"name": "envoy.resource_monitors.global_downstream_max_connections", "typed_config": limit}
+#: What people, hooks and tools ask of the admin interface. Left out is what profiles, dumps the heap, taps requests or
+#: changes the runtime: nobody needs it to see what a proxy has, and it costs the application its proxy.
+_ADMIN_PAGES = (
+    "", "certs", "clusters", "config_dump", "contention", "drain_listeners", "healthcheck/fail", "healthcheck/ok", "help",
+    "hot_restart_version", "init_dump", "listeners", "logging", "memory", "quitquitquit", "ready", "reopen_logs",
+    "reset_counters", "runtime", "server_info", "stats", "stats/prometheus", "stats/recentlookups",
+)  # fmt: skip
+
+
+def _admin() -> Json:
+    """From within the pod only, and never counted as a caller: who fills a gateway must not blind those who look at it."""
+    pages = "|".join(re.escape(it) for it in _ADMIN_PAGES)
+    return {
+        "profile_path": "/dev/null",
+        "address": _address("127.0.0.1", wellknown.ADMIN_PORT),
+        "ignore_global_conn_limit": True,
+        "allow_paths": [{"safe_regex": {"regex": rf"/({pages})(\?.*)?"}}],
+    }
 
 
 #: Envoy's own limit is half a minute, during which a proxy would not hear of anything after a restart of the control plane.
@@ -155,21 +167,62 @@ def _local_cluster(name: str) -> Json:
 
 
 def _stats_listener() -> Json:
-    return _listener(wellknown.STATS_PORT, "stats", "/stats/prometheus", "prometheus_stats")
+    return _listener(wellknown.STATS_PORT, "stats", "/stats/prometheus", ("GET",), "prometheus_stats", [])
 
 
 def _ready_listener() -> Json:
-    return _listener(wellknown.READY_PORT, "agent", "/healthz/ready", "agent")
+    """Envoy remembers the answer a moment: however many ask, the agent is not kept from its work."""
+    check = {
+        "@type": _TYPES + "extensions.filters.http.health_check.v3.HealthCheck",
+        "pass_through_mode": True,
+        "cache_time": "0.25s",
+        "headers": [{"name": ":path", "string_match": {"exact": "/healthz/ready"}}],
+    }
+    filters = [{"name": "envoy.filters.http.health_check", "typed_config": check}]
+    return _listener(wellknown.READY_PORT, "agent", "/healthz/ready", ("GET", "HEAD"), "agent", filters)
 
 
-def _listener(port: int, prefix: str, path: str, cluster: str) -> Json:
-    routes = [{"match": {"prefix": path}, "route": {"cluster": cluster}}]
+def _listener(
+    port: int, prefix: str, path: str, methods: Sequence[str], cluster: str, filters: Sequence[Json]
+) -> Json:
+    """One page for everybody. Behind it lies a port with more, so that nothing but this path gets through.
+
+    Paths are made plain before they are compared, for whoever is behind does so as well.
+    """
+    methods_match = {"name": ":method", "string_match": {"safe_regex": {"regex": "|".join(methods)}}}
+    routes = [
+        {"match": {"path": path, "headers": [methods_match]}, "route": {"cluster": cluster, "timeout": "60s"}}
+    ]
     router = {"@type": _TYPES + "extensions.filters.http.router.v3.Router"}
     connection_manager = {
         "@type": _TYPES + "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "codec_type": "AUTO", "stat_prefix": prefix,
         "route_config": {"virtual_hosts": [{"name": "backend", "domains": ["*"], "routes": routes}]},
-        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
+        "http_filters": [*filters, {"name": "envoy.filters.http.router", "typed_config": router}],
+        "normalize_path": True, "merge_slashes": True, "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        # Nobody who asks here is one of us: what Envoys tell each other in headers is removed.
+        "use_remote_address": True, "internal_address_config": {},
+        **_PATIENCE,
     }  # fmt: skip
-    chain = {"filters": [{"name": wellknown.HTTP_CONNECTION_MANAGER, "typed_config": connection_manager}]}
-    return {"name": prefix, "address": _address("0.0.0.0", port), "filter_chains": [chain]}
+    chain = {
+        "filters": [{"name": wellknown.HTTP_CONNECTION_MANAGER, "typed_config": connection_manager}],
+        "transport_socket_connect_timeout": "5s",
+    }
+    return {
+        "name": prefix, "address": _address("0.0.0.0", port), "filter_chains": [chain],
+        "per_connection_buffer_limit_bytes": limits.EDGE_BUFFER_BYTES, "ignore_global_conn_limit": True,
+    }  # fmt: skip
+
+
+#: For pages that a machine asks for: it asks at once, and takes the answer.
+_PATIENCE: Json = {
+    "request_headers_timeout": "2s", "request_timeout": "5s", "stream_idle_timeout": "10s",
+    "max_request_headers_kb": 16,
+    "common_http_protocol_options": {
+        "idle_timeout": "15s", "max_headers_count": 50, "max_stream_duration": "60s", "max_requests_per_connection": 1000,
+    },
+    "http2_protocol_options": {
+        "max_concurrent_streams": 16, "initial_stream_window_size": limits.EDGE_STREAM_BYTES,
+        "initial_connection_window_size": limits.EDGE_CONNECTION_BYTES,
+    },
+}  # fmt: skip

@@ -11,8 +11,9 @@ from envoy.extensions.filters.http.grpc_stats.v3 import config_pb2 as grpc_stats
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from envoy.extensions.matching.common_inputs.ssl.v3 import ssl_inputs_pb2
 
-from lateen.envoy import wellknown
+from lateen.envoy import limits, wellknown
 from lateen.envoy.sealing import Message, extension, packed
 
 #: The name of the filter that says what is offered to the next sidecar.
@@ -84,16 +85,18 @@ def default_filters(http2: bool | None, before: Sequence[Message] = ()) -> list[
 
 
 def connection_manager(stat_prefix: str, filters: Sequence[Message], **fields: Any) -> Message:
-    """The network filter. Websockets pass, and so does whatever HTTP/1.0 still lives."""
+    """The network filter. Websockets pass, and so does whatever HTTP/1.0 still lives.
+
+    Who looks at the peer's own address (``use_remote_address``) stands at the edge, and bounds strangers more narrowly.
+    """
+    edge = bool(fields.get("use_remote_address", {}).get("value"))
     values: Mapping[str, Any] = {
         "normalize_path": {"value": True},
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
         "use_remote_address": {"value": False},
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "http_protocol_options": {"accept_http_10": True},
-        "http2_protocol_options": {"allow_connect": True},
-        # Every route says itself how long it may be idle.
-        "stream_idle_timeout": {"seconds": 0},
+        **limits.connection_manager(edge=edge),
         "generate_request_id": {"value": True},
         **fields,
     }
@@ -103,6 +106,27 @@ def connection_manager(stat_prefix: str, filters: Sequence[Message], **fields: A
             stat_prefix=stat_prefix, http_filters=list(filters), **values
         ),
     )
+
+
+def callers_certificates(believed: str) -> Mapping[str, Any]:
+    """Fields by which the application hears who called: in ``x-forwarded-client-cert``, what the peer proved.
+
+    What a request brings in that header is the word of its sender, who could claim to be anybody. It is kept, before
+    what is proved, from peers whose SPIFFE identity begins with ``believed`` alone.
+    """
+    shown = {"subject": {"value": True}, "dns": True, "uri": True}
+    config = http_connection_manager_pb2.HttpConnectionManager.ForwardClientCertConfig(
+        forward_client_cert_details="APPEND_FORWARD", set_current_client_cert_details=shown
+    )
+    peer = extension("envoy.matching.inputs.uri_san", ssl_inputs_pb2.UriSanInput())
+    matcher = {
+        "predicate": {"single_predicate": {"input": peer, "value_match": {"prefix": believed}}},
+        "on_match": {"action": extension("forward", config)},
+    }
+    return {
+        "forward_client_cert_details": "SANITIZE_SET", "set_current_client_cert_details": shown,
+        "forward_client_cert_matcher": {"matcher_list": {"matchers": [matcher]}},
+    }  # fmt: skip
 
 
 def rds(name: str) -> Mapping[str, Any]:

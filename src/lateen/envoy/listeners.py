@@ -12,7 +12,7 @@ from envoy.extensions.filters.listener.proxy_protocol.v3 import proxy_protocol_p
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 
-from lateen.envoy import wellknown
+from lateen.envoy import limits, wellknown
 from lateen.envoy.endpoints import socket_address
 from lateen.envoy.sealing import Message, extension
 
@@ -63,6 +63,7 @@ def chain(
 
 def listener(name: str, address: str, port: int, chains: Sequence[Message], **fields: Any) -> Message:
     """A listener; ``bind_to_port=False`` makes it one that only the capturing listener hands to."""
+    fields.setdefault("per_connection_buffer_limit_bytes", {"value": limits.BUFFER_BYTES})
     bind = fields.pop("bind_to_port", True)
     if not bind:
         fields["bind_to_port"] = {"value": False}

@@ -144,9 +144,10 @@ def _connections(db: Database, it: Served, *, mutual: bool) -> Any:
     )
     fields: dict[str, Any] = {}
     if mutual:
-        # What the peer proved goes to the application; without proof, whatever is claimed is removed.
-        fields["forward_client_cert_details"] = "APPEND_FORWARD"
-        fields["set_current_client_cert_details"] = {"subject": {"value": True}, "dns": True, "uri": True}
+        # Gateways of the root namespace tell of certificates that they have seen; without proof nobody is believed.
+        settings = facts.mesh_config(db)
+        believed = f"spiffe://{settings.trust_domain}/ns/{settings.root_namespace}/sa/"
+        fields.update(http.callers_certificates(believed))
     return http.connection_manager(
         f"inbound_0.0.0.0_{it.port}", [http.grpc_stats(), http.fault_filter(), http.cors_filter(), http.router()],
         route_config=inline, access_log=logs.server(db, _security(mutual), it.service, http=True), **fields,

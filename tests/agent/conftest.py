@@ -148,7 +148,7 @@ async def pod(api_server: Any, tmp_path: Path) -> AsyncIterator[Pod]:
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
     async with control_plane(api_server) as plane, bridge(namespace, 15012, plane.ports.secure):
-        agent.trust(plane.authority.root_pem)
+        agent.trust(plane.authority.roots_pem)
         agent.give_token(api_server.token("default/cart", audience="istio-ca", pod="cart-1"))
         try:
             yield Pod(agent, plane, client)

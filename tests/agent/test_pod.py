@@ -116,7 +116,7 @@ async def test_changed_roots_reach_envoy(pod: Pod) -> None:
     other = self_signed(
         ec.generate_private_key(ec.SECP256R1()), "other", serial=77, now=datetime.now(UTC), ttl=timedelta(1)
     )
-    pod.agent.trust(pod.plane.authority.root_pem + pem(other.certificate))
+    pod.agent.trust(pod.plane.authority.roots_pem + pem(other.certificate))
     await until(lambda: "BEGIN" in pod.agent.secret("ROOTCA")["validation_context"]["trusted_ca"]["inline_string"]
                 and pod.agent.secret("ROOTCA")["validation_context"]["trusted_ca"]["inline_string"].count("BEGIN") == 2)  # fmt: skip
     # A bundle that is none takes nothing away.

@@ -23,7 +23,9 @@ async def deaf(readiness: Readiness, grace_s: float) -> None:
     grace_s = min(grace_s, 3600.0) if grace_s < math.inf else _GRACE_S
     listened, last = False, loop.time()
     while True:
-        if await _listens(wellknown.READY_PORT):
+        if readiness.draining:
+            last = loop.time()  # it is we who close them
+        elif await _listens(wellknown.READY_PORT):
             listened, last = True, loop.time()
         elif (listened or readiness.ever) and loop.time() - last > grace_s:
             return

@@ -71,10 +71,15 @@ def sockets(machine: Machine, namespace: str, pod: str) -> set[tuple[int, str]]:
     for words in map(str.split, text.splitlines()):
         if len(words) > 3 and words[3] == _LISTENING:
             address, _, port = words[1].rpartition(":")
-            # The last byte of an address of version 4, written as the machine keeps it.
-            inside = (address.endswith("7F") and len(address) == 8) or address == "0" * 24 + "01000000"
-            found.add((int(port, 16), LOOPBACK if inside else POD))
+            reach = LOOPBACK if _is_loopback(address) else POD
+            found.add((int(port, 16), reach))
     return found
+
+
+def _is_loopback(address: str) -> bool:
+    """As the kernel writes addresses: of version 4 the last byte first, also as a part of version 6."""
+    first, last = address[:-8], address[-8:]
+    return address == "0" * 24 + "01000000" or (last.endswith("7F") and first in ("", "0" * 16 + "FFFF0000"))
 
 
 def differences(table: Sequence[Port], found: set[tuple[int, str]], own: set[int]) -> list[str]:
@@ -114,10 +119,10 @@ def request(line: str, *headers: str) -> str:
     return "\r\n".join([f"{line} HTTP/1.1", "Host: localhost", "Connection: close", *headers, "", ""])
 
 
-NO = ("closed", "HTTP/1.1 400", "HTTP/1.1 403", "HTTP/1.1 404", "HTTP/1.1 405")
+NO = ("closed", "HTTP/1.0 400", "HTTP/1.1 400", "HTTP/1.1 403", "HTTP/1.1 404", "HTTP/1.1 405")
 #: Of any pod with a proxy: (port, request, how the answers begin that are right).
 REFUSED = [
-    (15000, request("GET /config_dump"), ("refused", "closed", "silent")),
+    (15000, request("GET /config_dump"), ("refused", "closed", "silent", "HTTP/1.1 503")),  # captured, and nobody there
     (15001, request("GET /"), (*NO, "refused", "HTTP/1.1 50", "silent")),
     (15006, request("GET /"), (*NO, "refused", "HTTP/1.1 50", "silent")),
     (15053, "x", ("refused", "closed", "silent")),

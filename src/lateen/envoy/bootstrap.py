@@ -210,7 +210,7 @@ def _listener(
     }
     return {
         "name": prefix, "address": _address("0.0.0.0", port), "filter_chains": [chain],
-        "per_connection_buffer_limit_bytes": limits.EDGE_BUFFER_BYTES, "ignore_global_conn_limit": True,
+        "per_connection_buffer_limit_bytes": limits.PAGE_BUFFER_BYTES, "ignore_global_conn_limit": True,
     }  # fmt: skip
 
 

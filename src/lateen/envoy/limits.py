@@ -16,7 +16,8 @@ HEADERS_S: Final = 10
 #: Of one request, all headers together and how many; Envoy's own defaults, said so that nobody has to know them.
 HEADERS_KB: Final = 60
 HEADERS: Final = 100
-#: What Envoy holds of one connection in each direction before it stops reading.
+#: What Envoy holds of one connection in each direction before it stops reading. Not less at gateways: a request that is
+#: to be tried again or mirrored must fit. Where memory is scarce, ``against_overload`` acts.
 BUFFER_BYTES: Final = 2**20
 #: How long a connection without requests may stay, as Envoy's default.
 IDLE_S: Final = 3600
@@ -26,8 +27,8 @@ EDGE_STREAMS: Final = 100
 #: Windows of HTTP/2 towards strangers: what one of them may send before it is read.
 EDGE_STREAM_BYTES: Final = 64 * 1024
 EDGE_CONNECTION_BYTES: Final = 2**20
-#: Of one connection from outside, in each direction.
-EDGE_BUFFER_BYTES: Final = 32 * 1024
+#: Where nothing but a page is asked for.
+PAGE_BUFFER_BYTES: Final = 32 * 1024
 #: Connections from outside that a gateway holds, and its heap where the container has no limit of its own.
 EDGE_CONNECTIONS: Final = 50_000
 EDGE_HEAP_BYTES: Final = 2 * 2**30

@@ -148,7 +148,7 @@ class Pilot(Value, frozen=True):
 
     env: dict[str, str | int | bool | float] = {}
     resources: Object = {}
-    grpc_addr: str = ""  # of xDS in the clear, such as ":15010"; empty: closed
+    grpc_addr: str = ""  # of the installer: where xDS is served in the clear
 
 
 class Injector(Value, frozen=True):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import asyncio.sslproto
 import contextlib
+import ctypes
 import socket
 import ssl
 from collections import Counter
@@ -29,6 +30,9 @@ _SHUTDOWN_S = 2.0
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 #: asyncio makes each TLS connection a buffer of 256 KiB, of which one record fills 16.
 _TLS_BUFFER = 32 * 1024
+
+#: Connections whose memory is worth giving back when half of them have gone.
+_FLOOD = 256
 
 Tls = Callable[[], ssl.SSLContext]
 
@@ -185,9 +189,13 @@ class Door:
         self._members -= guest.member
 
     async def _sweep(self) -> Never:
+        most = 0
         while True:
             await asyncio.sleep(_SWEEP_S)
-            now = asyncio.get_running_loop().time()
+            now, most = asyncio.get_running_loop().time(), max(most, len(self.guests))
+            if most >= _FLOOD and len(self.guests) <= most / 2:
+                most = len(self.guests)
+                _give_back()
             for it in list(self.guests):
                 if it.until is not None and it.until < now and not it.busy:
                     it.drop()
@@ -216,6 +224,12 @@ class _Known(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._door.gone(self._guest)
         self._inner.connection_lost(exc)
+
+
+def _give_back() -> None:
+    """The C library keeps what was freed: after a flood that is most of the process. Not every library can be asked."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 def _keep_alive(it: socket.socket) -> None:

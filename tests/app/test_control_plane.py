@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from lateen.api import reading
 from lateen.discovery.source import REFUSALS
-from lateen.envoy.resource import CLUSTER
+from lateen.envoy.resource import CLUSTER, LISTENER
 from lateen.pki import messages
 from lateen.testing.ads import Delta, until
 
@@ -266,8 +266,11 @@ async def test_before_it_is_in_sync_it_says_so_and_tells_proxies_nothing(
                 # Its rights come: not before then the proxy is told that what it has is gone.
                 assert not plane.loop.synced.is_set()
                 await install()
+                await stream.agree()
+                await stream.ask(LISTENER)
+                await stream.agree()
                 found = await stream.hear()
-                assert list(found.removed_resources) == [WEB]
+                assert list(found.removed_resources) == [WEB], "when no listener of it can use it"
             assert (await page(plane, "/ready"))[0] == 200
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -249,3 +251,23 @@ def test_those_who_read_other_config_maps_are_told_of_every_change_and_what_they
     it.source._map_changed("ADDED", one)
     assert seen == [{"values": "x"}, None, {"values": "x"}]
     assert it.told == ["data.values: a"]
+
+
+@pytest.mark.finding("security 2")
+async def test_a_long_list_lets_others_have_their_turn() -> None:
+    """What is stored is read again at a restart: nobody waits until all of it is. Time is the processor's."""
+    it, waits, taking = World(), [0.0], True
+
+    async def others() -> None:
+        while taking:
+            begun = time.process_time()
+            await asyncio.sleep(0)
+            waits.append(time.process_time() - begun)
+
+    beside = asyncio.ensure_future(others())
+    begun = time.process_time()
+    await it.table.take([named(f"n{number}") for number in range(5000)])
+    total, taking = time.process_time() - begun, False
+    await beside
+    assert len(it.said()) == 5000
+    assert max(waits) < total / 4, f"{max(waits):.2f} s of {total:.2f} s"

@@ -101,7 +101,10 @@ class ControlPlane:
         return not caller.pod or self._workload(caller) is not None
 
     def _workload(self, caller: Caller) -> Workload | None:
-        found = workloads.described(self.db, ObjectKey(caller.namespace, caller.pod)) if caller.pod else None
+        with self.db.peeking():
+            found = (
+                workloads.described(self.db, ObjectKey(caller.namespace, caller.pod)) if caller.pod else None
+            )
         if found is None:
             return None
         return Workload(

@@ -7,9 +7,11 @@ import random
 from collections.abc import Awaitable, Callable
 
 import aiohttp
+import msgspec
 import structlog
 
 from lateen.kube.client import KubeError
+from lateen.observe import metrics
 
 _log = structlog.get_logger("lateen.controllers")
 
@@ -39,8 +41,12 @@ class Mender:
             try:
                 await self._mend(name)
                 self._failures.pop(name, None)
-            except (KubeError, aiohttp.ClientError, OSError, TimeoutError) as wrong:
+            except (KubeError, aiohttp.ClientError, OSError, TimeoutError, msgspec.MsgspecError) as wrong:
                 self._again(name, wrong)
+            except Exception as bug:  # noqa: BLE001  # the others are written all the same
+                metrics.INTERNAL_ERRORS.inc()
+                _log.exception(f"the {self._what} could not be written: a bug", name=name)
+                self._again(name, bug)
 
     def _again(self, name: str, wrong: Exception) -> None:
         if isinstance(wrong, KubeError) and wrong.code in (404, 409):

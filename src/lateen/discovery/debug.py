@@ -82,7 +82,9 @@ async def _live(request: web.Request) -> web.Response:
 
 
 async def _metrics(request: web.Request) -> web.Response:
-    metrics.SERVICES.set(len(services.keys(request.app[_PAGES].loop.db)))
+    db = request.app[_PAGES].loop.db
+    with db.peeking():
+        metrics.SERVICES.set(len(services.keys(db)))
     return web.Response(body=metrics.exposed(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
@@ -105,11 +107,15 @@ async def _connections(request: web.Request) -> web.Response:
 
 
 async def _registryz(request: web.Request) -> web.Response:
-    return web.json_response(registry(request.app[_PAGES].loop.db))
+    db = request.app[_PAGES].loop.db
+    with db.peeking():
+        return web.json_response(registry(db))
 
 
 async def _endpointz(request: web.Request) -> web.Response:
-    return web.json_response(endpoints(request.app[_PAGES].loop.db))
+    db = request.app[_PAGES].loop.db
+    with db.peeking():
+        return web.json_response(endpoints(db))
 
 
 async def _config_dump(request: web.Request) -> web.Response:

@@ -8,25 +8,33 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import structlog
 
+from lateen.api.core import EndpointSlice, Pod
 from lateen.compile.view import view
 from lateen.envoy.resource import View
 from lateen.incremental import Change, Database, Watch
 from lateen.names.keys import ProxyKey
 from lateen.observe import metrics
 from lateen.registry.facts import Proxy
+from lateen.xds.limits import GreedyError
 
 _log = structlog.get_logger("lateen.discovery")
 
 #: A burst is one revision: wait until it is quiet for so long, and never longer than the second figure.
 QUIET_S = 0.02
 LONGEST_S = 0.5
-#: What only removed facts led to is forgotten after so many removals.
-SWEEP_AFTER = 256
+#: So many connections of one name are served: of one proxy that comes back before its last stream is known to be dead,
+#: or of a pod's program that speaks gRPC with several channels.
+MOST_OF_A_NAME = 16
+
+
+#: What says where requests can go: a dead endpoint costs requests until it is told.
+_URGENT = frozenset({EndpointSlice, Pod})
 
 
 class Listener(Protocol):
@@ -47,7 +55,7 @@ class Loop:
         self._listeners: dict[ProxyKey, list[Listener]] = {}
         self._watches: dict[ProxyKey, Watch[View]] = {}
         self._due: dict[ProxyKey, float] = {}  # since when
-        self._removals = 0
+        self._names: Counter[str] = Counter()  # connections of each
         self.synced = asyncio.Event()
 
     def put(self, changes: Iterable[Change]) -> None:
@@ -75,6 +83,8 @@ class Loop:
             await self._quiet()
             self._apply_inbox()
             await self._offer_due()
+            if self.db.grown:
+                self.db.sweep()
 
     async def _quiet(self) -> None:
         end, seen = time.monotonic() + LONGEST_S, -1
@@ -92,14 +102,37 @@ class Loop:
         if self._record:
             self._record(batch)
         with metrics.APPLY_SECONDS.time():
-            due = {id(it) for it in self.db.apply(batch)}
-        for key, watch in self._watches.items():
-            if id(watch) in due:
-                self._due.setdefault(key, since)
-        self._removals += sum(it.value is None for it in batch)
-        if self._removals >= SWEEP_AFTER:
-            self._removals = 0
+            due = {id(it) for it in self._applied(batch)}
+        keys = [key for key, watch in self._watches.items() if id(watch) in due]
+        if all(it.table in _URGENT for it in batch):
+            self._hurry(keys, since)
+        for key in keys:
+            self._due.setdefault(key, since)
+        if self.db.grown:
             self.db.sweep()
+
+    def _hurry(self, keys: list[ProxyKey], since: float) -> None:
+        """Before those who wait for something else, unless they have waited for long; among them nobody overtakes."""
+        if self._due and since > next(iter(self._due.values())) + LONGEST_S:
+            return
+        urgent = set(keys)
+        first = {key: moment for key, moment in self._due.items() if key in urgent}
+        self._due = {**first, **{key: since for key in keys if key not in first}, **self._due, **first}
+
+    def _applied(self, batch: list[Change]) -> list[Watch[View]]:
+        try:
+            return self.db.apply(batch)
+        except Exception:  # noqa: BLE001  # nothing was stored; one fact must not take the others of its batch down
+            due: list[Watch[View]] = []
+            for it in batch:
+                try:
+                    due += self.db.apply([it])
+                except Exception:  # noqa: BLE001
+                    metrics.INTERNAL_ERRORS.inc()
+                    _log.exception(
+                        "a fact could not be applied: a bug", kind=it.table.__name__, key=str(it.key)
+                    )
+            return due
 
     async def _offer_due(self) -> None:
         failed: dict[ProxyKey, float] = {}
@@ -111,7 +144,11 @@ class Loop:
             else:
                 failed[key] = since
             await asyncio.sleep(0)  # requests and new facts may come between two views
-        self._due.update(failed)  # tried again at the next revision
+            if self._inbox and time.monotonic() > self._since + QUIET_S:
+                # What changed meanwhile is in the views that are still due, which then are made once, and not twice.
+                self._apply_inbox()
+        for key, since in failed.items():
+            self._due.setdefault(key, since)  # tried again at the next revision
 
     def _offer(self, key: ProxyKey) -> bool:
         watch = self._watches.get(key)
@@ -148,8 +185,13 @@ class Loop:
         """A proxy connected: it becomes a fact, and hears its view at once, or as soon as there is one.
 
         Returns the fact. Where another connection of the same name says something else of itself, both are served, each
-        by what it said, and the later one's key carries a number: nobody can change what another is told.
+        by what it said, and the later one's key carries a number: nobody can change what another is told. GreedyError
+        when there are too many of a name.
         """
+        if self._names[_name(proxy.key)] >= MOST_OF_A_NAME:
+            raise GreedyError(
+                f'"{_name(proxy.key)}" is connected {MOST_OF_A_NAME} times already: is its name given to many?'
+            )
         self._apply_inbox()
         proxy = self._distinct(proxy)
         now = time.monotonic()
@@ -158,6 +200,7 @@ class Loop:
             self._watches[proxy.key] = self.db.watch(view, proxy.key)
         self._due.pop(proxy.key, None)
         self._listeners.setdefault(proxy.key, []).append(listener)
+        self._names[_name(proxy.key)] += 1
         if not self._offer(proxy.key):
             self._due[proxy.key] = now
         elif self._due:
@@ -176,6 +219,7 @@ class Loop:
         listeners = self._listeners.get(key, [])
         if listener in listeners:
             listeners.remove(listener)
+            self._names -= Counter([_name(key)])  # and none of zero stays
         if listeners:
             return
         self._listeners.pop(key, None)
@@ -183,3 +227,8 @@ class Loop:
         if watch := self._watches.pop(key, None):
             watch.close()
         self.put([Change(Proxy, key, None)])
+
+
+def _name(key: ProxyKey) -> str:
+    """What the proxy says it is called, without the number of ``_distinct``."""
+    return key.node_id.partition("#")[0]

@@ -131,7 +131,9 @@ class DiscoveryService:
             raise StrangerError("the first request carries no node")
         it = proxy(first.node)
         identity, encrypted = self._peers(context.peer())
-        known = workloads.described(self._loop.db, ObjectKey(it.namespace, it.pod))
+        check(it, identity, encrypted=encrypted)  # before anything is looked up for a stranger
+        with self._loop.db.peeking():
+            known = workloads.described(self._loop.db, ObjectKey(it.namespace, it.pod))
         check(it, identity, encrypted=encrypted, account=known.service_account if known else "")
         return it
 

@@ -52,6 +52,9 @@ _TOLD = {
 #: So often a kind may be refused before the others go on without it: definitions and roles take a moment to be made.
 REFUSALS = 5
 
+#: So long a list of objects holds the loop before others have their turn.
+_TURN_S = 0.02
+
 Put = Callable[[Iterable[Change]], None]
 #: The data of a ConfigMap, or None when it is not there -> what is wrong in it; paths begin with ``data``.
 Reader = Callable[[Mapping[str, str] | None], Iterable[Finding]]
@@ -75,13 +78,27 @@ class Table:
 
     def on_list(self, objects: list[Object]) -> None:
         """Everything there is; what we hold beyond it is gone."""
+        self._all([it for one in objects if (it := self._change(one))], {_key(it) for it in objects})
+
+    async def take(self, objects: list[Object]) -> None:
+        """As ``on_list``, of lists of any length: others have their turn between two objects."""
+        changes: list[Change] = []
+        begun = time.monotonic()
+        for it in objects:
+            if change := self._change(it):
+                changes.append(change)
+            if time.monotonic() - begun > _TURN_S:
+                await asyncio.sleep(0)
+                begun = time.monotonic()
+        self._all(changes, {_key(it) for it in objects})
+
+    def _all(self, changes: list[Change], present: set[ObjectKey]) -> None:
         self._readable()
-        present = {_key(it) for it in objects}
         gone = [Change(self._held.pop(key), key, None) for key in list(self._held) if key not in present]
         for plural, key in list(self._problems):
             if plural == self._plural and key not in present:
                 del self._problems[plural, key]
-        self._put([*gone, *(change for it in objects if (change := self._change(it)))])
+        self._put([*gone, *changes])
         self._count()
         self.listed.set()
 
@@ -158,7 +175,7 @@ class Source:
         """Follow until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for (api_version, plural), table in {**self.tables, **self._told}.items():
-                ears = Ears(table.on_list, table.on_event, table.on_refused)
+                ears = Ears(table.take, table.on_event, table.on_refused)
                 tasks.create_task(follow(self._client, Followed(api_version, plural), ears))
             maps = Followed("v1", "configmaps", self._namespace)
             tasks.create_task(follow(self._client, maps, Ears(self._maps_listed, self._map_changed)))
@@ -243,6 +260,7 @@ def _fact(obj: Object, key: ObjectKey) -> tuple[Fact | None, tuple[Problem, ...]
         else:
             refused = None
         found = decode(obj)
+        idle = () if isinstance(found, Problem) else tuple(unsupported.in_object(found))
     except Exception as bug:  # noqa: BLE001  # one object must not take the others down
         metrics.INTERNAL_ERRORS.inc()
         _log.exception("an object could not be read: a bug", kind=obj.get("kind"), name=str(key))
@@ -250,7 +268,7 @@ def _fact(obj: Object, key: ObjectKey) -> tuple[Fact | None, tuple[Problem, ...]
     if isinstance(found, Problem):
         return None, (found,)
     unknown = (refused._replace(severity=Severity.WARNING),) if refused else ()
-    return found, (*unknown, *unsupported.in_object(found))
+    return found, (*unknown, *idle)
 
 
 def _first(problems: Iterable[Problem], severity: Severity) -> Problem | None:

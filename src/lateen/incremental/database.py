@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from lateen.incremental.node import Cell, Memo, State, mark
 
@@ -65,6 +66,21 @@ class Watch(Generic[T]):
             self._db.watches.pop(self.memo, None)
 
 
+class _Move(NamedTuple):
+    """A change with its places in every index: (index, values before, values after)."""
+
+    change: Change
+    listed: tuple[tuple[Index[Any, Any], dict[Any, None], dict[Any, None]], ...]
+
+
+def _values(index: Index[Any, Any], it: Any) -> dict[Any, None]:
+    return {} if it is None else dict.fromkeys(index.values(it))
+
+
+#: So many memos and cells are no growth.
+GROWTH = 256
+
+
 class CycleError(RuntimeError):
     """Queries ask each other in a circle; the message is the path."""
 
@@ -82,6 +98,8 @@ class Database:
         self._cells: dict[Hashable, Cell] = {}
         self._memos: dict[Query[Any, Any], dict[tuple[Any, ...], Memo]] = defaultdict(dict)
         self._reading: list[tuple[Memo, dict[Cell | Memo, int]]] = []
+        self._memo_count, self._kept = 0, 0  # memos now; memos and cells after the last sweep
+        self._passing: list[Memo] | None = None  # made since `peeking` began
         for index in indexes:
             self._indexes[index.table].append(index)
 
@@ -102,26 +120,35 @@ class Database:
     def apply(self, changes: Iterable[Change]) -> list[Watch[Any]]:
         """Move to the next revision, and return the watches whose answer may be different."""
         assert not self._reading, "facts cannot change while a query is running"
+        moves = list(self._planned(changes))  # index functions may raise: then nothing is stored
         touched: dict[Cell, None] = {}
-        for change in changes:
-            touched.update(dict.fromkeys(self._store(change)))
+        for move in moves:
+            touched.update(dict.fromkeys(self._store(move)))
         self.revision += 1
         self.executed.clear()
         return [self.watches[memo] for memo in mark(list(touched))]
 
-    def _store(self, change: Change) -> Iterator[Cell]:
-        table = self._tables[change.table]
-        old = table.get(change.key)
-        if old == change.value:
-            return
+    def _planned(self, changes: Iterable[Change]) -> Iterator[_Move]:
+        """What differs, and under which values of which index it was listed and will be."""
+        planned: dict[tuple[type, Hashable], object | None] = {}
+        for it in changes:
+            place = (it.table, it.key)
+            old = planned[place] if place in planned else self._tables[it.table].get(it.key)
+            planned[place] = it.value
+            if old != it.value:
+                indexes = self._indexes[it.table]
+                yield _Move(
+                    it, tuple((index, _values(index, old), _values(index, it.value)) for index in indexes)
+                )
+
+    def _store(self, move: _Move) -> Iterator[Cell]:
+        change, table = move.change, self._tables[move.change.table]
         if change.value is None:
             del table[change.key]
         else:
             table[change.key] = change.value
         yield from self._existing((change.table, change.key))
-        for index in self._indexes[change.table]:
-            before = dict.fromkeys(index.values(old)) if old is not None else {}
-            after = dict.fromkeys(index.values(change.value)) if change.value is not None else {}
+        for index, before, after in move.listed:
             for value in before:
                 if value not in after:
                     self._unlist(index, value, change.key)
@@ -215,11 +242,41 @@ class Database:
         memos = self._memos[query]
         if args not in memos:
             memos[args] = Memo(query, args)
+            self._memo_count += 1
+            if self._passing is not None:
+                self._passing.append(memos[args])
         return memos[args]
+
+    @contextmanager
+    def peeking(self) -> Iterator[None]:
+        """For who asks once, from outside of queries: what is asked inside is not remembered beyond it."""
+        assert not self._reading, "a query remembers what it asks"
+        assert self._passing is None, "peeking already"
+        passing: list[Memo] = []
+        self._passing = passing
+        try:
+            yield
+        finally:
+            self._passing = None
+            self._forget([it for it in passing if it.idle])
+
+    @property
+    def grown(self) -> bool:
+        """Whether it is time to sweep: there is twice as much as the last sweep left, and then some."""
+        return self._size > 2 * self._kept + GROWTH
+
+    @property
+    def _size(self) -> int:
+        return self._memo_count + len(self._cells)
 
     def sweep(self) -> int:
         """Forget every memo that no watch leads to, and cells nobody reads; return how many memos."""
-        idle = [it for memos in self._memos.values() for it in memos.values() if it.idle]
+        forgotten = self._forget([it for memos in self._memos.values() for it in memos.values() if it.idle])
+        self._cells = {label: cell for label, cell in self._cells.items() if cell.observers}
+        self._kept = self._size
+        return forgotten
+
+    def _forget(self, idle: list[Memo]) -> int:
         forgotten = 0
         while idle:
             memo = idle.pop()
@@ -227,8 +284,13 @@ class Database:
             memo.replace_sources({})
             del self._memos[memo.query][memo.args]
             forgotten += 1
-            idle += [it for it in sources if isinstance(it, Memo) and it.idle]
-        self._cells = {label: cell for label, cell in self._cells.items() if cell.observers}
+            for it in sources:
+                if isinstance(it, Memo):
+                    if it.idle:
+                        idle.append(it)
+                elif not it.observers:
+                    self._cells.pop(it.label, None)
+        self._memo_count -= forgotten
         return forgotten
 
     def _depend_on_cell(self, label: tuple[Any, ...]) -> None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Never
+from typing import Never, ParamSpec
 
 import aiohttp
 import msgspec
 import structlog
 
 from lateen.kube.client import KubeClient, KubeError, Object
+from lateen.observe import metrics
 
 _log = structlog.get_logger("lateen.kube")
 
@@ -27,6 +28,8 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 30.0
 _LONGEST_REFUSED_S = 5.0
 #: A watch that lasted so long has worked.
 _WORKED_S = 5.0
+#: A watch that was refused so often is begun anew by listing.
+_REFUSALS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,89 +49,148 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class Ears:
-    """Who is told: everything there is, each change (ADDED, MODIFIED, DELETED), and that listing is refused."""
+    """Who is told: everything there is, each change (ADDED, MODIFIED, DELETED), and that listing is refused.
 
-    on_list: Callable[[list[Object]], None]
+    Who is told much may take it in turns: then the next comes when all is taken.
+    """
+
+    on_list: Callable[[list[Object]], Awaitable[None] | None]
     on_event: Callable[[str, Object], None]
     on_refused: Callable[[KubeError], None] = lambda _: None
 
 
-class _ExpiredError(Exception):
-    """The history is gone: list again."""
+P = ParamSpec("P")
 
 
 async def follow(client: KubeClient, what: Followed, ears: Ears) -> Never:
-    """Tell all objects once (and again whenever the history or the connection was lost), then every change."""
-    wait, told = _FIRST_WAIT_S, ""
+    """Tell all objects once, then every change. All are told again only when the server forgot where we were (410)."""
+    wait, told, place = _FIRST_WAIT_S, "", _Place()
     while True:
-        longest, began = _LONGEST_WAIT_S, time.monotonic()
+        longest, began, reason, asked_s = _LONGEST_WAIT_S, time.monotonic(), "", 0.0
         try:
-            revision = await _listed(client, what, ears)
-            told, began = "", time.monotonic()
-            while True:
-                revision = await _watched(client, what, revision, ears)
-                if time.monotonic() - began < _FIRST_WAIT_S:
-                    break  # a server that ends watches at once is not asked without pause
-                wait, began = _FIRST_WAIT_S, time.monotonic()
-        except _ExpiredError:
-            reason = ""
+            if not place.revision:
+                place.revision = await _listed(client, what, ears)
+                told, began = "", time.monotonic()
+            await _watched(client, what, place, ears)
         except KubeError as refused:
-            reason = str(refused)
-            if refused.code in (403, 404):
+            reason, asked_s = str(refused), refused.retry_after_s or 0.0
+            place.refused(refused.code)
+            if refused.code == 410:
+                reason = ""
+            elif refused.code in (403, 404):
                 longest = _LONGEST_REFUSED_S
                 ears.on_refused(refused)
-        except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError) as problem:
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, msgspec.MsgspecError) as problem:
             reason = str(problem) or type(problem).__name__
-        else:
-            reason = ""
         if reason and reason != told:
-            _log.warning("will list again", kind=what.plural, reason=reason, wait_s=round(wait, 1))
+            _log.warning("will go on following", kind=what.plural, reason=reason, wait_s=round(wait, 1))
             told = reason
-        if time.monotonic() - began > _WORKED_S:
+        lasted_s = time.monotonic() - began
+        if not reason and lasted_s > _FIRST_WAIT_S:
             wait = _FIRST_WAIT_S
-        wait = min(wait, longest)
-        await asyncio.sleep(wait * random.uniform(0.5, 1.5))
+            continue  # the server ended it in its time; one that does so at once is not asked without pause
+        wait = min(_FIRST_WAIT_S if lasted_s > _WORKED_S else wait, longest)
+        # Not before the server asked for, and not all at once.
+        await asyncio.sleep(min(asked_s, _LONGEST_WAIT_S) + wait * random.uniform(0.5, 1.5))
         wait *= 2
+
+
+@dataclass(slots=True)
+class _Place:
+    """How far we are; empty: nothing was listed, or the server has forgotten it."""
+
+    revision: str = ""
+    _refusals: int = 0
+
+    def moved(self, revision: str) -> None:
+        """So far it was told."""
+        self.revision, self._refusals = revision, 0
+
+    def refused(self, code: int) -> None:
+        """Where the place is forgotten, or the kind was gone or hidden for a while, all is listed again.
+
+        So it is when the server refuses again and again for another reason: it may be the place that it cannot bear.
+        """
+        self._refusals += 1
+        if code in (403, 404, 410) or self._refusals >= _REFUSALS:
+            self.moved("")
 
 
 async def _listed(client: KubeClient, what: Followed, ears: Ears) -> str:
     found: list[Object] = []
     query = {**what.query, "limit": "500"}
     while True:
-        try:
-            page = await client.read(what.path, query)
-        except KubeError as refused:
-            if refused.code == 410:  # the pages are of a state that is forgotten
-                raise _ExpiredError from refused
-            raise
-        kind = str(page.get("kind", "")).removesuffix("List")
-        found += [{"apiVersion": what.api_version, "kind": kind, **it} for it in page.get("items") or []]
-        metadata: dict[str, Any] = page.get("metadata") or {}
+        page = await client.read(what.path, query)
+        kind = str(page.get("kind") or "").removesuffix("List")
+        found += [
+            {"apiVersion": what.api_version, "kind": kind, **it} for it in _objects(page.get("items"), what)
+        ]
+        metadata = page.get("metadata")
+        metadata = metadata if isinstance(metadata, dict) else {}
         if not metadata.get("continue"):
-            ears.on_list(found)
-            return str(metadata.get("resourceVersion", "0"))
-        query = {**query, "continue": metadata["continue"]}
+            await _tell(what, ears.on_list, found)
+            return str(metadata.get("resourceVersion") or "0")
+        query = {**query, "continue": str(metadata["continue"])}
 
 
-async def _watched(client: KubeClient, what: Followed, revision: str, ears: Ears) -> str:
-    """Until the server ends it; returns how far we are."""
+async def _watched(client: KubeClient, what: Followed, place: _Place, ears: Ears) -> None:
+    """Until the server ends it, or it is cut; ``place`` moves with what was told."""
     query = {
-        **what.query, "watch": "true", "resourceVersion": revision, "allowWatchBookmarks": "true",
+        **what.query, "watch": "true", "resourceVersion": place.revision, "allowWatchBookmarks": "true",
         "timeoutSeconds": str(WATCH_S),
     }  # fmt: skip
-    try:
-        async for line in client.lines(what.path, query):
+    async for line in client.lines(what.path, query):
+        try:
             event = msgspec.json.decode(line)
-            obj: Object = event["object"]
-            if event["type"] == "ERROR":
-                raise KubeError(
-                    int(obj.get("code", 500)), str(obj.get("reason", "")), str(obj.get("message", ""))
-                )
-            revision = obj["metadata"].get("resourceVersion", revision)
-            if event["type"] != "BOOKMARK":
-                ears.on_event(event["type"], obj)
-    except KubeError as refused:
-        if refused.code == 410:
-            raise _ExpiredError from refused
-        raise
-    return revision
+        except RecursionError:
+            event = None  # an object of a depth that nobody reads
+        kind, obj = (event.get("type"), event.get("object")) if isinstance(event, dict) else (None, None)
+        if kind == "ERROR":
+            raise _error(obj)
+        if kind == "BOOKMARK":
+            found = [obj] if isinstance(obj, dict) and isinstance(obj.get("metadata"), dict) else []
+        else:
+            found = _objects([obj], what)
+        for it in found:
+            if kind != "BOOKMARK":
+                await _tell(what, ears.on_event, str(kind), it)
+            place.moved(str(it["metadata"].get("resourceVersion") or place.revision))
+
+
+def _error(said: object) -> KubeError:
+    """The Status of an ERROR event, whatever of it there is."""
+    status = said if isinstance(said, dict) else {}
+    code = status.get("code")
+    wait_s = details.get("retryAfterSeconds") if isinstance(details := status.get("details"), dict) else None
+    return KubeError(
+        code if isinstance(code, int) else 500, str(status.get("reason") or ""),
+        str(status.get("message") or f"the watch failed: {said!r}"[:300]),
+        float(wait_s) if isinstance(wait_s, int | float) else None,
+    )  # fmt: skip
+
+
+def _objects(found: object, what: Followed) -> list[Object]:
+    """Those that are objects with a name; of others nobody could say what they are."""
+    given = found if isinstance(found, list) else []
+    good = [it for it in given if _name(it)]
+    if len(good) < len(given):
+        metrics.INTERNAL_ERRORS.inc()
+        _log.warning("the API server told of objects without a name, which are left out", kind=what.plural)
+    return good
+
+
+def _name(it: object) -> bool:
+    metadata = it.get("metadata") if isinstance(it, dict) else None
+    return isinstance(metadata, dict) and isinstance(metadata.get("name"), str) and bool(metadata["name"])
+
+
+async def _tell(
+    what: Followed, ear: Callable[P, Awaitable[None] | None], *args: P.args, **kwargs: P.kwargs
+) -> None:
+    """A bug in who listens must not end who follows, and with it the whole program."""
+    try:
+        if (taking := ear(*args, **kwargs)) is not None:
+            await taking
+    except Exception:  # noqa: BLE001
+        metrics.INTERNAL_ERRORS.inc()
+        _log.exception("what Kubernetes told could not be taken: a bug", kind=what.plural)

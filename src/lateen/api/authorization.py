@@ -73,10 +73,10 @@ class Condition(Value, frozen=True, kw_only=True):
 
 
 class Rule(Value, frozen=True):
-    """Matches when its three parts do; an absent part always does."""
+    """Matches when its three parts do; an absent part always does, so an empty one is refused: who writes it means nobody."""
 
-    from_: list[From] = field(default_factory=list, name="from")
-    to: list[To] = []
+    from_: Annotated[list[From], Meta(min_length=1)] = field(default_factory=list, name="from")
+    to: Annotated[list[To], Meta(min_length=1)] = []
     when: list[Condition] = []
 
 

@@ -105,6 +105,7 @@ def explained(said: str, table: type[msgspec.Struct]) -> tuple[str, str]:
 #: msgspec's words for limits -> ours.
 _ADVICE = (
     (r"Expected `\w+` of length >= 1$", "must not be empty"),
+    (r"Expected `array` of length <= (\d+)$", r"must have at most \1 entries"),
     (r"Expected `(int|float)` ([<>]=) (\S+)$", r"must be a number \2 \3"),
     (r"Expected `str` of length <= (\d+)$", r"must have at most \1 characters"),
     (r"Expected `str` matching regex '(.*)'$", r"must match \1"),

@@ -340,3 +340,21 @@ def test_modules_of_traffic_extensions(wasm: Object, path: str) -> None:
     it = changed("TrafficExtension", "lua", DELETE)
     it["spec"]["wasm"] = wasm
     assert [at for at, _ in errors(it)] == ([path] if path else [])
+
+
+@pytest.mark.finding("newcomer D.2.1")
+@pytest.mark.parametrize(
+    ("where", "value", "path", "said"),
+    [
+        ("http.0.timout", "5s", "spec.http[0].timout", "unknown field: did you mean timeout?"),
+        ("http.0.match.0.uri", {"prefx": "/a"}, "spec.http[0].match[0].uri.prefx", "unknown field: did you mean prefix?"),
+        ("http.0.retries.atempts", 3, "spec.http[0].retries.atempts", "unknown field: did you mean attempts?"),
+        ("http.0.zzz", 3, "spec.http[0].zzz", "unknown field"),
+        ("http.0." + "timeout" * 1000, 3, "", "unknown field"),
+    ],
+)  # fmt: skip
+def test_a_misspelt_field_is_told_with_the_one_that_is_meant(
+    where: str, value: Any, path: str, said: str
+) -> None:
+    [(at, message)] = errors(changed("VirtualService", where, value))
+    assert (at if path else "", message) == (path, said)

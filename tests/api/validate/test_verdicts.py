@@ -13,7 +13,8 @@ from lateen.api.validate import validate
 from lateen.names.problems import Severity
 
 _GROUPS = {
-    "RequestAuthentication": "security.istio.io/v1", "Telemetry": "telemetry.istio.io/v1",
+    "RequestAuthentication": "security.istio.io/v1", "AuthorizationPolicy": "security.istio.io/v1",
+    "Telemetry": "telemetry.istio.io/v1",
     "EnvoyFilter": "networking.istio.io/v1alpha3",
 }  # fmt: skip
 ROUTE = "route: [{destination: {host: b}}]"
@@ -82,6 +83,8 @@ ACCEPTED = [
     ("F20", "DestinationRule", balanced("{simple: ROUND_ROBIN, zoneAwareLbSetting: {enabled: true, failover: [{from: a, to: b}], "
      "failoverPriority: [version=v1]}}")),
     ("F20", "DestinationRule", pool("{http: {http2KeepAlive: {interval: 1s, timeout: 2s}}}")),
+    ("all", "VirtualService", vs(f"mirrors: [{{destination: {{host: c}}, percentage: {{value: 0.00001}}}}], {ROUTE}")),
+    ("all", "DestinationRule", balanced("{consistentHash: {useSourceIp: true, maglev: {tableSize: 1}}}")),
 ]  # fmt: skip
 
 REFUSED = [
@@ -118,6 +121,10 @@ REFUSED = [
     ("F20", "Telemetry", "{accessLogging: [{filter: {expression: 'response.code >>= 400'}}]}", "spec.accessLogging[0].filter.expression"),
     ("F20", "VirtualService", "{hosts: ['*.b'], gateways: [g], tls: [{match: [{sniHosts: [outbound_x.b]}], " + ROUTE + "}]}",
      "spec.tls[0].match[0].sniHosts[0]"),
+    ("all", "AuthorizationPolicy", "{rules: [{from: []}]}", "spec.rules[0].from"),
+    ("all", "AuthorizationPolicy", "{rules: [{to: []}]}", "spec.rules[0].to"),
+    ("all", "ServiceEntry", "{hosts: [a.b], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [{network: n}]}",
+     "spec.endpoints[0].address"),
     ("F20", "Sidecar", "{egress: [{hosts: ['~a b/*']}]}", "spec.egress[0].hosts[0]"),
 ]  # fmt: skip
 
@@ -128,8 +135,11 @@ WARNED = [
     ("Gateway", server("{mode: SIMPLE, credentialNames: [a, b, c]}"), "spec.servers[0].tls.credentialNames"),
     ("Gateway", server(f"{{mode: SIMPLE, tlsCertificates: [{', '.join(['{' + FILES + '}'] * 3)}]}}"), "spec.servers[0].tls.tlsCertificates"),
     ("RequestAuthentication", '{jwtRules: [{issuer: i, jwks: \'{"keys": [{"kty": "RSA", "d": "x"}]}\'}]}', "spec.jwtRules[0].jwks"),
-    ("ServiceEntry", "{hosts: [a.b], resolution: DNS, ports: [{number: 1, name: tcp, protocol: TCP}]}", "spec.ports[0]"),
-    ("ServiceEntry", "{hosts: [a.b], resolution: DNS, ports: [{number: 1, name: x}]}", "spec.ports[0]"),
+    ("ServiceEntry", "{hosts: [a.b], ports: [{number: 1, name: tcp, protocol: TCP}]}", "spec.ports[0]"),
+    ("ServiceEntry", "{hosts: [a.b], resolution: NONE, ports: [{number: 1, name: x}]}", "spec.ports[0]"),
+    ("Sidecar", "{egress: [{hosts: [a/b.c, '*/*']}]}", "spec.egress[0].hosts[1]"),
+    ("Sidecar", "{egress: [{hosts: [a/b.c, 'a/*']}]}", "spec.egress[0].hosts[1]"),
+    ("VirtualService", vs(f"fault: {{delay: {{percentage: {{value: 1}}}}}}, {ROUTE}"), "spec.http[0].fault.delay"),
     ("DestinationRule", balanced("{consistentHash: {useSourceIp: true}, zoneAwareLbSetting: {enabled: true}}"),
      "spec.trafficPolicy.loadBalancer.zoneAwareLbSetting"),
 ]  # fmt: skip

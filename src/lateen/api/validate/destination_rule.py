@@ -250,7 +250,8 @@ def _attributes(found: Sequence[CookieAttribute], at: str) -> Findings:
 
 
 def _prime(number: int) -> bool:
-    if number >= _LARGEST_TABLE or number < 2:
+    """By Envoy's reckoning, for which 1 is one."""
+    if number >= _LARGEST_TABLE or number < 1:
         return False
     return all(number % factor or number == factor for factor in _FACTORS)
 

@@ -63,14 +63,9 @@ def _ports(it: ServiceEntrySpec) -> Findings:
             yield warning(f"{at}.targetPort", "has no effect for resolution NONE")
         names.add(port.name)
         numbers.add(port.number)
-        if (
-            port.protocol.upper() in ("", "TCP")
-            and not it.addresses
-            and it.resolution is not Resolution.DYNAMIC_DNS
-        ):
+        if port.protocol.upper() in ("", "TCP") and not it.addresses and it.resolution is Resolution.NONE:
             yield warning(
-                at,
-                "a port of TCP needs spec.addresses, unless proxies resolve names and give addresses themselves",
+                at, "a port of TCP without spec.addresses takes calls to every address without a service"
             )
 
 
@@ -97,6 +92,8 @@ def _endpoints(it: ServiceEntrySpec) -> Findings:
         yield warning("spec.workloadSelector", f"has no effect for resolution {it.resolution}: use STATIC")
     ports = frozenset(port.name for port in it.ports)
     for index, endpoint in enumerate(it.endpoints):
+        if it.resolution in _BY_NAME and not endpoint.address and endpoint.network:
+            yield Finding(f"spec.endpoints[{index}].address", f"is required for resolution {it.resolution}")
         if it.resolution in _BY_NAME and endpoint.address.startswith(shared.UNIX):
             yield Finding(
                 f"spec.endpoints[{index}].address",

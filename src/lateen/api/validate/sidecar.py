@@ -130,6 +130,7 @@ def _hosts(hosts: Sequence[str], at: str, own: str) -> Findings:
     if not hosts:
         yield Finding(at, 'is required: name at least one host, such as "./*"')
     seen: set[tuple[str, str]] = set()
+    namespaces: set[str] = set()
     for index, host in enumerate(hosts):
         place = f"{at}[{index}]"
         namespace, slash, name = host.partition("/")
@@ -142,7 +143,10 @@ def _hosts(hosts: Sequence[str], at: str, own: str) -> Findings:
         pair = (own if namespace == "." else namespace, name)
         if {pair, (pair[0], "*"), ("*", "*")} & seen:
             yield warning(place, f'"{host}" is selected already')
+        elif name == "*" and (pair[0] in namespaces or (namespace == "*" and seen)):
+            yield warning(place, f'"{host}" selects more than what stands before it: leave that out')
         seen.add(pair)
+        namespaces.add(pair[0])
 
 
 def _outbound(it: OutboundTrafficPolicy | None, at: str) -> Findings:

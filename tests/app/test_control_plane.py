@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from datetime import UTC, datetime, timedelta
@@ -330,6 +331,13 @@ async def test_kinds_that_are_defined_later_are_honoured_from_then_on(
                 have |= await stream.agree()
 
 
+ROOT = {
+    "kind": "VirtualService", "metadata": {"name": "root", "namespace": "default"},
+    "spec": {"hosts": ["web"], "http": [{"delegate": {"name": "nowhere"}}]},
+}  # fmt: skip
+
+
+@pytest.mark.finding("mesh M1")
 async def test_a_broken_object_is_told_and_takes_nothing_down(
     api_server: Any, install: Any, run: Any, page: Any
 ) -> None:
@@ -359,6 +367,12 @@ async def test_a_broken_object_is_told_and_takes_nothing_down(
                 have |= await stream.agree()
             table.on_list([RULE])
             assert json.loads((await page(plane, "/debug/problems"))[1])["objects"] == []
+            # What is right alone, and wrong beside what there is, is told as well.
+            await admin.create({**ROOT, "apiVersion": "networking.istio.io/v1"})
+            async with asyncio.timeout(10):
+                while not (found := json.loads((await page(plane, "/debug/problems"))[1])["objects"]):
+                    await asyncio.sleep(0.02)
+            assert [(it["name"], it["path"]) for it in found] == [("root", "spec.http[0].delegate")]
 
 
 async def test_the_root_outlives_restarts_and_webhooks_and_namespaces_hold_it(

@@ -22,16 +22,21 @@ from lateen.api.networking import (
     VirtualService,
 )
 from lateen.incremental import Database, query
-from lateen.names import hostname
+from lateen.names import gateways, hostname
 from lateen.names.keys import ObjectKey
-from lateen.policy import routing
+from lateen.policy import delegation
+from lateen.policy.delegation import Part
 from lateen.registry import facts
 
 
 @query
 def http_rules(db: Database, key: ObjectKey) -> tuple[HTTPRoute, ...]:
     """The rules of a VirtualService, with those of its delegates in their places, and all names in full."""
-    return tuple(one for it in _own_rules(db, key) for one in _with_delegate(db, it, key))
+    parts = dict(delegation.parts(db, key))
+    found: list[HTTPRoute] = []
+    for at, it in enumerate(_own_rules(db, key)):
+        found += _of_delegate(db, it, parts[at]) if at in parts else [it] if it.delegate is None else []
+    return tuple(found)
 
 
 @query
@@ -53,7 +58,7 @@ def _named_in_full(rule: HTTPRoute, owner: str, domain: str) -> HTTPRoute:
         return replace(it, destination=full(it.destination))
 
     def matched(it: HTTPMatchRequest) -> HTTPMatchRequest:
-        return replace(it, gateways=[routing.gateway_name(one, owner) for one in it.gateways])
+        return replace(it, gateways=[gateways.full(one, owner) for one in it.gateways])
 
     return replace(
         rule, route=[sent(it) for it in rule.route], mirrors=[mirrored(it) for it in rule.mirrors],
@@ -61,12 +66,8 @@ def _named_in_full(rule: HTTPRoute, owner: str, domain: str) -> HTTPRoute:
     )  # fmt: skip
 
 
-def _with_delegate(db: Database, rule: HTTPRoute, owner: ObjectKey) -> Iterator[HTTPRoute]:
-    if rule.delegate is None:
-        yield rule
-        return
-    found = routing.delegated(db, rule.delegate, owner)
-    for it in _own_rules(db, found) if found else ():
+def _of_delegate(db: Database, rule: HTTPRoute, part: Part) -> Iterator[HTTPRoute]:
+    for it in _own_rules(db, part.delegate)[: part.taken]:
         matches = _both(rule.match, it.match)
         if it.delegate is None and matches is not None:
             yield _merged(rule, it, matches)

@@ -23,9 +23,8 @@ from lateen.api.networking import (
 )
 from lateen.envoy import http, routes, wellknown
 from lateen.envoy.sealing import duration
-from lateen.names import labels
+from lateen.names import gateways, labels
 from lateen.names.labels import Labels
-from lateen.policy.routing import gateway_name
 
 _AUTHORITY = ("host", ":authority")
 
@@ -74,13 +73,13 @@ def catches_all(route: routes.Fields) -> bool:
 
 
 def applies(
-    gateways: Sequence[str], port: int, source_labels: dict[str, str], source_namespace: str, it: Situation
+    named: Sequence[str], port: int, source_labels: dict[str, str], source_namespace: str, it: Situation
 ) -> bool:
     """Whether the parts of a match that do not depend on the request hold."""
     if port and port != it.port:
         return False
-    if gateways:  # Istio does not ask for the caller then
-        return it.gateway in (gateway_name(one, it.owner) for one in gateways)
+    if named:  # Istio does not ask for the caller then
+        return it.gateway in (gateways.full(one, it.owner) for one in named)
     if source_namespace and source_namespace != it.namespace:
         return False
     return labels.matches(labels.of(source_labels), it.labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -128,10 +129,56 @@ def _hosts(server: Server, owner: str) -> Iterator[tuple[str, str]]:
 @query
 def routed(db: Database, namespace: str, server: OpenServer) -> tuple[routing.Bound, ...]:
     """The VirtualServices behind a server, by host. A host wider than the server's is narrowed to the server's."""
-    found: dict[routing.Bound, None] = {}
-    for bound in routing.bound(db, namespace, server.name):
-        for owner, host in server.hosts:
-            if owner in ("*", bound.rule.namespace) and hostname.overlap(host, bound.host):
-                narrow = bound.host if hostname.matches(host, bound.host) else host
-                found[routing.Bound(narrow, bound.rule)] = None
-    return tuple(found)
+    behind = _behind(db, namespace, server.name)
+    found: dict[tuple[int, str], routing.Bound] = {}
+    for owner, host in server.hosts:
+        for rank, narrow, rule in _meeting(behind, host):
+            if owner in ("*", rule.namespace):
+                found[rank, narrow] = routing.Bound(narrow, rule)
+    return tuple(found[it] for it in sorted(found))
+
+
+class _Behind(NamedTuple):
+    """What is bound at a gateway, so that a host finds its own without looking at all: ranks by host, and bounds.
+
+    ``backwards`` are the hosts without their star, from behind, in order: those below a wildcard stand together.
+    """
+
+    bound: tuple[routing.Bound, ...]
+    ranks: Mapping[str, tuple[int, ...]]
+    backwards: tuple[tuple[str, str], ...]
+
+
+@query
+def _behind(db: Database, namespace: str, gateway: str) -> _Behind:
+    bound = routing.bound(db, namespace, gateway)
+    ranks: dict[str, list[int]] = {}
+    for rank, it in enumerate(bound):
+        ranks.setdefault(it.host, []).append(rank)
+    backwards = sorted((it.removeprefix("*")[::-1], it) for it in ranks)
+    return _Behind(bound, {host: tuple(it) for host, it in ranks.items()}, tuple(backwards))
+
+
+def _meeting(it: _Behind, host: str) -> Iterator[tuple[int, str, ObjectKey]]:
+    """(rank, the narrower host, the VirtualService) of all that have names in common with a server's host."""
+    for name, narrow in _overlapping(it, host):
+        for rank in it.ranks[name]:
+            yield rank, narrow, it.bound[rank].rule
+
+
+def _overlapping(it: _Behind, host: str) -> Iterator[tuple[str, str]]:
+    below = set()
+    if hostname.is_wildcard(host):
+        end = host.removeprefix("*")[::-1]
+        at = bisect.bisect_left(it.backwards, (end, ""))
+        while at < len(it.backwards) and it.backwards[at][0].startswith(end):
+            below.add(it.backwards[at][1])
+            yield it.backwards[at][1], it.backwards[at][1]
+            at += 1
+    elif host in it.ranks:
+        yield host, host
+    text = host.removeprefix("*")
+    for cut in range(len(text) + 1):
+        wider = f"*{text[cut:]}"
+        if wider in it.ranks and wider not in below:
+            yield wider, host

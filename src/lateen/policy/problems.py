@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lateen.api.networking import Delegate, VirtualService
 from lateen.incremental import Database, query
 from lateen.names.keys import ObjectKey
 from lateen.names.problems import Problem, Severity
-from lateen.policy import gateways, routing
+from lateen.policy import delegation, gateways
 from lateen.registry import facts
 from lateen.registry.facts import Proxy
 
@@ -22,22 +21,16 @@ def problems(db: Database) -> tuple[Problem, ...]:
 def _delegates(db: Database) -> Iterator[Problem]:
     for it in db.keys(facts.all_virtual_services, facts.ONLY):
         root = ObjectKey(*it)
-        rule = db.get(VirtualService, root)
-        for at, one in enumerate(rule.spec.http if rule and rule.spec.hosts else ()):
-            if one.delegate and routing.delegated(db, one.delegate, root) is None:
-                said = f"{_lacking(db, one.delegate, root)}: this rule is left out"
-                yield _told("VirtualService", root, f"spec.http[{at}].delegate", said)
-
-
-def _lacking(db: Database, delegate: Delegate, root: ObjectKey) -> str:
-    namespace = delegate.namespace or root.namespace
-    found = db.get(VirtualService, ObjectKey(namespace, delegate.name))
-    who = f"VirtualService {namespace}/{delegate.name}"
-    if found is None:
-        return f"{who} does not exist"
-    if found.spec.hosts:
-        return f"{who} has hosts of its own, so nothing can be left to it"
-    return f"{who} is not exported to {root.namespace}"
+        for at, part in delegation.parts(db, root):
+            path = f"spec.http[{at}].delegate"
+            if part.reason:
+                yield _told("VirtualService", root, path, f"{part.reason}: this rule is left out")
+            elif not part.all:
+                said = (
+                    f"with the rules of {part.delegate.namespace}/{part.delegate.name} this VirtualService has more than "
+                    f"{delegation.MOST_PAIRS} alternatives: those from the delegate's http[{part.taken}] on are left out"
+                )
+                yield _told("VirtualService", root, path, said)
 
 
 def _closed(db: Database) -> Iterator[Problem]:

@@ -6,14 +6,14 @@ import enum
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from lateen.api.networking import Delegate, VirtualService
+from lateen.api.networking import VirtualService
 from lateen.incremental import Database, query
-from lateen.names import hostname
+from lateen.names import gateways, hostname
 from lateen.names.keys import ObjectKey
 from lateen.policy.visibility import exported
 from lateen.registry import facts
 
-MESH = "mesh"
+MESH = gateways.MESH
 
 
 class Bound(NamedTuple):
@@ -49,29 +49,6 @@ def hosts(db: Database, rule: ObjectKey) -> tuple[str, ...]:
 
 
 @query
-def gateways(db: Database, rule: ObjectKey) -> tuple[str, ...]:
-    """Where a VirtualService applies: ``mesh``, or ``namespace/name`` of gateways."""
-    found = db.get(VirtualService, rule)
-    if found is None:
-        return ()
-    return tuple(dict.fromkeys(gateway_name(it, rule.namespace) for it in found.spec.gateways or [MESH]))
-
-
-def gateway_name(written: str, namespace: str) -> str:
-    """A gateway as an object of ``namespace`` writes it, as ``namespace/name``; ``mesh`` stays.
-
-    Istio still reads ``name.namespace`` with anything behind it, and ``./name``.
-    """
-    if written == MESH:
-        return written
-    owner, slash, name = written.partition("/")
-    if slash:
-        return f"{namespace}/{name}" if owner == "." else written
-    name, dot, other = written.partition(".")
-    return f"{other.partition('.')[0]}/{name}" if dot else f"{namespace}/{name}"
-
-
-@query
 def bound(db: Database, client: str, gateway: str) -> tuple[Bound, ...]:
     """Who routes which host for a namespace's proxies at a gateway (or ``mesh``).
 
@@ -91,10 +68,10 @@ def bound(db: Database, client: str, gateway: str) -> tuple[Bound, ...]:
 
 def _offered(db: Database, client: str, gateway: str) -> Iterator[_Offered]:
     default = facts.mesh_config(db).default_virtual_service_export_to
-    for it in db.keys(facts.all_virtual_services, facts.ONLY):
+    for it in db.keys(facts.virtual_services_at, gateway):
         key = ObjectKey(*it)
         rule = db.get(VirtualService, key)
-        if rule is None or gateway not in gateways(db, key):
+        if rule is None:
             continue
         export_to = rule.spec.export_to or default
         if exported(export_to, key.namespace, client):
@@ -125,13 +102,3 @@ def _by_host(db: Database, client: str) -> tuple[Mapping[str, ObjectKey], tuple[
     found = bound(db, client, MESH)
     exact = {it.host: it.rule for it in found if not hostname.is_wildcard(it.host)}
     return exact, tuple(it for it in found if hostname.is_wildcard(it.host))
-
-
-def delegated(db: Database, delegate: Delegate, root: ObjectKey) -> ObjectKey | None:
-    """The VirtualService a rule of another leaves the rest to; None when it is not there, or not for ``root`` to use."""
-    key = ObjectKey(delegate.namespace or root.namespace, delegate.name)
-    found = db.get(VirtualService, key)
-    if found is None or found.spec.hosts:
-        return None  # with hosts it is a VirtualService of its own
-    export_to = found.spec.export_to or facts.mesh_config(db).default_virtual_service_export_to
-    return key if exported(export_to, key.namespace, root.namespace) else None

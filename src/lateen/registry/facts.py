@@ -13,7 +13,7 @@ from lateen.api.networking import VirtualService
 from lateen.api.proxy_config import Topology
 from lateen.api.security import PeerAuthentication
 from lateen.incremental import Database, Index, query
-from lateen.names import hostname, labels
+from lateen.names import gateways, hostname, labels
 from lateen.names.keys import ProxyKey
 from lateen.names.labels import Labels
 from lateen.names.locality import NOWHERE, Locality
@@ -81,6 +81,12 @@ virtual_services_in: Index[str, VirtualService] = Index(
 all_virtual_services: Index[str, VirtualService] = Index(
     VirtualService, lambda _: [ONLY], "all virtual services"
 )
+#: By each gateway for which it is, ``mesh`` among them.
+virtual_services_at: Index[str, VirtualService] = Index(
+    VirtualService,
+    lambda it: {gateways.full(one, it.metadata.namespace) for one in it.spec.gateways or [gateways.MESH]},
+    "virtual services at gateway",
+)
 #: (the rule's namespace, the host as it is written, which may be short: its full name depends on the mesh's domain).
 rules_for_host: Index[tuple[str, str], DestinationRule] = Index(
     DestinationRule,
@@ -104,7 +110,8 @@ proxies: Index[str, Proxy] = Index(Proxy, lambda _: [ONLY], "all proxies")
 
 INDEXES = (
     services_in, all_services, slices_of, pods_in, pods_at, namespaces, virtual_services_in, all_virtual_services,
-    rules_for_host, wildcard_rules_in, all_destination_rules, gateways_in, all_gateways, peer_authentications_in, proxies,
+    virtual_services_at, rules_for_host, wildcard_rules_in, all_destination_rules,
+    gateways_in, all_gateways, peer_authentications_in, proxies,
 )  # fmt: skip
 
 

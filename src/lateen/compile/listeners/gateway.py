@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from lateen.api.proxy_config import ForwardClientCertDetails, Topology
@@ -72,36 +72,48 @@ def configurations(db: Database, entrance: Entrance) -> tuple[Resource, ...]:
     return tuple(_configuration(db, caller, it) for it in gateways.doors(db, entrance.pod, entrance.labels))
 
 
+#: What leads somewhere: a VirtualService behind a server of a Gateway, by their names, and the server's port.
+_Leading = tuple[ObjectKey, str, int]
+
+
 def _configuration(db: Database, caller: Caller, door: Door) -> Resource:
-    # By host, then by what leads there: two servers of one port may name one host and lead to one VirtualService.
-    found: dict[str, dict[tuple[ObjectKey, str, int], list[routes.Fields]]] = {}
+    made: dict[_Leading, list[routes.Fields]] = {}
+    # By host: two servers of one port may name one host, and lead to one VirtualService.
+    found: dict[str, dict[_Leading, None]] = {}
     ports: dict[str, int] = {}
     redirected: set[str] = set()
     for server in door.servers:
-        for host, rule in gateways.routed(db, caller.namespace, server):
+        bound = gateways.routed(db, caller.namespace, server)
+        for host, rule in bound:
             leading = (rule, server.name, server.port)
-            if leading in found.get(host, ()):
-                continue
-            if made := virtual_hosts.rule_routes(db, rule, caller, server.name, server.port):
-                found.setdefault(host, {})[leading] = made
+            if leading not in made:
+                made[leading] = virtual_hosts.rule_routes(db, rule, caller, server.name, server.port)
+            if made[leading]:
+                found.setdefault(host, {})[leading] = None
                 ports.setdefault(host, server.port)
         if server.redirects:
             own = {host for _, host in server.hosts}
-            redirected |= own | {it.host for it in gateways.routed(db, caller.namespace, server)}
+            redirected |= own | {it.host for it in bound}
             ports = dict.fromkeys(sorted(own), server.port) | ports
-    hosts = [
-        _host(host, port, found.get(host, {}).values(), redirected=host in redirected)
-        for host, port in ports.items()
-    ]
-    if not hosts:
-        hosts = [routes.virtual_host(naming.virtual_host("blackhole", door.servers[0].port), ["*"], [])]
-    hosts.sort(key=lambda it: str(it.name))
     name = naming.gateway_route(door.port)
+    # Hosts that lead to the same share a virtual host with the name of the first, as in Istio: rules times hosts is much.
+    alike: dict[tuple[bool, tuple[_Leading, ...]], list[str]] = {}
+    for host in sorted(ports):
+        alike.setdefault((host in redirected, tuple(found.get(host, ()))), []).append(host)
+    hosts = [
+        _host(
+            naming.virtual_host(names[0], ports[names[0]]), names, [made[it] for it in parts], redirected=tls
+        )
+        for (tls, parts), names in alike.items()
+    ] or [routes.virtual_host(naming.virtual_host("blackhole", door.servers[0].port), ["*"], [])]
+    hosts.sort(key=lambda it: str(it.name))
     return seal(name, routes.configuration(name, hosts, ignore_port_in_host_matching=True))
 
 
-def _host(host: str, port: int, parts: Iterable[list[routes.Fields]], *, redirected: bool) -> Any:
+def _host(
+    name: str, domains: Sequence[str], parts: Iterable[list[routes.Fields]], *, redirected: bool
+) -> Any:
     # What catches all of one VirtualService would hide what a later one says (Istio: SortVHostRoutes).
     ordered = sorted((route for part in parts for route in part), key=catches_all)
     fields = {"require_tls": "ALL"} if redirected else {}
-    return routes.virtual_host(naming.virtual_host(host, port), [host], ordered, **fields)
+    return routes.virtual_host(name, domains, ordered, **fields)

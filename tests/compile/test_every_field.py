@@ -64,7 +64,7 @@ VALUES: dict[type[Value], Json] = {
         "redirect": {"uri": "/x"}, "directResponse": {"status": 201}, "delegate": {"name": "rest"}, "rewrite": {"uri": "/x"},
         "timeout": "1s", "retries": {"attempts": 5}, "fault": {"abort": {"httpStatus": 500, "percentage": {"value": 1}}},
         "mirror": {"host": "other"}, "mirrors": [{"destination": {"host": "other"}}],
-        "mirrorPercent": 5, "mirrorPercentage": {"value": 5}, "corsPolicy": {"allowOrigins": [_TEXT]},
+        "mirrorPercent": 5, "mirror_percent": 5, "mirrorPercentage": {"value": 5}, "corsPolicy": {"allowOrigins": [_TEXT]},
         "headers": {"request": {"set": {"a": "b"}}},
     },
     it.HTTPMatchRequest: {
@@ -108,6 +108,7 @@ VALUES: dict[type[Value], Json] = {
 #: Fields that act only beside, or instead of, another one.
 BESIDE: dict[tuple[type[Value], str], Json] = {
     (it.HTTPRoute, "mirrorPercent"): {"mirror": {"host": "web"}},
+    (it.HTTPRoute, "mirror_percent"): {"mirror": {"host": "web"}},
     (it.HTTPRoute, "mirrorPercentage"): {"mirror": {"host": "web"}},
     (it.HTTPMatchRequest, "ignoreUriCase"): {"uri": {"prefix": "/a"}},
     (it.CorsPolicy, "allowOrigin"): {"allowOrigins": []},

@@ -331,3 +331,29 @@ spec: {type: ExternalName, externalName: reviews.default.svc.cluster.local, port
     named = proxyless_view(db, ObjectKey("default", "web-1"), caller(db, "default", ()))
     assert "alias:9080" in named[LISTENER]
     assert not any("alias" in it for it in named[CLUSTER])
+
+
+@pytest.mark.finding("mesh bad days")
+def test_what_users_write_about_connecting_counts_alone() -> None:
+    def of(spec: str, host: str = "ratings", settings: str = "") -> dict[str, Any]:
+        rule = f"""
+kind: DestinationRule
+apiVersion: networking.istio.io/v1
+metadata: {{name: own}}
+spec: {{host: {host}, trafficPolicy: {{{spec}}}}}
+"""
+        found = view(shop(rule, settings), SIDECAR)[CLUSTER]
+        name = next(it for it in found if it.endswith(f"||{host}.default.svc.cluster.local"))
+        return describe(CLUSTER, found[name].body)
+
+    usual = of("")
+    assert usual["outlier_detection"]["enforcing_failure_percentage_local_origin"] == 100
+    assert usual["outlier_detection"]["enforcing_consecutive_local_origin_failure"] == 0
+    assert of("", "bytes")["outlier_detection"]["consecutive_local_origin_failure"] == 3
+    assert "upstream_bind_config" in usual
+    assert "upstream_bind_config" not in of("connectionPool: {tcp: {connectTimeout: 30s}}")
+    assert "upstream_bind_config" not in of("", settings="{kind: MeshConfig, connectTimeout: 30s}")
+    own = of("outlierDetection: {consecutive5xxErrors: 7}")["outlier_detection"]
+    assert own == {"consecutive_5xx": 7, "enforcing_consecutive_5xx": 100, "enforcing_success_rate": 0}
+    for elsewhere in ("db", "outside"):  # by the address that the client chose, and by DNS
+        assert not of("", elsewhere).keys() & {"outlier_detection", "upstream_bind_config"}

@@ -272,6 +272,6 @@ metadata:
   {metadata}
 status: {{podIP: 10.1.0.1}}
 """)
-    found = workloads.of_pod(db, ObjectKey("default", "a-7d9f-x"))
+    found = workloads.described(db, ObjectKey("default", "a-7d9f-x"))
     assert found is not None
     assert found.name == name

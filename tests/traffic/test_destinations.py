@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
+from lateen.testing.applications import ECHO, HTTP
+from lateen.testing.clients import Load
 from lateen.testing.envoys import until
+from lateen.testing.mesh import endpoint_slice, pod, service
+from lateen.testing.namespaces import Namespace
 from lateen.testing.rules import SUBSETS, destination_rule, virtual_service
 from lateen.testing.traffic import Pod, TrafficMesh
 
@@ -379,3 +385,91 @@ def test_sidecars_are_offered_them(mesh: TrafficMesh, client: Pod, plain: Pod) -
                 plain.http("http://web.default.svc.cluster.local:8080/", via="10.244.0.20"),
             ):
                 assert "spiffe://" in answer.said["headers"]["x-forwarded-client-cert"]
+
+
+#: Where nobody answers, not even to refuse.
+SILENT = """
+table ip silence {
+  chain first { type filter hook prerouting priority -300; policy accept; tcp flags & (syn | ack) == syn drop; }
+}
+"""
+GONE = "10.244.1.99"
+
+
+@contextmanager
+def silent(network: Namespace) -> Iterator[None]:
+    """Whoever connects hears nothing; connections that are there stay."""
+    network.run("nft", "-f", "-", text=SILENT)
+    try:
+        yield
+    finally:
+        network.run("nft", "delete", "table", "ip", "silence")
+
+
+def left_out(client: Pod, cluster: str) -> set[str]:
+    """The addresses of a cluster that Envoy leaves out."""
+    assert client.envoy
+    lines = (
+        it for it in client.envoy.admin("/clusters").splitlines() if it.startswith(f"outbound|{cluster}")
+    )
+    return {it.split("::")[1] for it in lines if "failed_outlier_check" in it}
+
+
+def one_of_three(ports: dict[str, int]) -> list[str]:
+    pods = [("web-1", "10.244.1.1"), ("web-2", "10.244.1.2"), ("gone", GONE)]
+    return [pod("gone", GONE, "web"), endpoint_slice("web", ports, *pods)]
+
+
+@pytest.fixture(scope="module")
+def gone(mesh: TrafficMesh) -> Iterator[None]:
+    network = mesh.ground.plugged(GONE)
+    with silent(network):
+        yield
+    network.close()
+
+
+@pytest.mark.finding("mesh bad days")
+@pytest.mark.usefixtures("gone")
+def test_an_address_that_is_gone_is_left_out(mesh: TrafficMesh, client: Pod) -> None:
+    """As long as the control plane is away nobody else says that it is."""
+    web = "80||web.default.svc.cluster.local"
+    with mesh.having(*one_of_three({"http": HTTP})):
+        with Load(lambda: str(client.http("http://web/", timeout=30).status), workers=40) as load:
+            until(lambda: left_out(client, web), "the address to be left out")
+        assert load.failures == []
+        assert set(load.answers) == {"200"}  # what never arrived is tried again elsewhere
+        assert left_out(client, web) == {f"{GONE}:{HTTP}"}
+        assert all(client.http("http://web/").seconds < 2 for _ in range(20))
+    with mesh.having(*one_of_three({"tcp": ECHO})):
+        with ThreadPoolExecutor(30) as threads:
+            list(threads.map(lambda _: client.line("web", 9000, "hello", timeout=30), range(30)))
+        assert left_out(client, "9000||web.default.svc.cluster.local") == {f"{GONE}:{ECHO}"}
+        assert {client.line("web", 9000, "hello").split()[0] for _ in range(20)} == {"web-1", "web-2"}
+
+
+@pytest.mark.finding("mesh bad days")
+def test_the_only_endpoint_is_never_left_out(mesh: TrafficMesh, client: Pod) -> None:
+    only = [
+        service("only", {"http": 80, "tcp": 9000}, "10.96.0.41"),
+        endpoint_slice("only", {"http": HTTP, "tcp": ECHO}, ("other-1", "10.244.1.3")),
+    ]
+    with mesh.having(*only):
+        with silent(mesh.pods["other-1"].network), ThreadPoolExecutor(40) as threads:
+            answers = list(threads.map(lambda _: client.http("http://only/", timeout=30).status, range(40)))
+            lines = list(threads.map(lambda _: client.line("only", 9000, "hello", timeout=30), range(10)))
+        assert (set(answers), set(lines)) == ({503}, {""})
+        assert left_out(client, "") == set()
+        assert client.http("http://only/").status == 200
+        assert client.line("only", 9000, "hello") == "other-1 hello"
+
+
+@pytest.mark.finding("mesh bad days")
+def test_answers_and_slowness_leave_nobody_out(mesh: TrafficMesh, client: Pod) -> None:
+    impatient = virtual_service(
+        "http: [{timeout: 300ms, retries: {attempts: 0}, route: [{destination: {host: web}}]}]"
+    )
+    with mesh.having(impatient), ThreadPoolExecutor(30) as threads:
+        for asked, status in (("status=500", 500), ("status=503", 503), ("delay=1", 504)):
+            found = threads.map(lambda _, it=asked: client.http(f"http://web/?{it}").status, range(90))
+            assert set(found) == {status}
+            assert left_out(client, "80|") == set()

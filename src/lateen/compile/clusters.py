@@ -50,6 +50,10 @@ def cluster(db: Database, upstream: Upstream) -> Resource | None:
     fields.update(_security(db, upstream, policy.tls, port, by_address=by_address))
     if policy.outlier_detection:
         fields.update(load_balancing.outliers(policy.outlier_detection, by_address=by_address))
+    elif fields.get("type") == "EDS":
+        fields.update(clusters.unreachable(requests=not port.protocol.is_tcp))
+    if fields.get("type") == "EDS" and _connect_timeout(db, tcp) == clusters.DEFAULT_CONNECT_TIMEOUT_NS:
+        fields.update(clusters.unanswered())
     if tcp and tcp.tcp_keepalive:
         fields["upstream_connection_options"] = {"tcp_keepalive": load_balancing.keepalive(tcp.tcp_keepalive)}
     return seal(upstream.name, clusters.cluster(upstream.name, **fields))

@@ -12,6 +12,8 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from lateen.envoy import endpoints, wellknown
 from lateen.envoy.sealing import Message, duration, extension, packed, struct
 
+#: Linux' numbers (include/uapi/linux/in.h and tcp.h).
+_IPPROTO_TCP, _TCP_SYNCNT = 6, 7
 _NO_LIMIT = {"value": 2**32 - 1}
 _UNLIMITED = {
     "max_connections": _NO_LIMIT,
@@ -130,6 +132,48 @@ def dns(name: str, address: str, port: int) -> Fields:
         "cluster_type": extension("envoy.cluster.dns", kind),
         "load_assignment": endpoints.assignment(name, [endpoints.Group(("", "", ""), (member,))]),
     }
+
+
+def unanswered() -> Fields:
+    """Fields of a cluster whose addresses are near: who does not answer at all is given up after about three seconds.
+
+    Linux sends a second SYN after one second and waits two more (TCP_SYNCNT in tcp(7)). The connect timeout is for
+    those who answer, and has to leave them time for TLS.
+    """
+    option = {
+        "description": "give up an address that does not answer",
+        "level": _IPPROTO_TCP, "name": _TCP_SYNCNT, "int_value": 1, "state": "STATE_PREBIND",
+    }  # fmt: skip
+    return {"upstream_bind_config": {"socket_options": [option]}}
+
+
+def unreachable(*, requests: bool) -> Fields:
+    """Fields of a cluster that leaves out, for a while, an endpoint to which no connection comes about.
+
+    What an application answers leaves nobody out, and at least half of the endpoints stay: so does a single one.
+    Of connections three failures in a row suffice. Where there are ``requests``, Envoy counts one that lasts too long as
+    if its connection had failed, but also as one that came about when it began: only who had nothing but failures
+    within five seconds is gone, and not merely slow.
+    """
+    off = ["consecutive_5xx", "success_rate", "local_origin_success_rate", "failure_percentage"]
+    found: dict[str, Any] = {
+        "split_external_local_origin_errors": True,
+        "base_ejection_time": duration(10 * 10**9),
+        "max_ejection_time": duration(60 * 10**9),
+        "max_ejection_percent": {"value": 50},
+    }
+    if requests:
+        off.append("consecutive_local_origin_failure")
+        found |= {
+            "interval": duration(5 * 10**9),
+            "enforcing_failure_percentage_local_origin": {"value": 100},
+            "failure_percentage_threshold": {"value": 100},
+            "failure_percentage_minimum_hosts": {"value": 2},
+            "failure_percentage_request_volume": {"value": 5},
+        }
+    else:
+        found["consecutive_local_origin_failure"] = {"value": 3}
+    return {"outlier_detection": {**found, **{f"enforcing_{it}": {"value": 0} for it in off}}}
 
 
 def black_hole() -> Message:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import json
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from lateen.injection.inject import advice, inject
+from lateen.injection.advice import advice
+from lateen.injection.inject import inject
 from lateen.injection.patch import diff
 from lateen.injection.settings import InjectionSettings
 
@@ -40,6 +42,13 @@ PODS: dict[str, Callable[[int], dict[str, Any]]] = {
     "environment": lambda n: pod(container={"env": [{"name": f"E{i}", "value": "a"} for i in range(n)]}),
     "volumes": lambda n: pod(spec={"volumes": [{"name": f"v{i}", "emptyDir": {}} for i in range(n)]}),
     "annotations": lambda n: pod(metadata={"annotations": {f"a{i}": "b" for i in range(n)}}),
+    "annotations that nobody knows": lambda n: pod(metadata={"annotations": {f"sidecar.istio.io/proxyCPU{i}": "b" for i in range(n)}}),
+    "ranges": lambda n: pod(metadata={"annotations": {
+        "traffic.sidecar.istio.io/excludeOutboundIPRanges": ",".join(f"fd00:{i:x}::/32" for i in range(n))}}),
+    "settings": lambda n: pod(metadata={"annotations": {"proxy.istio.io/config": json.dumps({f"x{i}": i for i in range(min(n, 1_200))})}}),
+    "a proxy of one's own": lambda n: pod(spec={"containers": [{"name": "app"}, {
+        "name": "istio-proxy", "env": [{"name": f"E{i}", "value": "a"} for i in range(n)],
+        "ports": [{"containerPort": i % 60_000 + 1} for i in range(n)]}]}),
     "labels": lambda n: pod(metadata={"labels": {f"a{i}": "b" for i in range(n)}}),
     "lists without names": lambda n: pod(container={"args": [str(i) for i in range(n)]}),
 }  # fmt: skip

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from lateen.install import manifests
-from lateen.install.values import ValuesError, installation
+from lateen.install.values import PROFILES, ValuesError, installation
 
 
 def test_a_setting_is_laid_over_the_profile() -> None:
@@ -84,7 +84,7 @@ def test_what_has_no_effect_is_told_and_what_nobody_knows_is_refused() -> None:
     assert [said.partition(" ")[0] for said in it.told] == [
         "meshConfig.defaultConfig.interceptionMode", "values.pilot.cni.enabled", "values.pilot.env.PILOT_TRACE_SAMPLING",
     ]  # fmt: skip
-    assert installation("demo").told == ()
+    assert [installation(profile).told for profile in PROFILES] == [()] * len(PROFILES)
     for setting, said in (
         ("values.global.proxy.imag=x", "values.global.proxy.imag: unknown field: did you mean image"),
         ("values.global.proxy.statusPort=high", "values.global.proxy.statusPort: Expected `int"),

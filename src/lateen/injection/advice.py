@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -37,16 +38,16 @@ _DOMAINS = (
     f"{READINESS}/", f"{TRAFFIC}/",
 )  # fmt: skip
 _LONGEST_NAME = 64
+#: Of a sort.
 _MOST = 20
 
 
 def advice(pod: Mapping[str, Any]) -> Iterator[str]:
     """About a pod that ``inject`` took, as its author wrote it."""
     spec, metadata = pod.get("spec") or {}, pod.get("metadata") or {}
-    yield from _of_users(spec)
     annotations = metadata.get("annotations") or {}
-    yield from list(_of_annotations(annotations))[:_MOST]
-    yield from _of_ranges(annotations)
+    for some in (_of_users(spec), _of_annotations(annotations), _of_ranges(annotations)):
+        yield from itertools.islice(some, _MOST)
     for it in asked.findings(annotations)[:_MOST]:
         yield f"annotation {asked.PROXY_CONFIG}: {it.path}: {it.message}"
 

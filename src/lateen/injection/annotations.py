@@ -6,6 +6,7 @@ https://istio.io/latest/docs/reference/config/annotations/
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import json
 import re
@@ -60,13 +61,17 @@ def _shown(text: str) -> str:
 
 def proxy_config(annotations: Mapping[str, str]) -> dict[str, Any]:
     """The pod's own ProxyConfig as JSON, well written; ``check`` has seen it."""
-    written = plain(annotations.get(PROXY_CONFIG, "")) or {}
-    found = mesh_config.proxy_config(written)[0]
-    said = [
-        it for it in msgspec.structs.fields(ProxyConfig) if it.name in written or it.encode_name in written
-    ]
+    names, found, _ = _own_config(annotations.get(PROXY_CONFIG, ""))
+    said = [it for it in msgspec.structs.fields(ProxyConfig) if it.name in names or it.encode_name in names]
     made = {it.encode_name: msgspec.to_builtins(getattr(found, it.name), enc_hook=json_of) for it in said}
     return {name: value for name, value in made.items() if value is not None}
+
+
+@functools.lru_cache(maxsize=8)
+def _own_config(text: str) -> tuple[frozenset[str], ProxyConfig, tuple[Finding, ...]]:
+    """(the fields that are written, the settings, what is wrong); read once, for reading takes most of the time."""
+    written = plain(text) or {}
+    return frozenset(written), *mesh_config.proxy_config(written)
 
 
 def json_of(it: Any) -> str:
@@ -77,7 +82,7 @@ def json_of(it: Any) -> str:
 
 def findings(annotations: Mapping[str, str]) -> tuple[Finding, ...]:
     """What is unknown or without effect in the pod's own ProxyConfig."""
-    return mesh_config.proxy_config(plain(annotations.get(PROXY_CONFIG, "")) or {})[1]
+    return _own_config(annotations.get(PROXY_CONFIG, ""))[2]
 
 
 def template(annotations: Mapping[str, str]) -> str:
@@ -180,7 +185,7 @@ def _config(text: str) -> str:
         return ""
     if not isinstance(found, dict):
         return "is not a ProxyConfig such as {concurrency: 1}"
-    own, told = mesh_config.proxy_config(found)
+    _, own, told = _own_config(text)
     for it in told:
         if it.severity is Severity.ERROR:
             return f"has {it.path or 'fields'}: {it.message}"

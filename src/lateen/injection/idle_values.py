@@ -14,7 +14,7 @@ NO_EFFECT = "has no effect in this release"
 #: Variables below ``pilot.env`` that do something: in the control plane (``lateen.app.control_plane``), or in injection.
 READ_BY_CONTROL_PLANE = frozenset({
     "ENABLE_NATIVE_SIDECARS", "POD_NAMESPACE", "ISTIOD_SERVICE", "MESH_CONFIG_MAP", "INJECTOR_CONFIG_MAP", "CLUSTER_ID",
-    "LOG_LEVEL",
+    "LOG_LEVEL", "PILOT_SCOPE_GATEWAY_TO_NAMESPACE",
 })  # fmt: skip
 #: Those that Python and its libraries read.
 OF_PROGRAMS = ("PYTHON", "GRPC_", "SSL_CERT_", "TZ", "MALLOC_", "LD_", "LC_", "LANG")

@@ -144,7 +144,7 @@ class Global(Value, frozen=True):
 
 
 class Pilot(Value, frozen=True):
-    """``pilot``."""
+    """``pilot``: what the installation reads is here, too, so that it is known."""
 
     env: dict[str, str | int | bool | float] = {}
     resources: Object = {}

@@ -47,6 +47,12 @@ async def rollouts(api_server: Any) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
+@pytest.fixture(autouse=True)
+def _no_control_plane(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is none that would make validation binding."""
+    monkeypatch.setattr(apply, "_BINDING_S", 0.6)
+
+
 def silent(component: str, what: str, detail: str) -> None:
     del component, what, detail
 
@@ -56,8 +62,17 @@ async def test_an_installation_waits_for_what_comes_late_and_a_second_one_change
     api_server: Any,
 ) -> None:
     steps: list[tuple[str, str]] = []
+    warnings: list[str] = []
+
+    def note(name: str, what: str, detail: str) -> None:
+        steps.append((name, what))
+        warnings.extend([detail] if what == "warning" else [])
+
     async with api_server.client() as client, rollouts(api_server):
-        await install(client, ISTIO, wait_s=30, report=lambda name, what, _: steps.append((name, what)))
+        await install(client, ISTIO, wait_s=30, report=note)
+        assert [it.partition(",")[0] for it in warnings] == [
+            "the API server does not reach the control plane's webhooks yet"
+        ]
         before = api_server.store.revision
         await install(client, ISTIO, wait_s=30, report=silent)
         assert api_server.store.revision == before

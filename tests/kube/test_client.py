@@ -278,6 +278,11 @@ async def test_a_conflict_of_versions_is_tried_again_and_one_of_owners_is_told()
     }
     async with Scripted(said(changed, 409), said(STORED)).client() as client:
         assert await client.apply(MAP, "me") == STORED
+    async with Scripted(said(changed, 409), said(STORED)).client() as client:
+        assert await client.patch(MAP, {"data": {}}) == STORED
+    async with Scripted(said(changed, 409)).client() as client:
+        with pytest.raises(KubeError, match="has been modified"):
+            await client.patch(MAP, {"metadata": {"resourceVersion": "1"}, "data": {}})
     async with Scripted(said(owned, 409)).client() as client:
         with pytest.raises(KubeError, match="conflict with"):
             await client.apply(MAP, "me")

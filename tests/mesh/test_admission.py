@@ -44,6 +44,17 @@ def ready(machine: Machine, name: str) -> None:
     machine.kubectl("wait", "-n", NAMESPACE, "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
 
 
+@pytest.mark.finding("real kubernetes 2")
+def test_validation_is_binding_and_an_installation_again_leaves_it_so(shop: Machine) -> None:
+    """An installation waits for it; validation is passed over only while nobody serves."""
+    configuration = ("get", "validatingwebhookconfiguration", "istio-validator-istio-system", "-o", "json")
+    before = json.loads(shop.kubectl(*configuration))
+    assert [it["failurePolicy"] for it in before["webhooks"]] == ["Fail"]
+    shop.lateen("install", "--profile", "demo", "-y")
+    after = json.loads(shop.kubectl(*configuration))
+    assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+
 def test_a_hardened_pod_runs_in_the_mesh(shop: Machine) -> None:
     own = {
         "readOnlyRootFilesystem": True,

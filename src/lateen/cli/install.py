@@ -133,6 +133,9 @@ class Progress:
         if what == "done":
             self._clear()
             typer.echo(f"✔ {component} {self._done} {MARKS.get(component, '')}".rstrip())
+        elif what == "warning":
+            self._clear()
+            typer.echo(f"Warning: {component}: {detail}", err=True)
         elif self._terminal:
             self._clear()
             self._shown = f"- {component}: {what} {detail}"

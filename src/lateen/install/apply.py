@@ -20,7 +20,13 @@ _WIDE = {
     "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/",
 }
 _VALIDATING = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/"
-_REMOVAL_S, _ESTABLISHED_S = 120.0, 60.0
+_REMOVAL_S, _ESTABLISHED_S, _BINDING_S = 120.0, 60.0, 20.0
+
+_UNREACHED = (
+    "the API server does not reach the control plane's webhooks yet, so wrong objects are not refused "
+    "(ValidatingWebhookConfiguration {name}: failurePolicy Ignore). If this lasts, let it reach port 15017 of the nodes: "
+    "a firewall may be between"
+)
 
 
 class Cluster(Protocol):
@@ -35,7 +41,7 @@ class InstallError(RuntimeError):
     """A component did not become ready; the message says which, why and what to look at."""
 
 
-#: Told of every step: component name, what happens ("applying", "waiting", "done"), and a detail.
+#: Told of every step: component name, what happens ("applying", "waiting", "warning", "done"), and a detail.
 Report = Callable[[str, str, str], None]
 
 
@@ -54,6 +60,7 @@ async def install(cluster: Cluster, it: Installation, *, wait_s: float, report: 
                 await _established(cluster, reading.name(obj))
         if wait_s:
             await _ready(cluster, it.namespace, component, wait_s, report)
+            await _binding(cluster, component, min(wait_s, _BINDING_S), report)
         report(component.name, "done", "")
 
 
@@ -135,6 +142,24 @@ async def _ready(
                     f"See: kubectl -n {namespace} describe pods -l app={name}"
                 )
             report(component.name, "waiting", f"Deployment {name}")
+            await asyncio.sleep(0.5)
+
+
+async def _binding(cluster: Cluster, component: Component, wait_s: float, report: Report) -> None:
+    """Until the control plane insists on validation, which it does once the API server has reached it; else a warning."""
+    until = time.monotonic() + wait_s
+    for obj in component.objects:
+        if obj["kind"] != "ValidatingWebhookConfiguration":
+            continue
+        name = reading.name(obj)
+        while any(
+            it.get("failurePolicy") == "Ignore"
+            for it in reading.parts(await cluster.get(_VALIDATING + name), "webhooks")
+        ):
+            if time.monotonic() > until:
+                report(component.name, "warning", _UNREACHED.format(name=name))
+                break
+            report(component.name, "waiting", "for validation to be binding")
             await asyncio.sleep(0.5)
 
 

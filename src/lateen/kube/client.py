@@ -200,8 +200,11 @@ class KubeClient:
         )
 
     async def patch(self, obj: Mapping[str, Any], patch: Object) -> Object:
-        """JSON merge patch of the object that is named."""
-        return await self._request("PATCH", path_of(obj), body=patch, content="application/merge-patch+json")
+        """JSON merge patch of the object that is named; 409 when it names a resourceVersion that is no longer."""
+        anyhow = not reading.text(patch, "metadata", "resourceVersion")
+        return await self._request(
+            "PATCH", path_of(obj), body=patch, content="application/merge-patch+json", conflicts=anyhow
+        )
 
     async def delete(self, obj: Mapping[str, Any]) -> bool:
         """Remove; False when it was not there."""

@@ -104,7 +104,7 @@ class Habits:
         key = f"{request.method} {request.path}"
         if await self._lost(request, key):
             return web.Response()
-        if (refused := self._refused(request, key)) is not None:
+        if (refused := self._refused(request, key, raw)) is not None:
             return refused
         try:
             if request.headers.get("Upgrade", "").lower() == "websocket":
@@ -124,7 +124,7 @@ class Habits:
             return True
         return False
 
-    def _refused(self, request: web.BaseRequest, key: str) -> web.Response | None:
+    def _refused(self, request: web.BaseRequest, key: str, raw: bytes) -> web.Response | None:
         """What a server says instead of doing it."""
         if self._troubled(key, "overloaded", self.rates.overloaded):
             said = "too many requests, please try again later"
@@ -137,7 +137,8 @@ class Habits:
                 (504, "Timeout", "the server was unable to return a response in the time allotted"),
             ])  # fmt: skip
             return _status(code, reason, said)
-        changes = request.method in ("PUT", "PATCH")
+        # Where a version is named, a conflict means that it has changed; where none is, that others were quicker.
+        changes = request.method in ("PUT", "PATCH") and b'"resourceVersion"' not in raw
         if changes and self._troubled(key, "conflict", self.rates.conflict):
             said = (
                 "the object has been modified; please apply your changes to the latest version and try again"

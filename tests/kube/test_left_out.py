@@ -24,10 +24,11 @@ from lateen.controllers.trust_bundle import TrustBundle
 from lateen.controllers.webhooks import WebhookBundles, probe
 from lateen.discovery.source import Source
 from lateen.incremental import Change
+from lateen.injection.advice import advice
 from lateen.injection.annotations import InjectionError
 from lateen.injection.decide import decide
 from lateen.injection.documents import inject_documents
-from lateen.injection.inject import advice, inject
+from lateen.injection.inject import inject
 from lateen.injection.settings import InjectionSettings
 from lateen.install import apply, manifests
 from lateen.install.apply import InstallError
@@ -248,7 +249,7 @@ def test_injection() -> None:
     assert injected > 100
     for it in every(DEPLOYMENT):
         with suppress(InjectionError):
-            list(inject_documents([it, {"kind": "List", "items": None}], settings))
+            list(inject_documents([it, {"kind": "List", "items": None}], settings, lambda *_: None))
 
 
 def test_waiting_of_an_installation() -> None:
@@ -335,7 +336,7 @@ async def test_installing() -> None:
 
 async def test_the_controllers() -> None:
     async with answering() as (client, _):
-        bundles = WebhookBundles(client, b"root", namespace="istio-system", service="istiod")
+        bundles = WebhookBundles(client, lambda: b"root", namespace="istio-system", service="istiod")
         for original in WEBHOOKS:
             key = f"{original['kind'].lower()}s/{reading.name(original)}"
             ears = bundles._ears(key.partition("/")[0])
@@ -346,7 +347,7 @@ async def test_the_controllers() -> None:
                 await told(functools.partial(bundles._insist, key))
                 for hook in reading.parts(it, "webhooks"):
                     probe("istio-system", hook)
-        trust = TrustBundle(client, b"root")
+        trust = TrustBundle(client, lambda: b"root")
         maps = [{**it, "metadata": {**it["metadata"], "namespace": "default"}} for it in MAPS]
         for namespace in without(NAMESPACE):
             trust._namespaces_listed([namespace])

@@ -147,6 +147,7 @@ class Pilot(Value, frozen=True):
     """``pilot``: what the installation reads is here, too, so that it is known."""
 
     env: dict[str, str | int | bool | float] = {}
+    grpc_addr: str = ""
     resources: Object = {}
     grpc_addr: str = ""  # of the installer: where xDS is served in the clear
 

@@ -149,7 +149,6 @@ class Pilot(Value, frozen=True):
     env: dict[str, str | int | bool | float] = {}
     grpc_addr: str = ""
     resources: Object = {}
-    grpc_addr: str = ""  # of the installer: where xDS is served in the clear
 
 
 class Injector(Value, frozen=True):

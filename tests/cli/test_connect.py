@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from lateen.cli.connect import CommandError, label_selector, pod_reference, sidecar_pod, with_cluster
+from lateen.cli.connect import CommandError, with_cluster
 from lateen.cli.control_planes import ControlPlane
+from lateen.cli.pods import label_selector, pod_reference, sidecar_pod
 from lateen.cli.proxy_status import chosen, row
 
 
@@ -33,7 +34,9 @@ def test_a_reference_is_read_as_istioctl_does(text: str, namespace: str, meant: 
     assert pod_reference(text, namespace) == meant
 
 
-async def pod(api_server: Any, name: str, *containers: str, phase: str = "Running", app: str = "web") -> None:
+async def pod(
+    api_server: Any, name: str, *containers: str, phase: str = "Running", app: str = "web", node: str = ""
+) -> None:
     from skiff.apiserver.local import LocalApi
     from skiff.kinds import PODS
 
@@ -41,6 +44,8 @@ async def pod(api_server: Any, name: str, *containers: str, phase: str = "Runnin
     spec = {"containers": [{"name": it, "image": "x"} for it in containers if it != "istio-proxy"]}
     if "istio-proxy" in containers:  # native sidecars are init containers
         spec["initContainers"] = [{"name": "istio-proxy", "image": "x", "restartPolicy": "Always"}]
+    if node:  # a pod that is on one is ended by it, not at once
+        spec["nodeName"] = node  # type: ignore[assignment]
     made = await api.create(PODS, {
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default", "labels": {"app": app}}, "spec": spec,
     })  # fmt: skip
@@ -91,6 +96,23 @@ async def test_pods_and_deployments_are_found(api_server: Any) -> None:
         assert await sidecar_pod(client, "web-1", "") == ("default", "web-1")
         assert await sidecar_pod(client, "web-1.default", "") == ("default", "web-1")
         assert await sidecar_pod(client, "deployment/web", "default") == ("default", "web-1")
+
+
+@pytest.mark.finding("newcomer D.3")
+async def test_of_a_workloads_pods_the_one_that_stays_and_has_a_sidecar_is_meant(api_server: Any) -> None:
+    from skiff.apiserver.local import LocalApi
+    from skiff.kinds import PODS
+
+    await pod(api_server, "web-0", "app", "istio-proxy")
+    await pod(api_server, "web-1", "app")
+    await pod(api_server, "web-2", "app", "istio-proxy", node="skiff")
+    api = LocalApi(api_server.registry)
+    async with api_server.client() as client:
+        await client.create(DEPLOYMENT)
+        await client.create({**DEPLOYMENT, "kind": "StatefulSet"})
+        await api.delete(PODS, "default", "web-2", grace_seconds=30)  # it is ending, as after a restart
+        for text in ("deploy/web", "sts/web", "deployments/web.default"):
+            assert await sidecar_pod(client, text, "") == ("default", "web-0")
 
 
 def test_a_selector_of_a_deployment_is_one_of_a_request() -> None:

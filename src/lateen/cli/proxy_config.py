@@ -16,12 +16,11 @@ from lateen.cli.connect import (
     Context,
     Kubeconfig,
     Namespace,
-    complete_pod,
-    sidecar_pod,
     with_cluster,
 )
 from lateen.cli.examples import epilog
 from lateen.cli.output import Format, Output, show, table
+from lateen.cli.pods import complete_pod, sidecar_pod
 
 if TYPE_CHECKING:
     from lateen.kube.client import KubeClient

@@ -13,11 +13,10 @@ from lateen.cli.connect import (
     IstioNamespace,
     Kubeconfig,
     Namespace,
-    complete_pod,
-    pod_reference,
     with_cluster,
 )
 from lateen.cli.output import Format, Output, show
+from lateen.cli.pods import complete_pod, pod_reference, sidecar_pod
 
 if TYPE_CHECKING:
     from lateen.kube.client import KubeClient
@@ -30,7 +29,7 @@ Entry = dict[str, Any]
 def proxy_status(
     pod: Annotated[
         str,
-        typer.Argument(help="Only this proxy, and whether it has what it should: NAME[.NAMESPACE].", autocompletion=complete_pod),
+        typer.Argument(help="Only this proxy, compared with what it should have: NAME[.NAMESPACE] or deploy/NAME.", autocompletion=complete_pod),
     ] = "",
     output: Output = Format.TABLE,
     namespace: Namespace = "",
@@ -49,7 +48,7 @@ def proxy_status(
                 it for it in found if everywhere or not namespace or it["proxy"].endswith(f".{namespace}")
             ]
             return wanted, [], footnote(await problems.told(client, istio_namespace))
-        it = chosen(found, pod, namespace)
+        it = chosen(found, await _named(client, pod, namespace), namespace)
         return (
             [it],
             [] if it.get("generator") else await _compared(client, it, istio_namespace, admin_port),
@@ -74,6 +73,14 @@ def footnote(told: list[Entry]) -> str:
         if count
     ]
     return f'{" and ".join(counted)} in what was applied: "lateen problems" lists them' if counted else ""
+
+
+async def _named(client: KubeClient, pod: str, namespace: str) -> str:
+    """A workload's living pod by name; what names a pod itself stays, since its proxy may be of another cluster."""
+    if pod_reference(pod, namespace)[0] in ("pod", "pods", "po"):
+        return pod
+    where, name = await sidecar_pod(client, pod, namespace)
+    return f"{name}.{where}"
 
 
 def chosen(found: list[Entry], pod: str, namespace: str) -> Entry:

@@ -29,7 +29,10 @@ Entry = dict[str, Any]
 def proxy_status(
     pod: Annotated[
         str,
-        typer.Argument(help="Only this proxy, compared with what it should have: NAME[.NAMESPACE] or deploy/NAME.", autocompletion=complete_pod),
+        typer.Argument(
+            help="Only this proxy, compared with what it should have: NAME[.NAMESPACE] or deploy/NAME.",
+            autocompletion=complete_pod,
+        ),
     ] = "",
     output: Output = Format.TABLE,
     namespace: Namespace = "",

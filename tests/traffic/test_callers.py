@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from lateen.pki.certificates import key_pem, leaf, pem
-from lateen.testing import clients
+from lateen.testing import clients, rude
 from lateen.testing.traffic import Pod, TrafficMesh
 
 FORGED = "By=spoof;URI=spiffe://cluster.local/ns/x/sa/admin"
@@ -69,3 +69,23 @@ def test_a_gateway_of_the_root_namespace_tells_whom_it_has_seen(
     first, second = heard(mesh, plain, tmp_path, uri).split(",", 1)
     assert first == FORGED
     assert f"URI={uri}" in second
+
+
+GATEWAY = """
+{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: open, namespace: istio-system}, spec: {
+  selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]}}
+"""
+
+
+@pytest.mark.finding("security 20")
+@pytest.mark.parametrize("address", ["10.244.0.20", "10.244.1.1"])
+def test_who_does_not_finish_asking_is_let_go(mesh: TrafficMesh, plain: Pod, address: str) -> None:
+    """At a gateway and at a sidecar alike."""
+
+    def connect() -> socket.socket:
+        return plain.network.call(lambda: socket.create_connection((address, 8080), 5))
+
+    with mesh.having(GATEWAY):
+        assert rude.status(connect, "/", headers=["a: " + "x" * 65536]) == 431
+        assert rude.status(connect, "/", headers=[f"a{at}: x" for at in range(101)]) == 431
+        assert rude.said(connect, rude.HALF, timeout_s=30.0).startswith(b"HTTP/1.1 408")

@@ -150,3 +150,23 @@ def test_every_field_is_read_back_as_it_is_written() -> None:
         plain = msgspec.to_builtins(document, enc_hook=lambda it: f"{it.seconds:f}s")
         found, problems = lenient.read({k: v for k, v in plain.items() if v is not None}, struct)
         assert (found, problems) == (struct, [])
+
+
+@pytest.mark.finding("mesh M3")
+@pytest.mark.parametrize(
+    "address", ["istiod", "istiod:x", "istiod:0", "istiod:70000", ":15012", "a b:15012", "[::1:15012"]
+)
+def test_values_with_which_an_agent_would_not_start_are_told(address: str) -> None:
+    found, problems = mesh_config.proxy_config({"discoveryAddress": address, "drainDuration": "10ms"})
+    assert [it.path for it in problems] == ["discoveryAddress", "drainDuration"]
+    assert (found.discovery_address, found.drain_duration) == (ProxyConfig().discovery_address, None)
+    assert told(f"defaultConfig: {{discoveryAddress: '{address}'}}").keys() == {
+        "defaultConfig.discoveryAddress"
+    }
+
+
+@pytest.mark.parametrize(
+    "address", ["istiod.istio-system.svc:15012", "10.0.0.1:15012", "[::1]:15012", "istiod:15012"]
+)
+def test_addresses_of_a_control_plane(address: str) -> None:
+    assert mesh_config.proxy_config({"discoveryAddress": address})[1] == ()

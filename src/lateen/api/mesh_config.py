@@ -143,7 +143,8 @@ def proxy_config(document: Mapping[str, Any]) -> tuple[ProxyConfig, tuple[Findin
     A field that cannot be read has its default. Paths begin at the document: ``gatewayTopology.numTrustedProxies``.
     """
     found, told = lenient.read(document, ProxyConfig())
-    return found, (*told, *_idle_of_proxies(document, ""))
+    checked, wrong = _checked_proxy(found, ProxyConfig(), "")
+    return checked, (*told, *wrong, *_idle_of_proxies(document, ""))
 
 
 def _parsed(text: str) -> Mapping[str, Any]:
@@ -200,7 +201,38 @@ def _checked(it: MeshConfig, kept: MeshConfig) -> tuple[MeshConfig, list[Finding
             told.append(Finding(path, f"{wrong}{lenient.HOLDS}{lenient.shown(right[name])} holds"))
     if it.outbound_traffic_policy.mode is OutboundMode.ALLOW_ANY_DYNAMIC_DNS:
         right["outbound_traffic_policy"] = OutboundTrafficPolicy(OutboundMode.ALLOW_ANY)
+    right["default_config"], wrong_of_proxies = _checked_proxy(
+        it.default_config, kept.default_config, "defaultConfig."
+    )
+    return msgspec.structs.replace(it, **right), [*told, *wrong_of_proxies]
+
+
+def _checked_proxy(it: ProxyConfig, kept: ProxyConfig, at: str) -> tuple[ProxyConfig, list[Finding]]:
+    """The same for settings of a proxy, with which its agent would not start."""
+    told: list[Finding] = []
+    right: dict[str, Any] = {}
+    drain = it.drain_duration
+    for name, path, wrong in (
+        ("discovery_address", "discoveryAddress", _address(it.discovery_address)),
+        ("drain_duration", "drainDuration", "must be at least 1s" if drain and drain.seconds < 1 else ""),
+    ):
+        if wrong:
+            right[name] = getattr(kept, name)
+            held = f"{lenient.HOLDS}{lenient.shown(right[name])} holds" if right[name] is not None else ""
+            told.append(Finding(f"{at}{path}", f"{wrong}{held}"))
     return msgspec.structs.replace(it, **right), told
+
+
+def _address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    named = host[1:-1] if host[:1] + host[-1:] == "[]" else host
+    wrong = (
+        not colon
+        or texts.port_text(port)
+        or port == "0"
+        or not (texts.is_address(named) or not texts.fqdn(host))
+    )
+    return f'"{text}" is not of the form host:port, such as istiod.istio-system.svc:15012' if wrong else ""
 
 
 def _without_effect(document: Mapping[str, Any]) -> Iterator[Finding]:

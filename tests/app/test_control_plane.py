@@ -332,7 +332,7 @@ async def test_kinds_that_are_defined_later_are_honoured_from_then_on(
 
 
 ROOT = {
-    "kind": "VirtualService", "metadata": {"name": "root", "namespace": "default"},
+    "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "root", "namespace": "default"},
     "spec": {"hosts": ["web"], "http": [{"delegate": {"name": "nowhere"}}]},
 }  # fmt: skip
 
@@ -368,7 +368,7 @@ async def test_a_broken_object_is_told_and_takes_nothing_down(
             table.on_list([RULE])
             assert json.loads((await page(plane, "/debug/problems"))[1])["objects"] == []
             # What is right alone, and wrong beside what there is, is told as well.
-            await admin.create({**ROOT, "apiVersion": "networking.istio.io/v1"})
+            plane.source.tables["networking.istio.io/v1", "virtualservices"].on_event("ADDED", ROOT)
             async with asyncio.timeout(10):
                 while not (found := json.loads((await page(plane, "/debug/problems"))[1])["objects"]):
                     await asyncio.sleep(0.02)

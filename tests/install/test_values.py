@@ -117,3 +117,9 @@ def test_settings_by_their_name_in_helms_values() -> None:
 def test_what_json_does_not_have_is_a_text() -> None:
     it = installation("default", ["values.sidecarInjectorWebhook.injectedAnnotations.since=2026-01-02"])
     assert json.loads(manifests.injector_config_map(it)["data"]["values"])
+
+
+def test_a_switch_that_the_control_plane_reads_is_not_told_as_idle() -> None:
+    it = installation("demo", ["values.pilot.env.PILOT_SCOPE_GATEWAY_TO_NAMESPACE=true"])
+    assert it.told == ()
+    assert it.values["pilot"]["env"] == {"PILOT_SCOPE_GATEWAY_TO_NAMESPACE": True}

@@ -140,10 +140,7 @@ def unanswered() -> Fields:
     Linux sends a second SYN after one second and waits two more (TCP_SYNCNT in tcp(7)). The connect timeout is for
     those who answer, and has to leave them time for TLS.
     """
-    option = {
-        "description": "give up an address that does not answer",
-        "level": _IPPROTO_TCP, "name": _TCP_SYNCNT, "int_value": 1, "state": "STATE_PREBIND",
-    }  # fmt: skip
+    option = {"level": _IPPROTO_TCP, "name": _TCP_SYNCNT, "int_value": 1, "state": "STATE_PREBIND"}
     return {"upstream_bind_config": {"socket_options": [option]}}
 
 

@@ -89,3 +89,41 @@ def _kill_control_plane() -> int:
     assert pid, "the control plane must be running"
     os.kill(pid, signal.SIGKILL)
     return pid
+
+
+@pytest.mark.finding("conformance F17")
+def test_a_rolling_restart_fails_no_request(load: Machine) -> None:
+    before = tally(load)
+    for _ in range(3):
+        load.kubectl("rollout", "restart", "-n", NAMESPACE, "deployment/server")
+        load.kubectl(
+            "rollout", "status", "-n", NAMESPACE, "deployment/server", "--timeout=120s", timeout_s=130
+        )
+    at = tally(load)["good"]
+    steps.until(lambda: tally(load)["good"] - at >= ENOUGH / 20, within_s=120)
+    after = tally(load)
+    assert after["failed"] - before["failed"] == 0, after["why"]
+
+
+@pytest.mark.finding("conformance F17")
+def test_peers_are_asked_to_leave_while_the_application_still_runs(load: Machine) -> None:
+    script = "trap 'sleep 8; exit 0' TERM; while :; do sleep 1000 & wait $!; done"
+    pod = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "slow", "labels": {"app": "slow"}},
+        "spec": {"terminationGracePeriodSeconds": 20,
+                 "containers": [{"name": "app", "image": "busybox", "command": ["sh", "-c", script]}]},
+    }  # fmt: skip
+    path = load.home / "slow.json"
+    path.write_text(json.dumps(pod))
+    load.kubectl("apply", "-n", NAMESPACE, "-f", str(path))
+    load.kubectl("wait", "-n", NAMESPACE, "pod/slow", "--for=condition=Ready", "--timeout=60s", timeout_s=70)
+    load.kubectl("delete", "-n", NAMESPACE, "pod/slow", "--wait=false")
+    ask = ("pilot-agent", "request", "GET", "/healthz/ready", "--debug-port", "15020")
+
+    def draining() -> bool:
+        said = load.kubectl("exec", "-n", NAMESPACE, "slow", "-c", "istio-proxy", "--", *ask, check=False)
+        return "draining" in said
+
+    steps.until(draining, within_s=7)
+    (found,) = [it for it in load.objects("pods", "-n", NAMESPACE) if it["metadata"]["name"] == "slow"]
+    assert "running" in found["status"]["containerStatuses"][0]["state"], "the application has not ended yet"

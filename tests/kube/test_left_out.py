@@ -18,7 +18,7 @@ from aiohttp import web
 from lateen.api import reading, validate
 from lateen.app import control_plane
 from lateen.authority import store, tokens
-from lateen.cli import connect, control_planes, kube_inject
+from lateen.cli import connect, control_planes, kube_inject, pods
 from lateen.compile.view import view
 from lateen.controllers.trust_bundle import TrustBundle
 from lateen.controllers.webhooks import WebhookBundles, probe
@@ -302,13 +302,13 @@ async def test_the_command_line() -> None:
     async with answering() as (client, said):
         for it in every(POD):
             said[0] = it
-            await told(lambda: connect.sidecar_pod(client, "web-1", "default"))
+            await told(lambda: pods.sidecar_pod(client, "web-1", "default"))
             said[0] = {"items": [it]}
-            await told(lambda: connect._nothing(client, "default", "web"))
+            await told(lambda: pods._nothing(client, "default", "web"))
             await told(lambda: _all(control_planes.every(client, "default")))
         for it in every(DEPLOYMENT):
             said[0] = it
-            await told(lambda: connect.sidecar_pod(client, "deploy/web", "default"))
+            await told(lambda: pods.sidecar_pod(client, "deploy/web", "default"))
         for it in every(*MAPS):
             said[0] = it
             await told(lambda: kube_inject._of_cluster(client, "istio-system", ""))

@@ -23,8 +23,6 @@ from lateen.api.service_entry import ServiceEntrySpec
 
 Schema: TypeAlias = dict[str, Any]
 
-#: Go's durations; "0" is one, too.
-_DURATION = r"^\+?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)$"
 _FREE: Schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
@@ -168,7 +166,7 @@ def _schema(it: msgspec.inspect.Type) -> Schema:
         case msgspec.inspect.EnumType(cls=cls):
             return {"type": "string", "enum": [one.value for one in cls]}
         case msgspec.inspect.CustomType(cls=cls) if cls is Duration:
-            return {"type": "string", "pattern": _DURATION}
+            return {"type": "string"}
         case msgspec.inspect.UnionType() if (one := present(it)) is not it:
             # As protobuf's wrappers, which Istio has for what may be left open: null is "not said".
             wrapper = isinstance(

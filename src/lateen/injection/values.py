@@ -149,7 +149,6 @@ class Pilot(Value, frozen=True):
     env: dict[str, str | int | bool | float] = {}
     grpc_addr: str = ""
     resources: Object = {}
-    grpc_addr: str = ""  # read by the installation
 
 
 class Injector(Value, frozen=True):

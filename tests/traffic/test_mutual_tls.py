@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -178,9 +178,6 @@ def fresh_connections(mesh: TrafficMesh) -> Iterator[None]:
 def test_sidecars_speak_tls_1_3_and_name_themselves(mesh: TrafficMesh, client: TrafficPod) -> None:
     log = "[%FILTER_CHAIN_NAME%] [%DOWNSTREAM_TLS_VERSION%] [%DOWNSTREAM_PEER_URI_SAN%] [%REQUESTED_SERVER_NAME%] [%PROTOCOL%]"
     with mesh.having(f"{{kind: MeshConfig, accessLogFile: /dev/stdout, accessLogFormat: '{log}'}}"):
-        client.http("http://web/")
-        client.say("web", 9090)
-        client.line("web", 9000, "hello")
         servers = [it for name in ("web-1", "web-2") if (it := mesh.pods[name].envoy)]
 
         def logged(mark: str) -> list[str]:
@@ -188,9 +185,15 @@ def test_sidecars_speak_tls_1_3_and_name_themselves(mesh: TrafficMesh, client: T
                 line for it in servers for line in it.log.splitlines() if mark in line and "sa/client" in line
             ]
 
-        for port, protocol in ((80, "HTTP/1.1"), (9090, "HTTP/2"), (9000, "-")):
+        calls: tuple[tuple[int, str, Callable[[], object]], ...] = (
+            (80, "HTTP/1.1", lambda: client.http("http://web/")),
+            (9090, "HTTP/2", lambda: client.say("web", 9090)),
+            (9000, "-", lambda: client.line("web", 9000, "hello")),
+        )
+        for port, protocol, call in calls:
             mark = f"[outbound_.{port}_._.web.default.svc.cluster.local] [{protocol}]"
-            found = until(lambda it=mark: logged(it), mark)
+            # Again until it is seen: a connection that was open before is still served, and logged, as it was.
+            found = until(lambda it=mark, again=call: again() and logged(it), mark)
             assert all("[TLSv1.3] [spiffe://cluster.local/ns/default/sa/client]" in it for it in found)
 
 

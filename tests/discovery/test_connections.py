@@ -13,7 +13,7 @@ from lateen.xds.limits import GreedyError
 
 
 def test_who_acknowledges_without_reading_is_found_out() -> None:
-    it = Connection(Delta(), Proxy(ProxyKey("sidecar~1~a.b~c"), "sidecar", "1", "b", "a"), Budget())
+    it = Connection(Delta(0.0), Proxy(ProxyKey("sidecar~1~a.b~c"), "sidecar", "1", "b", "a"), Budget())
     it.offer({ENDPOINT: {"one": Resource("one", "1", b"body")}})
     asked = frozenset({"one"})
     for guessed in range(MOST_UNREAD):

@@ -84,6 +84,14 @@ def edit() -> list[dict[str, Any]]:
     return chosen
 
 
+def logged_failures(machine: Machine) -> list[str]:
+    """What the client's proxy said of requests that failed: response flags and details are in there."""
+    said = machine.kubectl(
+        "logs", "-n", NAMESPACE, "deployment/client", "-c", "istio-proxy", "--tail=100000", check=False
+    )
+    return [line for line in said.splitlines() if '" 50' in line][-40:]
+
+
 @pytest.mark.finding("issue 6 soak")
 def test_hostile_neighbours_and_careless_colleagues_cost_no_request_and_no_memory(enemy: Machine) -> None:
     before, begun = counting.tally(enemy, NAMESPACE), time.monotonic()
@@ -108,7 +116,7 @@ def test_hostile_neighbours_and_careless_colleagues_cost_no_request_and_no_memor
         f"{MINUTES} min: {after['good'] - before['good']} requests, {after['failed'] - before['failed']} failed, "
         f"{edits} edits; MB in the second and last quarter: {levels}; the enemy did {did}"
     )
-    assert after["failed"] - before["failed"] == 0, after["why"]
+    assert after["failed"] - before["failed"] == 0, (after["why"], logged_failures(enemy))
     assert after["good"] > before["good"]
     assert json.loads(did), "the enemy must have done something"
     assert counting.control_plane() == pid, "the control plane was restarted"

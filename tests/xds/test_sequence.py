@@ -188,6 +188,56 @@ def test_a_type_whose_answer_is_held_back_does_not_stand_as_synced() -> None:
     assert stream.due == PATIENCE_S
 
 
+@pytest.mark.finding("issue 6 soak")
+def test_a_subset_that_is_renamed_by_two_objects_one_after_the_other_is_there_until_the_second_came() -> None:
+    """``kubectl apply`` sends the DestinationRule, and half a second later the VirtualService."""
+    stream = play(
+        f"""{CONNECTED}
+        mesh cds/new@1 eds/new@1 lds/l@1 rds/r@1
+        -> cds #5 new@1
+        proxy eds wants new
+        -> eds #6 new@1
+        proxy eds acks 6
+        proxy cds acks 5
+        later 0.5
+        mesh cds/new@1 eds/new@1 lds/l@1 rds/r@2
+        -> rds #7 r@2
+        proxy rds acks 7
+        later 2
+        later 0.5
+        -> cds #8 -old
+        -> eds #9 -old
+        """,
+        linger_s=3.0,
+    )
+    assert stream.due is None
+
+
+def test_what_lingers_and_comes_back_was_never_away() -> None:
+    stream = play(
+        f"""{CONNECTED}
+        mesh lds/l@1 rds/r@1
+        later 2.9
+        mesh cds/old@1 eds/old@1 lds/l@1 rds/r@1
+        later 9
+        """,
+        linger_s=3.0,
+    )
+    assert stream.due is None
+
+
+def test_what_lingers_while_routes_wait_is_looked_at_again_in_time() -> None:
+    stream = play(
+        f"""{CONNECTED}
+        mesh cds/new@1 lds/l@1 rds/r@2
+        -> cds #5 new@1
+        later 3
+        """,
+        linger_s=3.0,
+    )
+    assert stream.due == PATIENCE_S
+
+
 @pytest.mark.finding("architecture 1")
 def test_a_client_of_grpc_keeps_the_cluster_of_its_route_until_it_has_the_next() -> None:
     """It is told the whole state each time, and asks for a cluster when a route has named it."""

@@ -43,8 +43,8 @@ class Machine(Protocol):
 class Delta:
     """The incremental protocol."""
 
-    def __init__(self) -> None:
-        self._machine = stream.DeltaStream()
+    def __init__(self, linger_s: float) -> None:
+        self._machine = stream.DeltaStream(linger_s)
 
     @property
     def due(self) -> float | None:
@@ -82,8 +82,8 @@ class Delta:
 class State:
     """The state-of-the-world protocol."""
 
-    def __init__(self) -> None:
-        self._machine = sotw.StateStream()
+    def __init__(self, linger_s: float) -> None:
+        self._machine = sotw.StateStream(linger_s)
 
     @property
     def due(self) -> float | None:

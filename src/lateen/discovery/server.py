@@ -35,11 +35,19 @@ MAX_MESSAGE = 64 * 1024 * 1024
 Peers = Callable[[str], tuple[Identity | None, bool]]
 
 
-class DiscoveryService:
-    """AggregatedDiscoveryService, in both forms."""
+#: Objects of one ``kubectl apply`` come one after the other, through admission and watches: a rule whose subset was
+#: renamed by the object before it still finds the old one for so long.
+LINGER_S = 3.0
 
-    def __init__(self, loop: Loop, peers: Peers, address: Callable[[str], str] = str) -> None:
+
+class DiscoveryService:
+    """AggregatedDiscoveryService, in both forms. What goes away stays with a proxy for ``linger_s`` at least."""
+
+    def __init__(
+        self, loop: Loop, peers: Peers, address: Callable[[str], str] = str, *, linger_s: float = LINGER_S
+    ) -> None:
         self._loop, self._peers = loop, peers
+        self._linger_s = linger_s
         self._address = address  # where a peer really is
         self._versions: Counter[str] = Counter()
         self.connections: dict[Connection, None] = {}
@@ -64,10 +72,10 @@ class DiscoveryService:
         return grpc.method_handlers_generic_handler(service, methods)
 
     async def _delta(self, requests: Any, context: Any) -> None:
-        await self._serve(requests, context, Delta(), codec.delta_request)
+        await self._serve(requests, context, Delta(self._linger_s), codec.delta_request)
 
     async def _state(self, requests: Any, context: Any) -> None:
-        await self._serve(requests, context, State(), codec.state_request)
+        await self._serve(requests, context, State(self._linger_s), codec.state_request)
 
     async def _serve(
         self, requests: Any, context: Any, machine: Machine, decode: Callable[[bytes], Asked]

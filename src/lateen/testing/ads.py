@@ -95,7 +95,7 @@ async def serving(
     """A control plane's ADS on an address of its own (``unix:/path`` too)."""
     loop = Loop(db)
     loop.synced.set()
-    service = DiscoveryService(loop, peers)
+    service = DiscoveryService(loop, peers, linger_s=0.0)  # what goes away goes at once
     made = server([service.handler()])
     number: int = made.add_insecure_port(address)
     await made.start()

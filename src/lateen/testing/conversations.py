@@ -14,8 +14,8 @@ KINDS = {"cds": CLUSTER, "eds": ENDPOINT, "lds": LISTENER, "rds": ROUTE}
 class Play:
     """``mesh cds/a@1`` offers a view, ``proxy cds wants a`` speaks, ``later 5`` lets seconds pass."""
 
-    def __init__(self) -> None:
-        self.stream = DeltaStream()
+    def __init__(self, linger_s: float = 0.0) -> None:
+        self.stream = DeltaStream(linger_s)
         self.now = 0.0
 
     def turn(self, line: str) -> Iterable[Response]:
@@ -56,9 +56,9 @@ def written(it: Response) -> str:
     return " ".join(["->", kind, f"#{it.nonce}", *present, *(f"-{one}" for one in it.removed)])
 
 
-def play(script: str) -> DeltaStream:
+def play(script: str, *, linger_s: float = 0.0) -> DeltaStream:
     """Each line is one turn; ``->`` lines must come out, and nothing else."""
-    it, said, expected = Play(), list[str](), list[str]()
+    it, said, expected = Play(linger_s), list[str](), list[str]()
     for line in filter(None, map(str.strip, script.splitlines())):
         if line.startswith("->"):
             expected.append(line)

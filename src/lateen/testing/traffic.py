@@ -152,7 +152,7 @@ class TrafficMesh:
         self.loop.synced.set()
         self.front: Front | None = None
         self.service = DiscoveryService(
-            self.loop, lambda name: self.front.peer(name) if self.front else (None, False)
+            self.loop, lambda name: self.front.peer(name) if self.front else (None, False), linger_s=0.0
         )
         self._grpc = server([self.service.handler()])
         self.front = Front(self._grpc.add_insecure_port("127.0.0.1:0"))

@@ -5,6 +5,9 @@ routes) is told when the proxy has acknowledged its clusters, which Envoy does w
 taken away when everything that may use it was told, and acknowledged, without it.
 
 Both waits are bounded: a cluster that never warms does not stop the routes of all others.
+
+Objects that belong together are applied one after the other: for a moment a rule may name a subset that was just renamed.
+So what goes away may linger, and the rule that follows finds the proxy as it was.
 """
 
 from __future__ import annotations
@@ -55,14 +58,16 @@ Subscriptions = Mapping[TypeUrl, Subscribed]
 class Sequence:
     """Who waits on one stream, and since when. Moments are seconds of a clock that does not go back.
 
-    Before each round of answers ``begin`` is called, after it ``end``.
+    Before each round of answers ``begin`` is called, after it ``end``. What goes away is kept for ``linger_s`` at least.
     """
 
+    linger_s: float = 0.0
     returns: bool = False  # the proxy was served before: it has routes before it asks for them
     users_held: bool = False
     removals_held: bool = False
     _users_since: float | None = None
     _removals_since: float | None = None
+    _ended: float = 0.0
     _clusters_come: bool = True  # who asks for the endpoints of clusters asks for those, too, sooner or later
     _waived: str = ""  # the response that was waited for long enough
 
@@ -74,11 +79,15 @@ class Sequence:
         """Waiting begins with the first thing that is held back, and ends with the last."""
         self._users_since = _since(self._users_since, now) if self.users_held else None
         self._removals_since = _since(self._removals_since, now) if self.removals_held else None
+        self._ended = now
 
     def due(self) -> float | None:
-        """When something is told although what it waits for did not come."""
-        waiting = [it for it in (self._users_since, self._removals_since) if it is not None]
-        return min(waiting) + PATIENCE_S if waiting else None
+        """When something is told although what it waits for did not come, or has lingered long enough."""
+        moments = [] if self._users_since is None else [self._users_since + PATIENCE_S]
+        if (since := self._removals_since) is not None:
+            rested = since + self.linger_s
+            moments.append(rested if rested > self._ended else since + PATIENCE_S)
+        return min(moments, default=None)
 
     def may_tell(self, subscribed: Subscriptions, view: View, now: float) -> bool:
         """Whether listeners and routes of this view can be told: the clusters that they name are warm."""
@@ -116,8 +125,9 @@ class Sequence:
             return False
         known = bool(users) or not self.returns
         if known and not any(it.awaited or it.behind(view.get(url, NOTHING)) for url, it in users):
-            return True
-        if _over(self._removals_since, now):
+            if not self.linger_s or _over(self._removals_since, now, self.linger_s):
+                return True
+        elif _over(self._removals_since, now):
             self.returns = False  # it has no routes
             return True
         self.removals_held = True
@@ -128,5 +138,5 @@ def _since(before: float | None, now: float) -> float:
     return now if before is None else before
 
 
-def _over(since: float | None, now: float) -> bool:
-    return since is not None and now >= since + PATIENCE_S
+def _over(since: float | None, now: float, patience_s: float = PATIENCE_S) -> bool:
+    return since is not None and now >= since + patience_s

@@ -40,12 +40,13 @@ class StateStream:
     """The server's half of one state-of-the-world stream. Until the first view is offered it says nothing.
 
     ``now`` is seconds of a clock that does not go back. When ``due`` says a moment, ``wake`` is to be called then.
+    What goes away is kept for ``linger_s`` at least (``lateen.xds.sequence``).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, linger_s: float = 0.0) -> None:
         self._view: View | None = None
         self._subscriptions: dict[TypeUrl, _Subscription] = {}
-        self._sequence = Sequence()
+        self._sequence = Sequence(linger_s)
         self._nonces = 0
 
     def receive(self, request: Request, now: float) -> Iterator[Response]:

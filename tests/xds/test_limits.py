@@ -77,7 +77,7 @@ def test_all_streams_of_a_connection_have_one_bound() -> None:
     budget, each = Budget(), names(MOST_BYTES // 3000)
     with pytest.raises(GreedyError, match="open one stream for each proxy"):  # noqa: PT012
         for number in range(MOST_STREAMS):
-            made = connection(budget, State() if number % 2 else Delta(0.0))
+            made = connection(budget, State(0.0) if number % 2 else Delta(0.0))
             made.heard(Asked(ENDPOINT, names=each, subscribe=each))
     assert sum(budget.streams.values()) < 2 * MOST_BYTES_OF_CONNECTION
 

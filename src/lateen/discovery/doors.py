@@ -1,8 +1,9 @@
 """A listening socket with bounds: how many connections, from whom, and how long each may be silent.
 
 Every port of the control plane that anybody can reach has one. Who proved nothing is a stranger. When there is no more
-room for strangers, the oldest idle one of the address that has most goes: however many an address opens, it takes
-nothing from those with fewer. Who shows a certificate of the mesh has a share that no stranger can take.
+room for strangers, the oldest idle one of the address that has most goes, or the oldest busy one when none is idle:
+however many an address opens, and whatever it asks, it takes nothing from those with fewer. Who shows a certificate of
+the mesh has a share that no stranger can take.
 """
 
 from __future__ import annotations
@@ -159,12 +160,16 @@ class Door:
             return self._drop_idle_of(address)
         if len(self.guests) - self._members < self.bounds.strangers:
             return True
-        most = max((it for it in self._count if not it[1]), key=lambda it: self._count[it])
-        return self._drop_idle_of(most[0])
+        most = max((it for it in self._count if not it[1]), key=lambda it: self._count[it])[0]
+        more = self._count[most, False] > self._count[address, False] + 1  # else both would take from each other
+        return self._drop_idle_of(most) or (more and self._drop_of(most, lambda _: True))
 
     def _drop_idle_of(self, address: str) -> bool:
+        return self._drop_of(address, lambda it: not it.busy)
+
+    def _drop_of(self, address: str, chosen: Callable[[Guest], bool]) -> bool:
         for it in self.guests:
-            if it.address == address and not it.member and not it.busy:
+            if it.address == address and not it.member and chosen(it):
                 self._turned_away(address)
                 self._forget(it)
                 it.drop()

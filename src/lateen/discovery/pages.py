@@ -39,7 +39,8 @@ async def serve(
     """Start on a port (0: any free one); whoever calls closes it."""
     door, guests = Door("https" if tls else "http", bounds), dict[Any, Guest]()
     app.middlewares.append(_counted(guests, bounds))
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOPPING_S)
+    # Who has left needs no answer, and is no longer worked for.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOPPING_S, handler_cancellation=True)
     await runner.setup()
     speaks = cast("Callable[[], asyncio.Protocol]", runner.server)
 
@@ -56,18 +57,26 @@ async def serve(
 def _counted(guests: dict[Any, Guest], bounds: Bounds) -> Any:
     @web.middleware
     async def counted(request: web.Request, handler: Handler) -> web.StreamResponse:
-        """A connection is idle when it owes us a request, not when we owe it an answer."""
+        """A connection is idle while it owes us a request, to its last byte, and not while we owe it an answer."""
         guest = guests.get(request.protocol)
         if guest is None:
             return await handler(request)
-        guest.busy += 1
+        owed = 0
+
+        def whole() -> None:
+            nonlocal owed
+            owed = 1
+            guest.busy += 1
+
+        guest.until = asyncio.get_running_loop().time() + bounds.first_s
+        request.content.on_eof(whole)
         try:
             async with asyncio.timeout(PATIENCE_S):
                 return await handler(request)
         except TimeoutError:
             return web.Response(status=504, text=f"no answer within {PATIENCE_S:g} s\n")
         finally:
-            guest.busy -= 1
+            guest.busy -= owed
             if bounds.silent_s is not None:
                 guest.until = asyncio.get_running_loop().time() + bounds.silent_s
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -179,6 +180,18 @@ async def test_warnings_do_not_refuse(hooks: Hooks) -> None:
     assert response["warnings"] == [
         "spec.http[1]: is never reached: spec.http[0] has no match and takes all requests"
     ]
+
+
+@pytest.mark.finding("newcomer D.2.13")
+async def test_a_warning_about_a_whole_object_names_it(hooks: Hooks) -> None:
+    it = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": "deny"},
+        "spec": {},
+    }
+    [said] = (await hooks.ask("/validate", it))["warnings"]
+    assert re.match(r"AuthorizationPolicy \w+/deny: is stored, but has no effect", said)
 
 
 async def test_the_namespace_of_the_request_is_the_objects(hooks: Hooks) -> None:

@@ -43,9 +43,17 @@ def test_only_what_some_query_reads_becomes_a_fact() -> None:
     ("http", "path", "message"),
     [
         ([{"timeout": "soon"}], "spec.http[0].timeout", '"soon" is not a duration'),
-        ([{"route": [{"weight": "x"}]}], "spec.http[0].route[0].weight", "Expected `int`"),
-        ({}, "spec.http", "Expected `array`"),
-        ([{"retries": {"perTryTimeout": 3}}], "spec.http[0].retries.perTryTimeout", "Expected a duration"),
+        (
+            [{"route": [{"weight": "x"}]}],
+            "spec.http[0].route[0].weight",
+            "must be a whole number, not a string",
+        ),
+        ({}, "spec.http", "must be a list, not a map"),
+        (
+            [{"retries": {"perTryTimeout": 3}}],
+            "spec.http[0].retries.perTryTimeout",
+            "must be a duration in quotes, such as 1s, not 3",
+        ),
     ],
 )
 def test_a_problem_has_the_path_of_the_field(http: Any, path: str, message: str) -> None:

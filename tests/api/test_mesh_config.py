@@ -27,7 +27,7 @@ def test_one_wrong_field_costs_that_field() -> None:
             Severity.ERROR,
         ),
         "connectTimeout": (
-            'Expected a duration such as `1s`, got `int`; until fixed, "10s" holds',
+            'must be a duration in quotes, such as 1s, not 7; until fixed, "10s" holds',
             Severity.ERROR,
         ),
     }

@@ -13,7 +13,7 @@ import yaml
 from lateen.cli.connect import CommandError, with_cluster
 from lateen.cli.control_planes import ControlPlane
 from lateen.cli.pods import label_selector, pod_reference, sidecar_pod
-from lateen.cli.proxy_status import chosen, row
+from lateen.cli.proxy_status import chosen, entry_of, row
 
 
 @pytest.mark.parametrize(
@@ -140,6 +140,7 @@ async def test_a_deployment_that_selects_by_nothing_has_no_pods(api_server: Any)
     ("server", "said"),
     [
         ("http://127.0.0.1:1", '127.0.0.1:1 (context "prod"): .*Does the cluster run on this machine'),
+        ("https://127.0.0.1:1", '(context "prod"): Connect'),
         ("http://no-such-host.invalid:6443", '(context "prod"): .*Can this machine reach it'),
     ],
 )
@@ -153,6 +154,7 @@ def test_a_dead_cluster_is_named_and_not_taken_for_skiff(tmp_path: Path, server:
     with pytest.raises(CommandError) as wrong:
         with_cluster(str(path), "", lambda client: client.get("/api"))
     assert "\n" not in str(wrong.value)
+    assert "object at" not in str(wrong.value)
     assert re.search(said.replace("(", r"\(").replace(")", r"\)"), str(wrong.value))
     assert ("skiff" in str(wrong.value)) == ("127.0.0.1" in server)
 
@@ -197,6 +199,19 @@ def test_a_proxy_is_chosen_by_name_and_namespace() -> None:
         chosen(found, "web", "")
     with pytest.raises(CommandError, match="lateen proxy-status"):
         chosen(found, "ghost", "")
+
+
+@pytest.mark.finding("newcomer D.2.5")
+async def test_a_pod_that_never_connects_is_told_why(api_server: Any) -> None:
+    await pod(api_server, "plain", "app")
+    await pod(api_server, "fresh", "app", "istio-proxy")
+    async with api_server.client() as client:
+        with pytest.raises(CommandError, match=r'has no sidecar .*"istio-injection=enabled"'):
+            await entry_of(client, [], "plain", "default")
+        with pytest.raises(CommandError, match='no proxy "fresh" is connected'):
+            await entry_of(client, [], "fresh", "default")
+        with pytest.raises(CommandError, match='no proxy "ghost" is connected'):
+            await entry_of(client, [], "ghost", "default")
 
 
 def test_a_row_says_state_and_age() -> None:

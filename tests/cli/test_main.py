@@ -103,10 +103,29 @@ def test_examples_are_printed_under_a_verbs_help() -> None:
 
 
 @pytest.mark.finding("newcomer D.2.16")
-def test_a_verb_of_istioctl_that_is_not_here_yet_says_what_is() -> None:
-    done = lateen("analyze")
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("analyze", "lateen problems"),
+        ("x describe pod a", "lateen problems"),
+        ("validate -f a.yaml", "lateen problems"),
+        ("verify-install", "lateen version"),
+        ("dashboard kiali", "kubectl port-forward"),
+        ("admin log", "kubectl port-forward"),
+        ("upgrade", "lateen install"),
+        ("tag set prod", "lateen install --revision"),
+        ("waypoint apply", "lateen proxy-status"),
+        ("completion bash", "--install-completion"),
+        ("proxy-config log deploy/web", "pilot-agent request"),
+        ("pc ecds deploy/web", "lateen proxy-status"),
+    ],
+)
+def test_a_verb_of_istioctl_that_is_not_here_yet_says_what_is(typed: str, said: str) -> None:
+    done = lateen(*typed.split())
     assert done.returncode == 64
-    assert "lateen problems" in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "is not here yet" in line
+    assert said in line
 
 
 def test_ctrl_c_while_modules_are_imported_is_one_line() -> None:

@@ -89,7 +89,7 @@ def test_a_typo_keeps_the_last_good_version_and_is_mended_later() -> None:
     it.table.on_event("MODIFIED", BROKEN)
     assert it.said() == []
     assert [str(problem) for (problem,) in it.problems.values()] == [
-        "VirtualService default/a: spec.hosts: Expected `array`, got `str`"
+        "VirtualService default/a: spec.hosts: must be a list, not a string"
     ]
     it.table.on_event("MODIFIED", VS)
     assert (it.said(), it.problems) == ([("a", True)], {})

@@ -49,11 +49,11 @@ def told(document: Object) -> dict[str, str]:
         ({"global": {"proxy": {"autoInject": "sometimes"}}}, "global.proxy.autoInject", "enabled"),
         ({"global": {"proxy": {"statusPort": 70000}}}, "global.proxy.statusPort", "<= 65535"),
         ({"global": {"proxy": {"readinessPeriodSeconds": 0}}}, "global.proxy.readinessPeriodSeconds", ">= 1"),
-        ({"global": {"proxy": {"resources": "much"}}}, "global.proxy.resources", "Expected `object`"),
-        ({"global": {"imagePullSecrets": "regcred"}}, "global.imagePullSecrets", "Expected `array`"),
+        ({"global": {"proxy": {"resources": "much"}}}, "global.proxy.resources", "must be a map"),
+        ({"global": {"imagePullSecrets": "regcred"}}, "global.imagePullSecrets", "must be a list"),
         ({"sidecarInjectorWebhook": {"neverInjectSelector": [{"matchExpressions": [{"key": "a", "operator": "Is"}]}]}},
          "sidecarInjectorWebhook.neverInjectSelector[0].matchExpressions[0].operator", "Is"),
-        ({"sidecarInjectorWebhook": {"neverInjectSelector": ["x"]}}, "sidecarInjectorWebhook.neverInjectSelector[0]", "Expected"),
+        ({"sidecarInjectorWebhook": {"neverInjectSelector": ["x"]}}, "sidecarInjectorWebhook.neverInjectSelector[0]", "must be a map"),
     ],
 )  # fmt: skip
 def test_what_does_not_act_is_told(document: Object, path: str, said: str) -> None:

@@ -64,7 +64,7 @@ def test_a_mistake_is_named(profile: str, setting: str, said: str) -> None:
         ("meshConfig.outboundTrafficPolicy.mode=REGISTRY",
          r"meshConfig.outboundTrafficPolicy.mode: unknown value 'REGISTRY': use one of REGISTRY_ONLY, ALLOW_ANY"),
         ("meshConfig.acessLogFile=/dev/stdout", "meshConfig.acessLogFile: unknown field: did you mean accessLogFile?"),
-        ("meshConfig.defaultConfig.holdApplicationUntilProxyStarts=maybe", "Expected `bool"),
+        ("meshConfig.defaultConfig.holdApplicationUntilProxyStarts=maybe", "must be true or false, not a string"),
         ("meshConfig.trustDomain=a b", "is not a host name"),
     ],
 )  # fmt: skip
@@ -87,7 +87,7 @@ def test_what_has_no_effect_is_told_and_what_nobody_knows_is_refused() -> None:
     assert [installation(profile).told for profile in PROFILES] == [()] * len(PROFILES)
     for setting, said in (
         ("values.global.proxy.imag=x", "values.global.proxy.imag: unknown field: did you mean image"),
-        ("values.global.proxy.statusPort=high", "values.global.proxy.statusPort: Expected `int"),
+        ("values.global.proxy.statusPort=high", "values.global.proxy.statusPort: must be a whole number"),
         ("components.cni.enabled=true", "the components are ingressGateway, pilot"),
         ("components.pilott=false", "the components are ingressGateway, pilot"),
     ):

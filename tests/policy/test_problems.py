@@ -49,6 +49,17 @@ def test_a_delegate_that_cannot_be_used_is_told() -> None:
     assert [(it.path, it.message) for it in problems(db)] == missing[:1]
 
 
+@pytest.mark.finding("newcomer D.2.5")
+@pytest.mark.parametrize("value", ["enable", '"true"', '""', "Enabled"])
+def test_a_label_that_asks_for_sidecars_in_other_words_is_told(value: str) -> None:
+    named = "{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {istio-injection: %s}}}"
+    [found] = problems(mesh(named % value))
+    assert (found.kind, found.name, found.path) == ("Namespace", "shop", "metadata.labels[istio-injection]")
+    assert 'write "enabled" or "disabled"' in found.message
+    for right in ("enabled", "disabled"):
+        assert problems(mesh(named % right)) == ()
+
+
 @pytest.mark.finding("architecture 14")
 def test_a_server_on_a_port_of_the_proxy_is_told() -> None:
     servers = "{port: {number: 80, name: a, protocol: HTTP}, hosts: ['*']}, {port: {number: 15021, name: b, protocol: HTTP}, hosts: ['*']}"

@@ -149,4 +149,6 @@ def _going(obj: Object) -> bool:
 
 
 def _said(it: Problem) -> str:
-    return f"{it.path}: {it.message}" if it.path else it.message
+    if it.path:
+        return f"{it.path}: {it.message}"
+    return f"{it.kind} {it.namespace}/{it.name}: {it.message}" if it.name else it.message

@@ -99,9 +99,17 @@ def explained(said: str, table: type[msgspec.Struct]) -> tuple[str, str]:
         )
     for pattern, advice in _ADVICE:
         message = re.sub(pattern, advice, message)
+    if other := re.fullmatch(r"Expected `([^`]+)`, got `(\w+)`", message):
+        wanted = [_NAMED.get(it, it) for it in other[1].split(" | ") if it != "null"]
+        message = f"must be {' or '.join(wanted)}, not {_NAMED.get(other[2], other[2])}"
     return message, path
 
 
+#: msgspec's words for types -> those of who writes YAML.
+_NAMED = {
+    "bool": "true or false", "int": "a whole number", "float": "a number", "str": "a string", "array": "a list",
+    "object": "a map", "null": "null",
+}  # fmt: skip
 #: msgspec's words for limits -> ours.
 _ADVICE = (
     (r"Expected `\w+` of length >= 1$", "must not be empty"),

@@ -47,7 +47,7 @@ def from_text(kind: type, value: Any) -> Any:
     """msgspec's ``dec_hook``: our own types from what JSON has."""
     if kind is Duration:
         if not isinstance(value, str):
-            raise TypeError(f"Expected a duration such as `1s`, got `{type(value).__name__}`")
+            raise TypeError(f"must be a duration in quotes, such as 1s, not {value!r:.30}")
         if len(value) > _LONGEST_DURATION:  # arithmetic with thousands of digits
             raise ValueError(f'"{value[:_LONGEST_DURATION]}..." is not a duration such as 1s, 100ms or 1h30m')
         return Duration(durations.parse(value))

@@ -52,7 +52,9 @@ def _silent(problem: Exception) -> bool:
 
 
 def _unanswered(connection: Connection, problem: Exception) -> str:
-    reason = " ".join((str(problem) or type(problem).__name__).split())
+    # aiohttp repeats the address, which is told already, with its own objects; what the system said stands below.
+    below = problem.__cause__ if isinstance(problem.__cause__, OSError) else problem
+    reason = " ".join((getattr(below, "strerror", None) or str(below) or type(below).__name__).split())
     host = connection.server.partition("://")[2].rpartition(":")[0]
     local = host == "localhost" or host.startswith(("127.", "[::1"))
     advice = (

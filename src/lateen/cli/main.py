@@ -16,9 +16,24 @@ from lateen.cli.examples import epilog
 
 #: The exit code of what Ctrl-C ended: 128 and the signal's number.
 INTERRUPTED = 130
-_NOT_YET = frozenset(
-    {"analyze", "validate", "x", "experimental", "bug-report", "dashboard", "precheck", "verify-install"}
-)
+_PROBLEMS = '"lateen problems" shows what the control plane found wrong'
+_STATUS = '"lateen proxy-status" shows whom the control plane serves'
+#: istioctl's verbs that are not here yet, or not under this name: what answers the same question.
+_INSTEAD = {
+    **dict.fromkeys(("analyze", "validate", "x", "experimental", "bug-report"), _PROBLEMS),
+    **dict.fromkeys(
+        ("precheck", "verify-install"), '"lateen version" and "lateen proxy-status" tell what runs'
+    ),
+    **dict.fromkeys(("dashboard", "admin"), '"kubectl port-forward" leads to every port of a pod'),
+    **dict.fromkeys(("create-remote-secret", "remote-clusters", "waypoint", "ztunnel-config"), _STATUS),
+    "upgrade": '"lateen install" of a newer release upgrades what is there',
+    "tag": '"lateen install --revision" installs a revision of its own',
+    "completion": '"lateen --install-completion" sets it up',
+    "options": '"lateen VERB -h" lists the options of each verb',
+    "log": '"kubectl exec POD -c istio-proxy -- pilot-agent request POST /logging?level=debug" sets levels',
+    "ecds": _STATUS,
+    "rootca-compare": '"lateen proxy-config secret" shows the roots of a proxy',
+}
 
 app = typer.Typer(
     name="lateen",
@@ -68,9 +83,10 @@ def _explained(problem: Exception) -> int:
     """Say what went wrong in one line; only bugs deserve a traceback."""
     # typer carries click inside and does not export UsageError; its name is the contract.
     if any(it.__name__ == "UsageError" for it in type(problem).__mro__):
-        problem.show()  # type: ignore[attr-defined]
         if hint := missing_verb(str(problem)):
-            print(hint, file=sys.stderr)
+            print(f"Error: {hint}", file=sys.stderr)
+        else:
+            problem.show()  # type: ignore[attr-defined]
         return 64
     from lateen.cli.connect import user_facing
 
@@ -83,8 +99,8 @@ def _explained(problem: Exception) -> int:
 def missing_verb(said: str) -> str:
     """What to type in place of a verb of istioctl that is not here yet; empty for other mistakes."""
     found = re.search(r"No such command '(.+?)'", said)
-    if found and found[1] in _NOT_YET:
-        return f'istioctl\'s "{found[1]}" is not here yet; "lateen problems" shows what the control plane found wrong.'
+    if found and found[1] in _INSTEAD:
+        return f'istioctl\'s "{found[1]}" is not here yet; {_INSTEAD[found[1]]}.'
     return ""
 
 

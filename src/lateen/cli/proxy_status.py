@@ -51,7 +51,7 @@ def proxy_status(
                 it for it in found if everywhere or not namespace or it["proxy"].endswith(f".{namespace}")
             ]
             return wanted, [], footnote(await problems.told(client, istio_namespace))
-        it = chosen(found, await _named(client, pod, namespace), namespace)
+        it = await entry_of(client, found, pod, namespace)
         return (
             [it],
             [] if it.get("generator") else await _compared(client, it, istio_namespace, admin_port),
@@ -78,12 +78,27 @@ def footnote(told: list[Entry]) -> str:
     return f'{" and ".join(counted)} in what was applied: "lateen problems" lists them' if counted else ""
 
 
+async def entry_of(client: KubeClient, found: list[Entry], pod: str, namespace: str) -> Entry:
+    """The proxy that is meant; for a pod that never connects, CommandError says why."""
+    try:
+        return chosen(found, await _named(client, pod, namespace), namespace)
+    except UnknownProxyError:
+        _, where, name = pod_reference(pod, namespace)
+        if await client.get(f"/api/v1/namespaces/{where or client.connection.namespace}/pods/{name}"):
+            await sidecar_pod(client, pod, namespace)
+        raise
+
+
 async def _named(client: KubeClient, pod: str, namespace: str) -> str:
     """A workload's living pod by name; what names a pod itself stays, since its proxy may be of another cluster."""
     if pod_reference(pod, namespace)[0] in ("pod", "pods", "po"):
         return pod
     where, name = await sidecar_pod(client, pod, namespace)
     return f"{name}.{where}"
+
+
+class UnknownProxyError(CommandError):
+    """No control plane knows this proxy."""
 
 
 def chosen(found: list[Entry], pod: str, namespace: str) -> Entry:
@@ -98,7 +113,7 @@ def chosen(found: list[Entry], pod: str, namespace: str) -> Entry:
         raise CommandError(f'"{pod}" may be {" or ".join(names)}: name one with its namespace')
     near = sorted({str(it["proxy"]) for it in found if str(it["proxy"]).startswith(name)})
     hint = f"did you mean {', '.join(near[:5])}?" if near else '"lateen proxy-status" lists those that are'
-    raise CommandError(f'no proxy "{pod}" is connected; {hint}')
+    raise UnknownProxyError(f'no proxy "{pod}" is connected; {hint}')
 
 
 def _pod(it: Entry) -> str:

@@ -46,7 +46,7 @@ ESSENTIAL = frozenset({"namespaces", "services", "pods", "endpointslices"})
 #: A kind that we held objects of is gone when it is not there for so long: a restarting API server forgets for a moment.
 GONE_AFTER_S = 60.0
 _TOLD = {
-    Severity.ERROR: "an object is left out until it is mended",
+    Severity.ERROR: "an object is left out until it is fixed",
     Severity.WARNING: "an object is used without what has no effect",
 }
 #: So often a kind may be refused before the others go on without it: definitions and roles take a moment to be made.

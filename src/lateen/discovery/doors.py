@@ -161,7 +161,9 @@ class Door:
         if len(self.guests) - self._members < self.bounds.strangers:
             return True
         most = max((it for it in self._count if not it[1]), key=lambda it: self._count[it])[0]
-        more = self._count[most, False] > self._count[address, False] + 1  # else both would take from each other
+        more = (
+            self._count[most, False] > self._count[address, False] + 1
+        )  # else both would take from each other
         return self._drop_idle_of(most) or (more and self._drop_of(most, lambda _: True))
 
     def _drop_idle_of(self, address: str) -> bool:

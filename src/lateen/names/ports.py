@@ -10,6 +10,14 @@ import enum
 #: Where a proxy itself listens on all addresses: captured traffic, readiness and metrics. A listener for all services of
 #: such a port would have the same address, and Envoy refuses the second (Istio leaves the same four out).
 RESERVED = frozenset({15001, 15006, 15021, 15090})
+#: Where whatever comes from 127.0.0.1 is obeyed: Envoy's admin interface and the agent's orders. A name that somebody
+#: else resolves may lead there, so that a proxy never calls these ports of one.
+OBEYING = frozenset({15000, 15020})
+
+
+def is_number(port: int) -> bool:
+    """Whether anything can listen there. What users write into slices, not every API server looks at."""
+    return 0 < port < 65536
 
 
 class Protocol(enum.StrEnum):

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-from lateen.api.core import Service
+from lateen.api.core import EndpointSlice, Service
 from lateen.api.decode import KINDS, STORED, decode, kind_of
 from lateen.api.destination_rule import DestinationRule, PortTrafficPolicy, TrafficPolicy
 from lateen.api.gateway import Gateway
 from lateen.api.meta import Fact
 from lateen.api.networking import HTTPRoute, L4Route, VirtualService
-from lateen.names.ports import RESERVED, protocol
+from lateen.names import addresses
+from lateen.names.ports import RESERVED, is_number, protocol
 from lateen.names.problems import Problem, Severity
 from lateen.policy.gateways import HTTP
+from lateen.registry.services import MOST_PORTS, leads_home
 
 Findings: TypeAlias = Iterator[tuple[str, str]]
 
@@ -46,6 +48,8 @@ def in_object(it: Fact) -> tuple[Problem, ...]:
             found = _gateway(it)
         case Service():
             found = _service(it)
+        case EndpointSlice():
+            found = _slice(it)
         case _ if type(it) in _STORED:
             found = iter((("", _IDLE.get(type(it).__name__, _NOTHING)),))
         case _:
@@ -123,20 +127,45 @@ def _level(it: TrafficPolicy | PortTrafficPolicy, path: str) -> Findings:
 
 
 def _service(it: Service) -> Findings:
-    for at, port in enumerate(it.spec.ports):
+    if len(it.spec.ports) > MOST_PORTS:
+        yield (
+            f"spec.ports[{MOST_PORTS}]",
+            f"the mesh takes {MOST_PORTS} ports of a Service: from this one on they are left out",
+        )
+    for at, port in enumerate(it.spec.ports[:MOST_PORTS]):
+        if leads_home(it, port.port):
+            yield (
+                f"spec.ports[{at}].port",
+                f"{it.spec.external_name}:{port.port} may be the proxy itself: it is not called for others",
+            )
         spoken = protocol(port.name, port.app_protocol, port.protocol, port.port)
         if spoken.is_http and port.port in RESERVED:
             yield (
                 f"spec.ports[{at}].port",
                 f"every proxy of the mesh listens on {port.port} itself: calls find no routes and no mutual TLS there",
             )
-    addresses = [one for one in (it.spec.cluster_ips or [it.spec.cluster_ip]) if one not in ("", "None")]
+    virtual = [one for one in (it.spec.cluster_ips or [it.spec.cluster_ip]) if one not in ("", "None")]
     # Beside an address of IPv4 nothing is missing, and a slice of IPv6 is one of two that say the same.
-    if (addresses and all(":" in one for one in addresses)) or it.spec.ip_families == ["IPv6"]:
+    if (virtual and all(":" in one for one in virtual)) or it.spec.ip_families == ["IPv6"]:
         yield (
             "spec.clusterIPs",
             "the mesh calls services by IPv4 only: this one has no endpoints there in this release",
         )
+
+
+def _slice(it: EndpointSlice) -> Findings:
+    """The first of each, which stands for the others."""
+    if it.address_type != "IPv4":
+        return
+    for at, port in enumerate(it.ports):
+        if port.port is not None and not is_number(port.port):
+            yield f"ports[{at}].port", f"{port.port} is no port: it is left out"
+            break
+    for at, one in enumerate(it.endpoints):
+        if one.addresses and not addresses.is_callable(one.addresses[0]):
+            said = f'"{one.addresses[0][:100]}" is no address at which a pod can be called: it is left out'
+            yield f"endpoints[{at}].addresses[0]", said
+            break
 
 
 def _gateway(it: Gateway) -> Findings:

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from lateen.api.core import EndpointSlice, Pod, SliceEndpoint
 from lateen.incremental import Database, query
-from lateen.names import labels
+from lateen.names import addresses, labels
 from lateen.names.identity import Identity
 from lateen.names.keys import ObjectKey, ServiceKey
 from lateen.names.labels import Labels
 from lateen.names.locality import Locality
+from lateen.names.ports import is_number
 from lateen.registry import facts, services, workloads
 from lateen.registry.workloads import Workload
 
@@ -39,7 +40,11 @@ def endpoints(db: Database, key: ServiceKey, port_name: str) -> tuple[Endpoint, 
         return ()
     found: dict[tuple[str, int], Endpoint] = {}
     for slice_ in _slices(db, key, service.name):
-        numbers = [port.port for port in slice_.ports if port.name == port_name and port.port]
+        numbers = [
+            port.port
+            for port in slice_.ports
+            if port.name == port_name and port.port and is_number(port.port)
+        ]
         for backend in slice_.endpoints:
             if is_ready(backend) and (behind := _behind(db, key.namespace, backend)):
                 for number in numbers:
@@ -57,7 +62,11 @@ def _slices(db: Database, key: ServiceKey, name: str) -> Iterator[EndpointSlice]
 
 def is_ready(backend: SliceEndpoint) -> bool:
     """Unknown means ready (EndpointConditions in the Kubernetes API); what terminates gets no new requests."""
-    return backend.conditions.ready is not False and bool(backend.addresses)
+    return (
+        backend.conditions.ready is not False
+        and bool(backend.addresses)
+        and addresses.is_callable(backend.addresses[0])
+    )
 
 
 def _behind(db: Database, namespace: str, backend: SliceEndpoint) -> tuple[Workload | None] | None:

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from lateen.api.core import Service as KubernetesService
 from lateen.incremental import Database, query
-from lateen.names import hostname, labels
+from lateen.names import addresses, hostname, labels
 from lateen.names.keys import ObjectKey, ServiceKey
 from lateen.names.labels import Labels
-from lateen.names.ports import Protocol, protocol
+from lateen.names.ports import OBEYING, Protocol, is_number, protocol
 from lateen.registry import facts
 
 
@@ -53,6 +53,8 @@ class Service(NamedTuple):
         )
 
 
+#: Each port is a listener, a cluster and routes in every proxy. What is beyond is left out, and told.
+MOST_PORTS = 1_000
 #: So many aliases of aliases are followed; resolvers give up as early, and a circle has no end.
 LONGEST_CHAIN = 8
 #: An annotation Istio reads on Services, beside ``exportTo`` of its own kinds.
@@ -70,14 +72,14 @@ def of_object(db: Database, key: ObjectKey) -> Service | None:
     outside = spec.type == "ExternalName"
     other = _aliased(db, key) if outside else None
     meant = of_object(db, other) if other else None
-    addresses = [] if outside else spec.cluster_ips or [spec.cluster_ip]
+    virtual = [] if outside else spec.cluster_ips or [spec.cluster_ip]
     annotated = found.metadata.annotations.get(EXPORT_TO, "")
     export_to = (
         [it.strip() for it in annotated.split(",") if it.strip()] or config.default_service_export_to or ["*"]
     )
     return Service(
         hostname.of_service(key.name, key.namespace, config.domain), key.name,
-        tuple(it for it in addresses if it not in ("None", "")),
+        tuple(it for it in virtual if it not in ("None", "")),
         # Who calls an alias calls the address of the service that is meant, where the alias's own ports mean nothing.
         meant.ports if meant else _ports(found),
         _resolution(found, meant), labels.of(found.metadata.labels),
@@ -114,8 +116,16 @@ def _ports(found: KubernetesService) -> tuple[Port, ...]:
             protocol(it.name, it.app_protocol, it.protocol, it.port),
             str(it.target_port or it.port),
         )
-        for it in found.spec.ports
+        for it in found.spec.ports[:MOST_PORTS]
+        if is_number(it.port) and not leads_home(found, it.port)
     )
+
+
+def leads_home(found: KubernetesService, port: int) -> bool:
+    """Whether a name outside could make a proxy call itself where it obeys: it says localhost, or may be found to mean it."""
+    if found.spec.type != "ExternalName":
+        return False
+    return port in OBEYING or addresses.is_own(found.spec.external_name)
 
 
 @query

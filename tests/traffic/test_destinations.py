@@ -387,6 +387,25 @@ def test_sidecars_are_offered_them(mesh: TrafficMesh, client: Pod, plain: Pod) -
                 assert "spiffe://" in answer.said["headers"]["x-forwarded-client-cert"]
 
 
+@pytest.mark.finding("mesh M2")
+def test_what_arrives_as_http2_is_offered_as_what_goes_on(mesh: TrafficMesh, client: Pod) -> None:
+    """A gateway is called by HTTP/2, as its Service says, and calls a port of HTTP/1.1, or the other way round."""
+    called = endpoint_slice(
+        "gateway", {"http2": 8080}, ("gateway-1", "10.244.0.20"), namespace="istio-system"
+    )
+    for port in (80, 7000):
+        routed = virtual_service(
+            f"gateways: [door]\nhttp: [{{route: [{{destination: {{host: web, port: {{number: {port}}}}}}}]}}]",
+            host="gateway.istio-system",
+        )
+        for pool in ("", "h2UpgradePolicy: UPGRADE", "useClientProtocol: true"):
+            policy = f"trafficPolicy: {{connectionPool: {{http: {{{pool}}}}}}}" if pool else ""
+            with mesh.having(called, DOOR, routed, destination_rule(policy)):
+                answer = client.http("http://gateway.istio-system/", via="10.96.0.20")
+                assert (answer.status, answer.who[:3]) == (200, "web"), (port, pool)
+                assert "spiffe://" in answer.said["headers"]["x-forwarded-client-cert"]
+
+
 #: Where nobody answers, not even to refuse.
 SILENT = """
 table ip silence {

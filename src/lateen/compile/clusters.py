@@ -38,7 +38,7 @@ def cluster(db: Database, upstream: Upstream) -> Resource | None:
     pool = policy.connection_pool
     tcp, requests = (pool.tcp, pool.http) if pool else (None, None)
     fields: dict[str, Any] = {
-        "metadata": _metadata(service, upstream, _offers(db, port, policy.tls)),
+        "metadata": _metadata(service, upstream, _offers(db, port, pool, policy.tls)),
         "circuit_breakers": clusters.thresholds(**_limits(tcp, requests)),
         "connect_timeout": duration(_connect_timeout(db, tcp)),
         **_kind(upstream, service, port),
@@ -59,11 +59,18 @@ def cluster(db: Database, upstream: Upstream) -> Resource | None:
     return seal(upstream.name, clusters.cluster(upstream.name, **fields))
 
 
-def _offers(db: Database, port: Port, settings: ClientTLSSettings | None) -> Mapping[str, str]:
-    """The mesh's own words of ALPN are for sidecars: a server outside may take one, or not know what to say to it."""
+def _offers(
+    db: Database, port: Port, pool: ConnectionPoolSettings | None, settings: ClientTLSSettings | None
+) -> Mapping[str, str]:
+    """The mesh's own words of ALPN are for sidecars: a server outside may take one, or not know what to say to it.
+
+    What is offered is what the cluster speaks: a caller's HTTP/2 becomes HTTP/1.1 on the way to a port that has no other.
+    """
     auto = settings is None and facts.mesh_config(db).enable_auto_mtls
     mutual = auto or (settings is not None and settings.mode is ClientTLSMode.ISTIO_MUTUAL)
-    return http.OFFERS if mutual and (port.protocol.is_http or port.protocol is Protocol.AUTO) else {}
+    if not (mutual and (port.protocol.is_http or port.protocol is Protocol.AUTO)):
+        return {}
+    return http.offers(_http2(port, pool))
 
 
 def _metadata(it: Service, upstream: Upstream, offers: Mapping[str, str]) -> clusters.Fields:
@@ -113,13 +120,8 @@ def _options(
     if not (port.protocol.is_http or port.protocol is Protocol.AUTO):
         return {}
     requests, tcp = (pool.http, pool.tcp) if pool else (None, None)
-    http2: bool | None = port.protocol.is_http2
-    if port.protocol is Protocol.AUTO or (requests and requests.use_client_protocol):
-        http2 = None
-    elif requests and requests.h2_upgrade_policy is H2UpgradePolicy.UPGRADE:
-        http2 = True
     options = clusters.http_options(
-        http2=http2,
+        http2=_http2(port, pool),
         **_server_expected(settings),
         max_requests=requests.max_requests_per_connection if requests else 0,
         max_streams=requests.max_concurrent_streams if requests else 0,
@@ -127,6 +129,14 @@ def _options(
         max_duration_ns=tcp.max_connection_duration.nanoseconds if tcp and tcp.max_connection_duration else 0,
     )
     return {"typed_extension_protocol_options": options}
+
+
+def _http2(port: Port, pool: ConnectionPoolSettings | None) -> bool | None:
+    """What the cluster speaks; None for what its caller speaks."""
+    requests = pool.http if pool else None
+    if port.protocol is Protocol.AUTO or (requests and requests.use_client_protocol):
+        return None
+    return port.protocol.is_http2 or bool(requests and requests.h2_upgrade_policy is H2UpgradePolicy.UPGRADE)
 
 
 def _server_expected(it: ClientTLSSettings | None) -> dict[str, bool]:

@@ -20,10 +20,17 @@ from lateen.envoy.sealing import Message, extension, packed
 ALPN = "mesh.alpn"
 #: What is offered is written in the metadata of each cluster that is called by the mesh's mutual TLS, by what is spoken.
 #: Servers outside of the mesh are called by clusters that say nothing, and are offered what those clusters are told.
-OFFERS = {"alpn-http1": "istio-http/1.1,istio,http/1.1", "alpn-http2": "istio-h2,istio,h2"}
-_HTTP1, _HTTP2 = (f"%CLUSTER_METADATA({wellknown.MESH_METADATA}:{it})%" for it in OFFERS)
+_OFFERS = {"alpn-http1": "istio-http/1.1,istio,http/1.1", "alpn-http2": "istio-h2,istio,h2"}
+_HTTP1, _HTTP2 = (f"%CLUSTER_METADATA({wellknown.MESH_METADATA}:{it})%" for it in _OFFERS)
 _CLUSTER = f"xds.cluster_metadata.filter_metadata['{wellknown.MESH_METADATA}']"
 _ANY = f"%CEL({_CLUSTER}[request.protocol == 'HTTP/2' ? 'alpn-http2' : 'alpn-http1'])%"
+
+
+def offers(http2: bool | None) -> Mapping[str, str]:
+    """The metadata of a cluster that speaks HTTP/2, HTTP/1.1, or (None) what its caller speaks: by the caller's word."""
+    if http2 is None:
+        return _OFFERS
+    return dict.fromkeys(_OFFERS, _OFFERS["alpn-http2" if http2 else "alpn-http1"])
 
 
 def alpn(http2: bool | None) -> Message:

@@ -128,6 +128,32 @@ def test_a_verb_of_istioctl_that_is_not_here_yet_says_what_is(typed: str, said: 
     assert said in line
 
 
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("-n shop pc c deploy/web", "pc c -n shop deploy/web"),
+        ("pc -n shop c deploy/web -o json", "pc c -n shop deploy/web -o json"),
+        ("--namespace=shop -i mesh proxy-status", "proxy-status --namespace=shop -i mesh"),
+        ("--context a -c f manifest generate --set x=y", "manifest generate --context a -c f --set x=y"),
+        ("pc c deploy/web -n shop", "pc c deploy/web -n shop"),
+        ("pc -h", "pc -h"),
+        ("-n shop -h", "-n shop -h"),
+        ("-n", "-n"),
+        ("", ""),
+    ],
+)
+def test_options_of_every_verb_may_stand_before_it_as_in_istioctl(typed: str, read: str) -> None:
+    from lateen.cli.main import hoisted
+
+    assert hoisted(typed.split()) == read.split()
+
+
+@pytest.mark.finding("newcomer D.3")
+def test_a_namespace_before_the_verb_is_the_verbs() -> None:
+    done = lateen("-n", "shop", "pc", "c", "-f", "no-such-file.json")
+    assert (done.returncode, "no such file" in done.stderr) == (1, True), done.stderr
+
+
 def test_ctrl_c_while_modules_are_imported_is_one_line() -> None:
     slow = (
         "import sys, time, signal, os, importlib.abc\n"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import typer
 
@@ -68,7 +68,7 @@ _add("alias", "Try", alias.alias)
 def main() -> None:
     """Run a command. A user's mistake ends with one line on stderr and exit code 1, or 64 for wrong usage."""
     try:
-        code = app(standalone_mode=False)  # what a command raised as Exit is returned
+        code = app(hoisted(sys.argv[1:]), standalone_mode=False)  # what a command raised as Exit is returned
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
@@ -77,6 +77,30 @@ def main() -> None:
     if code == INTERRUPTED:  # typer makes this of Ctrl-C
         print("interrupted", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+#: istioctl takes these anywhere.
+_EVERYWHERE = frozenset({"-n", "--namespace", "-i", "--istioNamespace", "-c", "--kubeconfig", "--context"})
+_GROUPS = frozenset({"proxy-config", "pc", "manifest"})
+
+
+def hoisted(argv: Sequence[str]) -> list[str]:
+    """The command line with the options that stand before a verb behind it, where they are known."""
+    verb: list[str] = []
+    options: list[str] = []
+    rest = list(argv)
+    while rest and not (verb and verb[-1] not in _GROUPS):
+        word = rest.pop(0)
+        if word in _EVERYWHERE:
+            options += [word, *rest[:1]]
+            del rest[:1]
+        elif word.partition("=")[0] in _EVERYWHERE:
+            options.append(word)
+        elif word.startswith("-"):
+            return list(argv)  # -h, or nothing that we know
+        else:
+            verb.append(word)
+    return [*verb, *options, *rest]
 
 
 def _explained(problem: Exception) -> int:

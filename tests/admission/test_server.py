@@ -156,6 +156,7 @@ async def test_a_good_object_passes(hooks: Hooks) -> None:
     assert counted("galley_validation_passed_total", **labels) == before + 1
 
 
+@pytest.mark.finding("newcomer D.2.1")
 async def test_a_bad_object_is_refused_with_paths(hooks: Hooks) -> None:
     bad = yaml.safe_load(GOOD)
     bad["spec"]["http"] = [{"route": [{"destination": {"host": "a b"}, "weight": -1}], "timeOut": "1s"}]

@@ -64,6 +64,7 @@ async def test_generated_manifests_are_applied(api_server: Any) -> None:
             await client.apply(obj, MANAGER)
 
 
+@pytest.mark.finding("newcomer D.2.6")
 async def test_proxies_and_versions_are_told(api_server: Any, install: Any, run: Any) -> None:
     from skiff.apiserver.local import LocalApi
     from skiff.kinds import PODS

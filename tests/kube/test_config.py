@@ -93,6 +93,7 @@ def test_a_server_that_asks_nobody_needs_no_user(tmp_path: Path) -> None:
 TLS = "https://127.0.0.1:1"
 
 
+@pytest.mark.finding("newcomer D.2.7")
 @pytest.mark.parametrize(
     ("how", "said"),
     [

@@ -149,6 +149,7 @@ def kill(it: Cluster) -> None:
     it.until(lambda: it.run("skiff", "status", check=False).returncode == 3, "the daemon is dead")
 
 
+@pytest.mark.finding("newcomer D.2.9")
 def test_what_cannot_work_is_said_in_one_line(new_cluster: type[Cluster]) -> None:
     it = new_cluster()
     try:

@@ -353,6 +353,7 @@ def test_crashes_restarts_and_previous_logs(it: Cluster) -> None:
     it.kubectl("delete", "pod", "-n", NAMESPACE, "flips", "--wait")
 
 
+@pytest.mark.finding("newcomer D.2.11")
 def test_an_unknown_image_says_what_to_do(it: Cluster) -> None:
     it.apply(pod("unknown", {"name": "main", "image": "example.com/shop/x:1.2"}), namespace=NAMESPACE)
     it.until(

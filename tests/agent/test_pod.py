@@ -149,7 +149,7 @@ async def test_when_envoy_dies_the_agent_ends_and_the_next_one_uses_the_certific
             {"LATEEN_GRACE_PERIOD": "3s", "EXIT_ON_ZERO_ACTIVE_CONNECTIONS": "true"},
             "1h",
         ),  # before the kubelet's kill
-        ({"LATEEN_NATIVE_SIDECAR": "true"}, "1h"),  # it is told after its application has ended
+        ({"ISTIO_NATIVE_SIDECAR": "true"}, "1h"),  # it is told after its application has ended
     ],
 )
 async def test_it_drains_and_ends_when_told(pod: Pod, change: dict[str, str], patience: str) -> None:
@@ -345,7 +345,7 @@ async def test_a_native_sidecar_asks_peers_to_leave_and_serves_those_who_still_c
 
     runner = await _captured(pod, page)
     pod.agent.configure(drainDuration="1s")
-    pod.agent.environment["LATEEN_NATIVE_SIDECAR"] = "true"
+    pod.agent.environment["ISTIO_NATIVE_SIDECAR"] = "true"
     pod.agent.start()
     await until(pod.ready)
     assert b"connection: close" not in await answer()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -129,7 +130,7 @@ def test_items_are_merged_by_their_names() -> None:
 @pytest.mark.parametrize("native", [NATIVE, BESIDE])
 def test_every_sidecar_is_ready_as_soon_as_it_can_be(native: str) -> None:
     made = named(done(pod({"sidecar.istio.io/nativeSidecar": native})), "istio-proxy")
-    asked = {"path": "/healthz/ready", "port": 15021, "scheme": "HTTP"}
+    asked = {"path": "/healthz/ready", "port": 15021}
     assert made["startupProbe"] == {
         "httpGet": asked,
         "failureThreshold": 600,
@@ -221,6 +222,66 @@ def test_the_template_sidecar_may_be_named_twice_and_others_are_refused() -> Non
     for it in ("mine", "sidecar,mine", "grpc-agent", "spire", "sidecar,gateway", ""):
         with pytest.raises(InjectionError, match="there are the templates sidecar and gateway"):
             done(pod({"inject.istio.io/templates": it}))
+
+
+# -- as in Istio's own test data
+
+
+@pytest.mark.finding("conformance F24")
+def test_a_sidecar_gets_the_list_of_revoked_certificates_if_there_is_one() -> None:
+    made = done(pod())
+    assert {"name": "istio-ca-crl", "configMap": {"name": "istio-ca-crl", "optional": True}} in made["spec"][
+        "volumes"
+    ]
+    mount = {"name": "istio-ca-crl", "mountPath": "/var/run/secrets/istio/crl"}
+    assert mount in named(made, "istio-proxy")["volumeMounts"]
+    assert "istio-ca-crl" in made["metadata"]["annotations"]["sidecar.istio.io/status"]
+    assert "istio-ca-crl" not in str(done(gateway())), "Istio's gateways have none"
+
+
+@pytest.mark.finding("conformance F24")
+def test_the_environment_says_what_istios_says() -> None:
+    ports = [{"name": "http", "containerPort": 80}, {"containerPort": 53, "protocol": "UDP"}]
+    made = done(pod(container={"ports": ports}))
+    told = environment(made)
+    assert config(made) == {}, "only what is other than usual"
+    assert json.loads(told["ISTIO_META_POD_PORTS"]) == ports
+    assert told["ISTIO_NATIVE_SIDECAR"] == "true"
+    limit = {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1"}}
+    assert {"name": "ISTIO_CPU_LIMIT", "valueFrom": limit} in named(made, "istio-proxy")["env"]
+
+
+@pytest.mark.finding("conformance F24")
+def test_a_pods_own_proxy_config_reaches_both_containers_and_leaves_the_ca_where_it_is() -> None:
+    made = done(pod({"proxy.istio.io/config": "{discoveryAddress: 'foo:123', proxyMetadata: {FOO: bar}}"}))
+    assert config(made) == {"discoveryAddress": "foo:123", "proxyMetadata": {"FOO": "bar"}}
+    assert named(made, "istio-init")["env"] == [{"name": "FOO", "value": "bar"}]
+    assert environment(made)["CA_ADDR"] == "istiod.istio-system.svc:15012"
+    assert "env" not in named(done(pod()), "istio-init")
+
+
+@pytest.mark.finding("conformance F24")
+def test_who_is_not_to_be_scraped_is_not() -> None:
+    made = done(pod({"prometheus.io/scrape": "false"}))
+    found = {key: it for key, it in made["metadata"]["annotations"].items() if "prometheus" in key}
+    assert found == {"prometheus.io/scrape": "false"}
+
+
+@pytest.mark.finding("conformance F24")
+def test_ports_that_are_left_alone_stand_in_istios_order() -> None:
+    made = done(pod({"traffic.sidecar.istio.io/excludeInboundPorts": "4,5"}))
+    assert option(made, "-d") == "15090,15021,4,5,15020"
+
+
+@pytest.mark.finding("conformance F24")
+def test_a_probe_by_way_of_the_agent_names_a_scheme_where_the_original_does() -> None:
+    asked = {"path": "/app-health/app/livez", "port": 15020}
+    for original, wanted in (
+        ({"port": 80}, asked),
+        ({"port": 443, "scheme": "HTTPS"}, {**asked, "scheme": "HTTP"}),
+    ):
+        made = done(pod(container={"livenessProbe": {"httpGet": original}}))
+        assert made["spec"]["containers"][0]["livenessProbe"]["httpGet"] == wanted
 
 
 # -- what nobody read

@@ -133,7 +133,7 @@ def from_environment(
         metadata=_metadata(said, pairs(labels), pairs(annotations)),
         probers=probers, scrape=_scrape(said),
         grace_s=_seconds("LATEEN_GRACE_PERIOD", said.get("LATEEN_GRACE_PERIOD"), math.inf),
-        native=said.get("LATEEN_NATIVE_SIDECAR") == "true",
+        native=said.get("ISTIO_NATIVE_SIDECAR") == "true",
         exit_on_zero_connections=said.get("EXIT_ON_ZERO_ACTIVE_CONNECTIONS") == "true",
     )  # fmt: skip
 

@@ -208,7 +208,9 @@ def _label(text: str) -> str:
 
 
 def _merges(annotations: Mapping[str, str], settings: InjectionSettings) -> bool:
-    return asked.truth(annotations, "prometheus.istio.io/merge-metrics", default=settings.prometheus_merge)
+    """Not where the pod says that nobody is to scrape it: that holds for the proxy, too."""
+    wanted = asked.truth(annotations, "prometheus.istio.io/merge-metrics", default=settings.prometheus_merge)
+    return wanted and annotations.get("prometheus.io/scrape", "true").lower() in ("true", "t", "1")
 
 
 def _scraped(annotations: Mapping[str, str], settings: InjectionSettings) -> dict[str, str]:

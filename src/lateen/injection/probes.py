@@ -28,7 +28,7 @@ def rewritten(container: Mapping[str, Any], port: int = AGENT_PORT) -> tuple[dic
             path = f"/app-health/{name}/{word}"
             originals[path] = original
             kept = {key: value for key, value in probe.items() if key not in ("httpGet", "tcpSocket", "grpc")}
-            made[field] = {**kept, **_asking(path, port)}
+            made[field] = {**kept, **_asking(path, port, probe)}
     lifecycle = container.get("lifecycle")
     hooks = lifecycle if isinstance(lifecycle, dict) else {}
     for field, word in _HOOKS.items():
@@ -40,12 +40,15 @@ def rewritten(container: Mapping[str, Any], port: int = AGENT_PORT) -> tuple[dic
         ):
             path = f"/app-lifecycle/{name}/{word}"
             originals[path] = how
-            made["lifecycle"] = {**made["lifecycle"], field: _asking(path, port)}
+            made["lifecycle"] = {**made["lifecycle"], field: _asking(path, port, hook)}
     return made, originals
 
 
-def _asking(path: str, port: int) -> dict[str, Any]:
-    return {"httpGet": {"path": path, "port": port, "scheme": "HTTP"}}
+def _asking(path: str, port: int, original: Mapping[str, Any]) -> dict[str, Any]:
+    """By HTTP, which is the default: named only where the original names a scheme."""
+    http = original.get("httpGet")
+    named = isinstance(http, Mapping) and http.get("scheme")
+    return {"httpGet": {"path": path, "port": port, **({"scheme": "HTTP"} if named else {})}}
 
 
 def _original(probe: Mapping[str, Any], container: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from lateen.api.proxy_config import ProxyConfig
 from lateen.envoy.wellknown import AGENT_PORT, INBOUND_PORT, OUTBOUND_PORT, READY_PORT, STATS_PORT
 from lateen.injection.annotations import MODE, READINESS, TRAFFIC, named, truth, virtual_interfaces
 from lateen.injection.decide import PROXY
@@ -18,6 +19,8 @@ from lateen.names.owners import Owner
 Object = dict[str, Any]
 
 INIT, USER = "istio-init", 1337
+REVOKED = "istio-ca-crl"
+_USUAL = {"discoveryAddress": ProxyConfig().discovery_address, "holdApplicationUntilProxyStarts": False}
 
 
 class Injected(NamedTuple):
@@ -44,17 +47,27 @@ class Injected(NamedTuple):
         return bool(self.proxy_config.get("holdApplicationUntilProxyStarts"))
 
     @property
+    def mode(self) -> str:
+        """How traffic comes to the proxy: ``REDIRECT`` or ``NONE``. Istio names it for gateways, too."""
+        said = self.annotations.get(MODE) or self.proxy_config.get("interceptionMode")
+        return "NONE" if said == "NONE" else "REDIRECT"
+
+    @property
     def captured(self) -> bool:
         """Whether traffic goes through the proxy without being sent to it."""
-        mode = self.annotations.get(MODE) or self.proxy_config.get("interceptionMode")
-        return not self.gateway and mode != "NONE"
+        return not self.gateway and self.mode != "NONE"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What a user adds to the environment of our containers: ``proxyMetadata``."""
+        return {str(key): str(value) for key, value in (self.proxy_config.get("proxyMetadata") or {}).items()}
 
 
 def init(it: Injected, settings: InjectionSettings) -> Object:
     """The container that captures the pod's traffic. What it needs, it says itself: the pod may forbid root."""
     said = it.annotations.get
-    own = [str(port) for port in (STATS_PORT, READY_PORT, it.status_port) if port]
-    excluded = [*own, settings.exclude_inbound_ports, said(f"{TRAFFIC}/excludeInboundPorts", "")]
+    asked = (settings.exclude_inbound_ports, said(f"{TRAFFIC}/excludeInboundPorts", ""))
+    excluded = [str(STATS_PORT), str(READY_PORT), *asked, str(it.status_port or "")]
     outbound = [settings.exclude_outbound_ports, said(f"{TRAFFIC}/excludeOutboundPorts", "")]
     args = [
         "istio-iptables", "-p", str(OUTBOUND_PORT), "-z", str(INBOUND_PORT), "-u", str(it.user), "-m", "REDIRECT",
@@ -68,8 +81,9 @@ def init(it: Injected, settings: InjectionSettings) -> Object:
         "-c": said(f"{TRAFFIC}/excludeInterfaces", ""),
     }  # fmt: skip
     args += [word for option, value in optional.items() if value for word in (option, value)]
+    env = {"env": _values(it.variables)} if it.variables else {}
     return {
-        "name": INIT, **_image(it, settings.init_image or settings.image, settings),
+        "name": INIT, **_image(it, settings.init_image or settings.image, settings), **env,
         "args": [*args, _agent_level(it, settings)], "resources": _resources(it, settings),
         "securityContext": {
             "allowPrivilegeEscalation": settings.privileged, "privileged": settings.privileged, "readOnlyRootFilesystem": False,
@@ -144,7 +158,7 @@ def _probes(it: Injected, settings: InjectionSettings) -> Object:
     ready as soon as it succeeds."""
     if not it.status_port:
         return {}
-    healthy = {"httpGet": {"path": "/healthz/ready", "port": READY_PORT, "scheme": "HTTP"}}
+    healthy = {"httpGet": {"path": "/healthz/ready", "port": READY_PORT}}
     said = it.annotations.get
     ready: Object = {
         **healthy, "failureThreshold": int(said(f"{READINESS}/failureThreshold", settings.ready_failures)),
@@ -169,43 +183,55 @@ def _environment(it: Injected, settings: InjectionSettings) -> list[Object]:
     # Fields first: $(POD_NAMESPACE) in args refers to what is above.
     return [
         *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()),
-        *({"name": name, "value": value} for name, value in _told(it, settings).items()),
+        {
+            "name": "ISTIO_CPU_LIMIT",
+            "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1"}},
+        },
+        *_values(_told(it, settings)),
     ]
+
+
+def _values(variables: Mapping[str, str]) -> list[Object]:
+    return [{"name": name, "value": value} for name, value in variables.items()]
 
 
 def _told(it: Injected, settings: InjectionSettings) -> dict[str, str]:
     told = {
         "PILOT_CERT_PROVIDER": "istiod",
-        "CA_ADDR": settings.ca_address or str(it.proxy_config.get("discoveryAddress") or settings.discovery_address),
-        "PROXY_CONFIG": _json(it.proxy_config), "ISTIO_META_POD_PORTS": _json(_ports(it.containers)),
+        # As in Istio, a pod that follows another control plane (discoveryAddress) still asks the mesh's own CA.
+        "CA_ADDR": settings.ca_address or settings.discovery_address,
+        "PROXY_CONFIG": _json(_unusual(it.proxy_config)), "ISTIO_META_POD_PORTS": _json(_ports(it.containers)),
         "ISTIO_META_APP_CONTAINERS": ",".join(str(c.get("name")) for c in it.containers),
         "ISTIO_META_CLUSTER_ID": settings.cluster,
         "ISTIO_META_WORKLOAD_NAME": it.labels.get("service.istio.io/workload-name") or it.owner.name,
         "ISTIO_META_OWNER": it.owner.url(it.namespace), "ISTIO_META_MESH_ID": settings.mesh_id,
-        "TRUST_DOMAIN": settings.trust_domain,
+        "TRUST_DOMAIN": settings.trust_domain, "ISTIO_META_INTERCEPTION_MODE": it.mode,
     }  # fmt: skip
-    if not it.gateway:
-        told["ISTIO_META_INTERCEPTION_MODE"] = "REDIRECT" if it.captured else "NONE"
     optional = {
         "ISTIO_META_NETWORK": it.labels.get("topology.istio.io/network") or settings.network,
         "ISTIO_PROMETHEUS_ANNOTATIONS": _json(it.scraped) if it.scraped else "",
         "ISTIO_KUBE_APP_PROBERS": _json(it.probers) if it.probers else "",
-        "LATEEN_NATIVE_SIDECAR": "true" if it.native else "",
+        "ISTIO_NATIVE_SIDECAR": "true" if it.native else "",
         "LATEEN_GRACE_PERIOD": "" if it.native else f"{it.grace_s}s",
     }
     told |= {name: value for name, value in optional.items() if value}
     told |= settings.added_environment
-    return told | {
-        str(key): str(value) for key, value in (it.proxy_config.get("proxyMetadata") or {}).items()
-    }
+    return told | it.variables
+
+
+def _unusual(config: Mapping[str, Any]) -> Object:
+    """What the agent would not take for granted anyway: so does Istio, and people see what was set."""
+    return {name: value for name, value in config.items() if name not in _USUAL or value != _USUAL[name]}
 
 
 def _ports(containers: Sequence[Mapping[str, Any]]) -> list[Object]:
+    """As they are written, for those who read them in the node's metadata."""
+    words = ("name", "containerPort", "protocol")
     return [
-        {"containerPort": port.get("containerPort"), **({"name": port["name"]} if port.get("name") else {}),
-         "protocol": port.get("protocol", "TCP")}
-        for container in containers for port in container.get("ports") or ()
-    ]  # fmt: skip
+        {word: port[word] for word in words if port.get(word)}
+        for container in containers
+        for port in container.get("ports") or ()
+    ]
 
 
 def _json(value: Any) -> str:
@@ -226,16 +252,22 @@ def volumes(it: Injected, settings: InjectionSettings) -> list[Object]:
         {"name": "workload-certs", "emptyDir": {}}, {"name": "istio-envoy", "emptyDir": {"medium": "Memory"}},
         {"name": "istio-data", "emptyDir": {}}, {"name": "istio-podinfo", "downwardAPI": {"items": items}},
         {"name": "istio-token", "projected": {"sources": [token]}},
-        {"name": "istiod-ca-cert", "configMap": {"name": "istio-ca-root-cert"}},
+        {"name": "istiod-ca-cert", "configMap": {"name": "istio-ca-root-cert"}}, *_revoked(it),
         *([{"name": "istio-certs", "secret": certificates}] if settings.mtls_certificates else ()),
         *named(it.annotations, "sidecar.istio.io/userVolume"),
     ]  # fmt: skip
+
+
+def _revoked(it: Injected) -> list[Object]:
+    """The list of revoked certificates where the installation has one; sidecars get it, gateways do not (Istio's rule)."""
+    return [] if it.gateway else [{"name": REVOKED, "configMap": {"name": "istio-ca-crl", "optional": True}}]
 
 
 def _mounts(it: Injected, settings: InjectionSettings) -> list[Object]:
     mounts = (
         ("workload-socket", "/var/run/secrets/workload-spiffe-uds"), ("credential-socket", "/var/run/secrets/credential-uds"),
         ("workload-certs", "/var/run/secrets/workload-spiffe-credentials"), ("istiod-ca-cert", "/var/run/secrets/istio"),
+        *(() if it.gateway else ((REVOKED, "/var/run/secrets/istio/crl"),)),
         ("istio-data", "/var/lib/istio/data"), ("istio-envoy", "/etc/istio/proxy"),
         ("istio-token", "/var/run/secrets/tokens"), ("istio-podinfo", "/etc/istio/pod"),
     )  # fmt: skip

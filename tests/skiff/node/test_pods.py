@@ -123,6 +123,30 @@ def test_environment_from_every_source(it: Cluster) -> None:
     assert "args blue two" in said
 
 
+def test_an_optional_config_map_lies_inside_another_volume(it: Cluster) -> None:
+    """As sidecars mount the list of revoked certificates below the root certificate; it may come later, or never."""
+    it.kubectl("create", "configmap", "-n", NAMESPACE, "outer", "--from-literal=root.pem=one")
+    mounts = [
+        {"name": "inner", "mountPath": "/var/run/outer/crl"},
+        {"name": "outer", "mountPath": "/var/run/outer"},
+    ]
+    main = shell(
+        "main",
+        "ls /var/run/outer /var/run/outer/crl; until [ -e /var/run/outer/crl/ca.crl ]; do sleep 0.2; done; cat /var/run/outer/*.pem",
+        volumeMounts=mounts,
+        securityContext={"readOnlyRootFilesystem": True, "runAsUser": 1337},
+    )
+    volumes = [
+        {"name": "outer", "configMap": {"name": "outer"}},
+        {"name": "inner", "configMap": {"name": "inner", "optional": True}},
+    ]
+    it.apply(pod("inside", main, restartPolicy="Never", volumes=volumes), namespace=NAMESPACE)
+    phase(it, "inside", "Running")
+    it.kubectl("create", "configmap", "-n", NAMESPACE, "inner", "--from-literal=ca.crl=x")
+    phase(it, "inside", "Succeeded")
+    assert logs(it, "inside").splitlines()[-1] == "one"
+
+
 def test_volumes_and_their_updates(it: Cluster) -> None:
     it.kubectl(
         "create",

@@ -271,3 +271,20 @@ async def test_a_long_list_lets_others_have_their_turn() -> None:
     await beside
     assert len(it.said()) == 5000
     assert max(waits) < total / 4, f"{max(waits):.2f} s of {total:.2f} s"
+
+
+@pytest.mark.finding("redteam 7: each event looks at every problem of the mesh again")
+def test_an_event_costs_the_same_however_many_problems_there_are() -> None:
+    class Problems(dict[Any, Any]):
+        def items(self) -> Any:
+            raise AssertionError("all problems are looked at for one event")
+
+    known: Any = Problems()
+    table = Table("virtualservices", lambda _: None, known)
+    broken = named("a", {**VS, "spec": {"hosts": []}})
+    for it in (broken, named("b", broken), broken):
+        table.on_event("MODIFIED", it)
+    assert len(known) == table._errors == 2
+    table.on_event("DELETED", broken)
+    table.on_event("MODIFIED", named("b"))
+    assert len(known) == table._errors == 0

@@ -11,12 +11,13 @@ from lateen.api.decode import decode
 from lateen.compile.view import view
 from lateen.envoy.resource import CLUSTER, ENDPOINT
 from lateen.names.addresses import is_callable, is_own
+from lateen.names.keys import ProxyKey, ServiceKey
 from lateen.policy import unsupported
 from lateen.registry import endpoints, services
 from lateen.registry.services import MOST_PORTS
 from lateen.testing.mesh import mesh, pod, service, sidecar
 
-WEB = services.ServiceKey("gamma", "web.gamma.svc.cluster.local")
+WEB = ServiceKey("gamma", "web.gamma.svc.cluster.local")
 ODD = ("", "x", "1.2.3", "1.2.3.4.5", "010.1.1.1", " 10.0.0.1", "10.0.0.1/24", "::1", "１.2.3.4", "1.2.3.4\n")
 OWN = ("127.0.0.1", "127.9.9.9", "0.0.0.0", "169.254.169.254", "224.0.0.1", "255.255.255.255")
 
@@ -61,6 +62,7 @@ def test_a_port_that_is_none_stops_no_view(port: int) -> None:
         yaml.safe_dump(by_hand("10.1.2.4")),
     )  # fmt: skip
     proxy = sidecar("a-1", "10.1.0.1", app="a")
+    assert isinstance(proxy.key, ProxyKey)
     db.apply([proxy])
     shown = view(db, proxy.key)
     assert "outbound|80||web.gamma.svc.cluster.local" in shown[ENDPOINT]
@@ -85,6 +87,7 @@ def test_names_that_may_mean_the_proxy_are_not_called_where_it_obeys(
     written = external(name, *ports)
     db = mesh(yaml.safe_dump(written), pod("a-1", "10.1.0.2", "a"))
     proxy = sidecar("a-1", "10.1.0.2")
+    assert isinstance(proxy.key, ProxyKey)
     db.apply([proxy])
     clusters = {it for it in view(db, proxy.key)[CLUSTER] if "web.gamma" in it}
     assert clusters == {f"outbound|{it}||{WEB.hostname}" for it in called}

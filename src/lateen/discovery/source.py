@@ -71,6 +71,9 @@ class Table:
     def __init__(self, plural: str, put: Put, problems: Problems) -> None:
         self._plural, self._put, self._problems = plural, put, problems
         self._held: dict[ObjectKey, type] = {}
+        self._errors = (
+            0  # among the problems of this kind: counted as they come and go, for there may be many
+        )
         self._absent_since: float | None = None
         self._refusals = 0
         self.unreadable = ""  # why Kubernetes does not let us list it
@@ -97,7 +100,7 @@ class Table:
         gone = [Change(self._held.pop(key), key, None) for key in list(self._held) if key not in present]
         for plural, key in list(self._problems):
             if plural == self._plural and key not in present:
-                del self._problems[plural, key]
+                self._know(key, ())
         self._put([*gone, *changes])
         self._count()
         self.listed.set()
@@ -107,7 +110,7 @@ class Table:
         metrics.KUBERNETES_EVENTS.labels(self._plural, kind.lower()).inc()
         key = _key(obj)
         if kind == "DELETED":
-            self._problems.pop((self._plural, key), None)
+            self._know(key, ())
             if table := self._held.pop(key, None):
                 self._put([Change(table, key, None)])
         elif change := self._change(obj):
@@ -138,9 +141,7 @@ class Table:
     def _change(self, obj: Object) -> Change | None:
         key = _key(obj)
         found, problems = _fact(obj, key)
-        before = self._problems.pop((self._plural, key), ())
-        if problems:
-            self._problems[self._plural, key] = problems
+        before = self._know(key, problems)
         for it in problems:
             if it not in before:
                 _log.warning(_TOLD[it.severity], problem=str(it), kept=key in self._held)
@@ -149,9 +150,20 @@ class Table:
         self._held[key] = type(found)
         return Change(type(found), key, found)
 
+    def _know(self, key: ObjectKey, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+        """What is wrong with an object from now on; returns what was."""
+        before = self._problems.pop((self._plural, key), ())
+        if problems:
+            self._problems[self._plural, key] = problems
+        self._errors += _errors(problems) - _errors(before)
+        return before
+
     def _count(self) -> None:
-        mine = [one for (plural, _), it in self._problems.items() if plural == self._plural for one in it]
-        metrics.PROBLEMS.labels(self._plural).set(sum(it.severity is Severity.ERROR for it in mine))
+        metrics.PROBLEMS.labels(self._plural).set(self._errors)
+
+
+def _errors(problems: Iterable[Problem]) -> int:
+    return sum(it.severity is Severity.ERROR for it in problems)
 
 
 class Source:

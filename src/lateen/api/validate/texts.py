@@ -161,8 +161,13 @@ def header_value(value: str) -> str:
     """What is put into a header; Envoy reads ``%...%`` in it, and ``%%`` is one percent sign."""
     if _LINE_BREAKS.search(value):
         return "a header's value cannot contain line breaks or other control characters"
-    if "%" in _PLACEHOLDER.sub("", value):
-        return f'"{value}" has a single %: write %% for a percent sign, or %WORD% for a value of Envoy\'s'
+    at = value.find("%")
+    while (
+        at >= 0
+    ):  # the first that begins nothing ends the search: each may be looked at to the end of the text
+        if not (found := _PLACEHOLDER.match(value, at)):
+            return f'"{value}" has a single %: write %% for a percent sign, or %WORD% for a value of Envoy\'s'
+        at = value.find("%", found.end())
     return ""
 
 

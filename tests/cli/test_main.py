@@ -97,9 +97,10 @@ def test_every_verb_has_two_examples_that_it_understands(verb: str) -> None:
 
 @pytest.mark.finding("newcomer D.3")
 def test_examples_are_printed_under_a_verbs_help() -> None:
-    said = lateen("proxy-status", "--help").stdout
-    assert "Examples:" in said
-    assert "lateen proxy-status deploy/web -n shop" in said
+    for verb in ("proxy-status", "ps"):
+        assert "lateen proxy-status deploy/web -n shop" in lateen(verb, "--help").stdout
+    for verbs in (("proxy-config", "cluster"), ("pc", "c"), ("pc", "clusters")):
+        assert "lateen proxy-config cluster deploy/web -n shop" in lateen(*verbs, "-h").stdout
 
 
 @pytest.mark.finding("newcomer D.2.16")

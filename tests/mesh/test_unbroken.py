@@ -127,3 +127,32 @@ def test_peers_are_asked_to_leave_while_the_application_still_runs(load: Machine
     steps.until(draining, within_s=7)
     (found,) = [it for it in load.objects("pods", "-n", NAMESPACE) if it["metadata"]["name"] == "slow"]
     assert "running" in found["status"]["containerStatuses"][0]["state"], "the application has not ended yet"
+
+
+RENAMED = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: server}
+spec: {host: server, subsets: [{name: s%(n)d, labels: {version: v1}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: server}
+spec: {hosts: [server], http: [{route: [{destination: {host: server, subset: s%(n)d}}]}]}
+"""
+
+
+@pytest.mark.finding("architecture 1")
+@pytest.mark.finding("mesh bad days")
+def test_a_subset_renamed_by_one_apply_fails_no_request(load: Machine) -> None:
+    before, path = tally(load), load.home / "renamed.yaml"
+    for number in range(10):
+        text = RENAMED % {"n": number}
+        # Whoever writes the route first names a subset that is not there yet.
+        path.write_text(text if number % 2 else "---".join(reversed(text.split("---"))))
+        load.kubectl("apply", "-n", NAMESPACE, "-f", str(path))
+    load.kubectl("delete", "-n", NAMESPACE, "-f", str(path))
+    at = tally(load)["good"]
+    steps.until(lambda: tally(load)["good"] - at >= ENOUGH / 20, within_s=120)
+    after = tally(load)
+    assert after["failed"] - before["failed"] == 0, after["why"]

@@ -42,8 +42,8 @@ _DUMP, _HOSTS = "/config_dump?include_eds", "/clusters?format=json"
 
 
 @app.command("cluster", epilog=epilog("proxy-config cluster"))
-@app.command("clusters", hidden=True)
-@app.command("c", hidden=True)
+@app.command("clusters", hidden=True, epilog=epilog("proxy-config cluster"))
+@app.command("c", hidden=True, epilog=epilog("proxy-config cluster"))
 def cluster(
     pod: Pod = "", namespace: Namespace = "", output: Output = Format.TABLE, file: File = "",
     fqdn: Annotated[str, typer.Option(help="Only clusters of this hostname, or a part of it.")] = "",
@@ -64,8 +64,8 @@ def cluster(
 
 
 @app.command("listener", epilog=epilog("proxy-config listener"))
-@app.command("listeners", hidden=True)
-@app.command("l", hidden=True)
+@app.command("listeners", hidden=True, epilog=epilog("proxy-config listener"))
+@app.command("l", hidden=True, epilog=epilog("proxy-config listener"))
 def listener(
     pod: Pod = "", namespace: Namespace = "", output: Output = Format.TABLE, file: File = "",
     address: Annotated[str, typer.Option(help="Only listeners of this address.")] = "",
@@ -84,8 +84,8 @@ def listener(
 
 
 @app.command("route", epilog=epilog("proxy-config route"))
-@app.command("routes", hidden=True)
-@app.command("r", hidden=True)
+@app.command("routes", hidden=True, epilog=epilog("proxy-config route"))
+@app.command("r", hidden=True, epilog=epilog("proxy-config route"))
 def route(
     pod: Pod = "", namespace: Namespace = "", output: Output = Format.TABLE, file: File = "",
     name: Annotated[str, typer.Option(help="Only this route configuration.")] = "",
@@ -99,8 +99,8 @@ def route(
 
 
 @app.command("endpoint", epilog=epilog("proxy-config endpoint"))
-@app.command("endpoints", hidden=True)
-@app.command("ep", hidden=True)
+@app.command("endpoints", hidden=True, epilog=epilog("proxy-config endpoint"))
+@app.command("ep", hidden=True, epilog=epilog("proxy-config endpoint"))
 def endpoint(
     pod: Pod = "", namespace: Namespace = "", output: Output = Format.TABLE, file: File = "",
     cluster: Annotated[str, typer.Option(help="Only endpoints of this cluster.")] = "",
@@ -120,8 +120,8 @@ def endpoint(
 
 
 @app.command("secret", epilog=epilog("proxy-config secret"))
-@app.command("secrets", hidden=True)
-@app.command("s", hidden=True)
+@app.command("secrets", hidden=True, epilog=epilog("proxy-config secret"))
+@app.command("s", hidden=True, epilog=epilog("proxy-config secret"))
 def secret(
     pod: Pod = "", namespace: Namespace = "", output: Output = Format.TABLE, file: File = "",
     admin_port: AdminPort = 15000, kubeconfig: Kubeconfig = "", context: Context = "",
@@ -134,7 +134,7 @@ def secret(
 
 
 @app.command("bootstrap", epilog=epilog("proxy-config bootstrap"))
-@app.command("b", hidden=True)
+@app.command("b", hidden=True, epilog=epilog("proxy-config bootstrap"))
 def bootstrap(
     pod: Pod = "", namespace: Namespace = "", output: Output = Format.JSON, file: File = "",
     admin_port: AdminPort = 15000, kubeconfig: Kubeconfig = "", context: Context = "",
@@ -146,7 +146,7 @@ def bootstrap(
 
 
 @app.command("all", epilog=epilog("proxy-config all"))
-@app.command("a", hidden=True)
+@app.command("a", hidden=True, epilog=epilog("proxy-config all"))
 def everything(
     pod: Pod = "", namespace: Namespace = "", output: Output = Format.TABLE, file: File = "",
     admin_port: AdminPort = 15000, kubeconfig: Kubeconfig = "", context: Context = "",

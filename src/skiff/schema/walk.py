@@ -16,6 +16,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,), "array": (list,), "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,),
 }  # fmt: skip
 
+_NAMED = {it: name for name, (it, *_) in reversed(_TYPES.items())} | {float: "number"}
+
 
 def validate(obj: Any, node: SchemaNode, path: str = "") -> list[Problem]:
     """Everything that is wrong: types, required fields, enumerations and limits. Null counts as absent."""
@@ -63,7 +65,11 @@ def _type_problem(obj: Any, node: SchemaNode, path: str) -> Problem | None:
             fits = obj.is_integer()
     if fits:
         return None
-    return "FieldValueTypeInvalid", f"Invalid value: {type(obj).__name__}: must be of type {wanted}", path
+    return (
+        "FieldValueTypeInvalid",
+        f"Invalid value: {_NAMED.get(type(obj), type(obj).__name__)}: must be of type {wanted}",
+        path,
+    )
 
 
 def _limit_problems(obj: Any, node: SchemaNode, path: str) -> Iterator[Problem]:

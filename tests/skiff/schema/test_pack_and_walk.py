@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from skiff.kinds import BUILT_IN, CONFIG_MAPS, DEPLOYMENTS, PODS, REVIEWS, SERVICES
+from skiff.schema.node import SchemaNode
 from skiff.schema.pack import Schemas, load
 from skiff.schema.walk import apply_defaults, prune, unknown_fields, validate
 
@@ -71,3 +72,15 @@ def test_a_broken_cache_is_made_again(tmp_path: Path):
     first = load(cache)
     assert load(cache) == first
     assert Schemas(first).for_kind(CONFIG_MAPS).properties["data"].additional.type == "string"
+
+
+@pytest.mark.finding("newcomer D.2.1")
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(5, "integer"), (0.5, "number"), (True, "boolean"), ([], "array"), ({}, "object")],
+)
+def test_a_wrong_type_is_called_as_in_json(value: object, said: str) -> None:
+    [(_, message, _)] = validate(
+        {"a": value}, SchemaNode(type="object", additional=SchemaNode(type="string"))
+    )
+    assert message == f"Invalid value: {said}: must be of type string"

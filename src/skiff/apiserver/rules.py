@@ -63,8 +63,19 @@ def broken(kind: Kind, new: Object, old: Object | None) -> Iterator[Problem]:
         if not matches(at(new, "spec.selector"), labels):
             said = f"Invalid value: {json.dumps(labels or {})}: `selector` does not match template `labels`"
             yield "FieldValueInvalid", said, "spec.template.metadata.labels"
+    if kind is SERVICES:
+        yield from _ports(new)
     if old is not None:
         yield from _changed(kind, new, old)
+
+
+def _ports(service: Object) -> Iterator[Problem]:
+    for index, it in enumerate(at(service, "spec.ports") or ()):
+        for name in ("port", "targetPort", "nodePort"):
+            number = it.get(name) or (0 if name == "port" else 1)
+            if isinstance(number, int) and not 0 < number < 65536:
+                said = f"Invalid value: {number}: must be between 1 and 65535, inclusive"
+                yield "FieldValueInvalid", said, f"spec.ports[{index}].{name}"
 
 
 def at(obj: Object, path: str) -> Any:

@@ -77,6 +77,11 @@ def is_address(text: Any) -> bool:
         return False
 
 
+def is_port(number: Any) -> bool:
+    """Whether anything can listen there; of ports the same holds as of addresses."""
+    return isinstance(number, int) and 0 < number < 65536
+
+
 def fronts(service: dict[str, Any], slices: list[dict[str, Any]]) -> list[Front]:
     """What the service offers; nothing if it is headless or only a name."""
     spec = service.get("spec") or {}
@@ -91,10 +96,12 @@ def fronts(service: dict[str, Any], slices: list[dict[str, Any]]) -> list[Front]
     )
     return [
         Front(
-            vips, (port.get("protocol") or "TCP").lower(), port["port"], port.get("nodePort") or 0,
+            vips, (port.get("protocol") or "TCP").lower(), port["port"],
+            port["nodePort"] if is_port(port.get("nodePort")) else 0,
             ready_endpoints(slices, port.get("name") or ""), spec.get("sessionAffinity") == "ClientIP",
         )
-        for port in spec.get("ports") or [] if (port.get("protocol") or "TCP").lower() in _PROTOCOLS
+        for port in spec.get("ports") or []
+        if (port.get("protocol") or "TCP").lower() in _PROTOCOLS and is_port(port.get("port"))
     ]  # fmt: skip
 
 

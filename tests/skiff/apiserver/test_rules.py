@@ -79,3 +79,21 @@ def test_what_was_settled_stays(
     kind: Kind, old: dict[str, Any], new: dict[str, Any], field: str | None
 ) -> None:
     assert [it[2] for it in broken(kind, new, old)] == ([field] if field else [])
+
+
+@pytest.mark.finding("redteam 9: one Service with port 70000 stops the service rules of everybody")
+def test_ports_of_a_service_are_ports() -> None:
+    ports = [
+        {"port": 70_000},
+        {"port": 80, "targetPort": -1},
+        {"port": 80, "targetPort": "http", "nodePort": 99_999},
+    ]
+    said = list(broken(SERVICES, {"spec": {"ports": ports}}, None))
+    assert [it[2] for it in said] == [
+        "spec.ports[0].port",
+        "spec.ports[1].targetPort",
+        "spec.ports[2].nodePort",
+    ]
+    assert not list(
+        broken(SERVICES, {"spec": {"ports": [{"port": 80, "targetPort": 0, "nodePort": 0}]}}, None)
+    )

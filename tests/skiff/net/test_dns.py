@@ -112,3 +112,11 @@ def test_what_users_write_into_slices_never_spoils_the_rules() -> None:
     text = ruleset(fronts({"spec": spec, "status": status}, [piece]))
     assert "10.96.0.9 . tcp . 80" in text
     assert not any(word in text for word in ("evil", "flush", "drop", "300.1"))
+
+
+@pytest.mark.finding("redteam 9: one Service with port 70000 stops the service rules of everybody")
+def test_ports_that_are_none_are_no_part_of_the_rules() -> None:
+    ports = [{"port": 70_000}, {"port": 0}, {"port": -1}, {"port": 80, "nodePort": 70_000}]
+    [front] = fronts({"spec": {"clusterIP": "10.96.0.9", "ports": ports}}, [])
+    assert (front.port, front.node_port) == (80, 0)
+    assert "70000" not in ruleset([front])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lateen.discovery.connections import MOST_UNREAD, Budget, Connection, Delta
+from lateen.discovery.connections import MOST_UNREAD, Budget, Connection, delta
 from lateen.envoy.codec import Asked
 from lateen.envoy.resource import ENDPOINT, Resource
 from lateen.names.keys import ProxyKey
@@ -13,7 +13,7 @@ from lateen.xds.limits import GreedyError
 
 
 def test_who_acknowledges_without_reading_is_found_out() -> None:
-    it = Connection(Delta(0.0), Proxy(ProxyKey("sidecar~1~a.b~c"), "sidecar", "1", "b", "a"), Budget())
+    it = Connection(delta(0.0), Proxy(ProxyKey("sidecar~1~a.b~c"), "sidecar", "1", "b", "a"), Budget())
     it.offer({ENDPOINT: {"one": Resource("one", "1", b"body")}})
     asked = frozenset({"one"})
     for guessed in range(MOST_UNREAD):

@@ -56,7 +56,7 @@ async def test_it_keeps_everything_and_is_sent_nothing_again(envoy: LoneEnvoy, t
                 connection.standing(0.0).get(f"{it}_status") == "SYNCED" for it in ("listener", "route")
             )
         )
-        assert not any(it.error for it in connection.machine.standings().values())
+        assert not any(it.error for it in connection.machine.side.standings().values())
         before = [await asyncio.to_thread(envoy.stat, it) for it in COUNTERS]
         listeners = await asyncio.to_thread(envoy.json, "/listeners?format=json")
     # Dead. Envoy goes on with what it has, and finds the next one, which lists the objects in another order.
@@ -64,8 +64,10 @@ async def test_it_keeps_everything_and_is_sent_nothing_again(envoy: LoneEnvoy, t
     async with serving(mesh(*reversed(MESH)), address=address) as (service_, loop, _):
         await until(lambda: len(service_.connections) == 1)
         [connection] = service_.connections
-        await until(lambda: {CLUSTER, LISTENER, ROUTE} <= set(connection.machine.standings()))
-        await until(lambda: all(it.synced and it.acked for it in connection.machine.standings().values()))
+        await until(lambda: {CLUSTER, LISTENER, ROUTE} <= set(connection.machine.side.standings()))
+        await until(
+            lambda: all(it.synced and it.acked for it in connection.machine.side.standings().values())
+        )
         assert [await asyncio.to_thread(envoy.stat, it) for it in COUNTERS] == before, (
             "nothing was sent again"
         )

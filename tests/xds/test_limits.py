@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from lateen.discovery.connections import MOST_STREAMS, Budget, Connection, Delta, State
+from lateen.discovery.connections import MOST_STREAMS, Budget, Connection, Machine, delta, state
 from lateen.envoy.codec import Asked
 from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ORDER, TypeUrl
 from lateen.names.keys import ProxyKey
@@ -22,7 +24,7 @@ def names(count: int, letters: int = 900, salt: str = "") -> frozenset[str]:
     return frozenset(f"{salt}{number}".ljust(letters, "x") for number in range(count))
 
 
-def connection(budget: Budget, machine: Delta | State) -> Connection:
+def connection(budget: Budget, machine: Machine[Any]) -> Connection:
     return Connection(machine, Proxy(ProxyKey("sidecar~1~a.b~c"), "sidecar", "1", "b", "a"), budget)
 
 
@@ -77,7 +79,7 @@ def test_all_streams_of_a_connection_have_one_bound() -> None:
     budget, each = Budget(), names(MOST_BYTES // 3000)
     with pytest.raises(GreedyError, match="open one stream for each proxy"):  # noqa: PT012
         for number in range(MOST_STREAMS):
-            made = connection(budget, State(0.0) if number % 2 else Delta(0.0))
+            made = connection(budget, state(0.0) if number % 2 else delta(0.0))
             made.heard(Asked(ENDPOINT, names=each, subscribe=each))
     assert sum(budget.streams.values()) < 2 * MOST_BYTES_OF_CONNECTION
 
@@ -87,7 +89,7 @@ def test_a_connection_has_few_streams() -> None:
     budget = Budget()
     with pytest.raises(GreedyError, match=f"at most {MOST_STREAMS} streams"):  # noqa: PT012
         for _ in range(MOST_STREAMS + 1):
-            budget.charge(connection(budget, Delta(0.0)), 0)
+            budget.charge(connection(budget, delta(0.0)), 0)
 
 
 @pytest.mark.finding("architecture 20")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from typing import Any, Never, Protocol
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, Never, TypeVar
 
 import structlog
 
@@ -16,6 +17,7 @@ from lateen.observe import metrics
 from lateen.registry.facts import Proxy
 from lateen.xds import sotw, stream
 from lateen.xds.limits import MOST_BYTES_OF_CONNECTION, GreedyError
+from lateen.xds.side import Side
 from lateen.xds.standing import Standing
 
 _log = structlog.get_logger("lateen.discovery")
@@ -27,88 +29,60 @@ TYPES: dict[TypeUrl, tuple[str, str]] = {
 }  # fmt: skip
 
 
-class Machine(Protocol):
-    """Either protocol, with bytes at its edge. ``now`` is of ``time.monotonic``."""
-
-    @property
-    def due(self) -> float | None: ...
-    @property
-    def weight(self) -> int: ...
-    def receive(self, asked: Asked, now: float) -> Iterator[tuple[TypeUrl, bytes]]: ...
-    def offer(self, view: View, now: float) -> Iterator[tuple[TypeUrl, bytes]]: ...
-    def wake(self, now: float) -> Iterator[tuple[TypeUrl, bytes]]: ...
-    def standings(self) -> dict[TypeUrl, Standing]: ...
+Told = Iterator[tuple[TypeUrl, bytes]]
+ResponseT = TypeVar("ResponseT")
 
 
-class Delta:
+@dataclass(frozen=True)
+class Machine(Generic[ResponseT]):
+    """One side of a stream with bytes at its edge. ``now`` is of ``time.monotonic``."""
+
+    side: Side[Any, ResponseT]
+    hears: Callable[[Asked, float], Iterator[ResponseT]]
+    written: Callable[[ResponseT], bytes]
+    kind: Callable[[ResponseT], TypeUrl]
+
+    def receive(self, asked: Asked, now: float) -> Told:
+        """The proxy spoke."""
+        return self._bytes(self.hears(asked, now))
+
+    def offer(self, view: View, now: float) -> Told:
+        """The mesh changed."""
+        return self._bytes(self.side.offer(view, now))
+
+    def wake(self, now: float) -> Told:
+        """It is later."""
+        return self._bytes(self.side.wake(now))
+
+    def _bytes(self, said: Iterator[ResponseT]) -> Told:
+        return ((self.kind(it), self.written(it)) for it in said)
+
+
+def delta(linger_s: float) -> Machine[stream.Response]:
     """The incremental protocol."""
+    side = stream.DeltaStream(linger_s)
 
-    def __init__(self, linger_s: float) -> None:
-        self._machine = stream.DeltaStream(linger_s)
+    def hears(it: Asked, now: float) -> Iterator[stream.Response]:
+        said = (it.type_url, it.subscribe, it.unsubscribe, it.initial_versions, it.nonce, it.error)
+        return side.receive(stream.Request(*said), now)
 
-    @property
-    def due(self) -> float | None:
-        return self._machine.due
+    def written(it: stream.Response) -> bytes:
+        return codec.delta_response(it.type_url, it.nonce, it.resources, it.removed)
 
-    @property
-    def weight(self) -> int:
-        return self._machine.weight
-
-    def receive(self, asked: Asked, now: float) -> Iterator[tuple[TypeUrl, bytes]]:
-        request = stream.Request(
-            asked.type_url,
-            asked.subscribe,
-            asked.unsubscribe,
-            asked.initial_versions,
-            asked.nonce,
-            asked.error,
-        )
-        return map(self._bytes, self._machine.receive(request, now))
-
-    def offer(self, view: View, now: float) -> Iterator[tuple[TypeUrl, bytes]]:
-        return map(self._bytes, self._machine.offer(view, now))
-
-    def wake(self, now: float) -> Iterator[tuple[TypeUrl, bytes]]:
-        return map(self._bytes, self._machine.wake(now))
-
-    def standings(self) -> dict[TypeUrl, Standing]:
-        return dict(self._machine.standings())
-
-    @staticmethod
-    def _bytes(it: stream.Response) -> tuple[TypeUrl, bytes]:
-        return it.type_url, codec.delta_response(it.type_url, it.nonce, it.resources, it.removed)
+    return Machine(side, hears, written, lambda it: it.type_url)
 
 
-class State:
+def state(linger_s: float) -> Machine[sotw.Response]:
     """The state-of-the-world protocol."""
+    side = sotw.StateStream(linger_s)
 
-    def __init__(self, linger_s: float) -> None:
-        self._machine = sotw.StateStream(linger_s)
+    def hears(it: Asked, now: float) -> Iterator[sotw.Response]:
+        return side.receive(sotw.Request(it.type_url, it.names, it.nonce, it.error), now)
 
-    @property
-    def due(self) -> float | None:
-        return self._machine.due
+    def written(it: sotw.Response) -> bytes:
+        return codec.state_response(it.type_url, it.version, it.nonce, it.resources)
 
-    @property
-    def weight(self) -> int:
-        return self._machine.weight
-
-    def receive(self, asked: Asked, now: float) -> Iterator[tuple[TypeUrl, bytes]]:
-        request = sotw.Request(asked.type_url, asked.names, asked.nonce, asked.error)
-        return map(self._bytes, self._machine.receive(request, now))
-
-    def offer(self, view: View, now: float) -> Iterator[tuple[TypeUrl, bytes]]:
-        return map(self._bytes, self._machine.offer(view, now))
-
-    def wake(self, now: float) -> Iterator[tuple[TypeUrl, bytes]]:
-        return map(self._bytes, self._machine.wake(now))
-
-    def standings(self) -> dict[TypeUrl, Standing]:
-        return dict(self._machine.standings())
-
-    @staticmethod
-    def _bytes(it: sotw.Response) -> tuple[TypeUrl, bytes]:
-        return it.type_url, codec.state_response(it.type_url, it.version, it.nonce, it.resources)
+    return Machine(side, hears, written, lambda it: it.type_url)
 
 
 #: Envoy opens one stream on a connection, and so do clients of gRPC.
@@ -143,7 +117,7 @@ MOST_UNREAD = 64
 class Connection:
     """One stream of one proxy."""
 
-    def __init__(self, machine: Machine, proxy: Proxy, budget: Budget) -> None:
+    def __init__(self, machine: Machine[Any], proxy: Proxy, budget: Budget) -> None:
         self.machine = machine
         self.proxy = proxy
         self._budget = budget
@@ -169,13 +143,13 @@ class Connection:
         if asked.nonce:
             self._moments[asked.type_url] = time.time()
         self._send(self.machine.receive(asked, time.monotonic()))
-        self._budget.charge(self, self.machine.weight)
+        self._budget.charge(self, self.machine.side.weight)
 
     async def remind(self) -> Never:
         """Tell what was held back long enough, until cancelled."""
         while True:
             await self._holds.wait()
-            while (due := self.machine.due) is not None:
+            while (due := self.machine.side.due) is not None:
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
                 self._send(self.machine.wake(time.monotonic()))
             self._holds.clear()
@@ -188,7 +162,7 @@ class Connection:
             metrics.SIZE.labels(_metric(type_url)).observe(len(raw))
             self._moments[type_url] = time.time()
             self.outbox.put_nowait(raw)
-        if self.machine.due is not None:
+        if self.machine.side.due is not None:
             self._holds.set()
 
     @property
@@ -205,7 +179,7 @@ class Connection:
         }  # fmt: skip
         if generator := it.metadata.get("GENERATOR"):
             found["generator"] = generator
-        standings = self.machine.standings()
+        standings = self.machine.side.standings()
         for type_url, (named, _) in TYPES.items():
             if (stands := standings.get(type_url)) is None:
                 continue

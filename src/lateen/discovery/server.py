@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 import structlog
 
-from lateen.discovery.connections import Budget, Connection, Delta, Machine, State
+from lateen.discovery.connections import Budget, Connection, Machine, delta, state
 from lateen.discovery.introduction import ImpostorError, StrangerError, check, proxy
 from lateen.discovery.loop import Loop
 from lateen.envoy import codec
@@ -72,13 +72,13 @@ class DiscoveryService:
         return grpc.method_handlers_generic_handler(service, methods)
 
     async def _delta(self, requests: Any, context: Any) -> None:
-        await self._serve(requests, context, Delta(self._linger_s), codec.delta_request)
+        await self._serve(requests, context, delta(self._linger_s), codec.delta_request)
 
     async def _state(self, requests: Any, context: Any) -> None:
-        await self._serve(requests, context, State(self._linger_s), codec.state_request)
+        await self._serve(requests, context, state(self._linger_s), codec.state_request)
 
     async def _serve(
-        self, requests: Any, context: Any, machine: Machine, decode: Callable[[bytes], Asked]
+        self, requests: Any, context: Any, machine: Machine[Any], decode: Callable[[bytes], Asked]
     ) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -98,7 +98,7 @@ class DiscoveryService:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "this control plane ends")
 
     async def _admitted(
-        self, requests: Any, context: Any, machine: Machine, decode: Callable[[bytes], Asked]
+        self, requests: Any, context: Any, machine: Machine[Any], decode: Callable[[bytes], Asked]
     ) -> None:
         words = aiter(requests)
         try:

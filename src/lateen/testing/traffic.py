@@ -306,7 +306,7 @@ class TrafficMesh:
             connection = connected.get(pod.proxy)
             if connection is None:
                 return {}, f"{pod.name} is not connected"
-            for kind, it in connection.machine.standings().items():
+            for kind, it in connection.machine.side.standings().items():
                 assert not it.error, f"{pod.name} refused {kind}: {it.error}"
                 if not it.synced:
                     missing = f"{pod.name} has not acknowledged {kind}"

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from lateen.envoy.resource import ORDER, Resource, TypeUrl, View
-from lateen.xds.limits import LONGEST_NAME, MOST_NAMES, MOST_TYPES, GreedyError, check_stream, weight
-from lateen.xds.sequence import NOTHING, USED, USERS, Sequence
-from lateen.xds.standing import Refusals, Standing
+from lateen.envoy.resource import Resource, TypeUrl
+from lateen.xds.limits import MOST_NAMES, GreedyError, check_stream, weight
+from lateen.xds.sequence import NOTHING, USED, USERS
+from lateen.xds.side import Side
+from lateen.xds.standing import Refusals
 from lateen.xds.stream import SERVED, WILDCARDS
 
 
@@ -36,27 +37,14 @@ class Response:
     resources: tuple[Resource, ...]
 
 
-class StateStream:
-    """The server's half of one state-of-the-world stream. Until the first view is offered it says nothing.
-
-    ``now`` is seconds of a clock that does not go back. When ``due`` says a moment, ``wake`` is to be called then.
-    What goes away is kept for ``linger_s`` at least (``lateen.xds.sequence``).
-    """
-
-    def __init__(self, linger_s: float = 0.0) -> None:
-        self._view: View | None = None
-        self._subscriptions: dict[TypeUrl, _Subscription] = {}
-        self._sequence = Sequence(linger_s)
-        self._nonces = 0
+class StateStream(Side["_Subscription", Response]):
+    """The server's half of one state-of-the-world stream."""
 
     def receive(self, request: Request, now: float) -> Iterator[Response]:
         """A subscription, an acknowledgement or a refusal. An outdated nonce changes nothing."""
         subscription = self._subscriptions.get(request.type_url)
         if subscription is None:
-            if len(self._subscriptions) >= MOST_TYPES:
-                raise GreedyError(f"a stream has at most {MOST_TYPES} types")
-            if len(request.type_url) > LONGEST_NAME:
-                raise GreedyError(f"the name of a type has at most {LONGEST_NAME} letters")
+            self._check_room(request.type_url)
             subscription = self._subscriptions[request.type_url] = _Subscription()
         elif request.nonce != subscription.sent:
             return
@@ -67,46 +55,6 @@ class StateStream:
         subscription.want(names, may_be_all=request.type_url in WILDCARDS)
         check_stream(self.weight)
         yield from self._advance(now)
-
-    def offer(self, view: View, now: float) -> Iterator[Response]:
-        """The mesh changed."""
-        self._view = view
-        yield from self._advance(now)
-
-    def wake(self, now: float) -> Iterator[Response]:
-        """It is later: what was held back long enough is told."""
-        yield from self._advance(now)
-
-    @property
-    def due(self) -> float | None:
-        """When to call ``wake``; None while nothing is held back."""
-        return self._sequence.due()
-
-    @property
-    def weight(self) -> int:
-        """Bytes that the client's own names cost us."""
-        return sum(it.weight for it in self._subscriptions.values())
-
-    def standings(self) -> Mapping[TypeUrl, Standing]:
-        """How every subscribed type stands."""
-        view = self._view or {}
-        return {
-            url: Standing(it.sent, it.acked, it.error, it.lags(view.get(url, NOTHING)), dict(it.refusals.standing))
-            for url, it in sorted(self._subscriptions.items())
-        }  # fmt: skip
-
-    def _advance(self, now: float) -> Iterator[Response]:
-        """Everything that can be told now, in order."""
-        if self._view is None:
-            return
-        self._sequence.begin()
-        for type_url in ORDER:
-            yield from self._answer(type_url, now)
-        if self._sequence.removals_held:  # by a type that had nothing to say, as is known now
-            self._sequence.removals_held = False
-            for type_url in USED:
-                yield from self._answer(type_url, now)
-        self._sequence.end(now)
 
     def _answer(self, type_url: TypeUrl, now: float) -> Iterator[Response]:
         subscription = self._subscriptions.get(type_url)

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ORDER, Resource, TypeUrl, View
-from lateen.xds.limits import LONGEST_NAME, MOST_TYPES, GreedyError, Names, check_stream, weight
-from lateen.xds.sequence import NOTHING, USED, USERS, Sequence
-from lateen.xds.standing import Refusals, Standing
+from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ORDER, Resource, TypeUrl
+from lateen.xds.limits import Names, check_stream, weight
+from lateen.xds.sequence import NOTHING, USED, USERS
+from lateen.xds.side import Side
+from lateen.xds.standing import Refusals
 
 #: Types of which a first request without names means all; of others it means none yet.
 WILDCARDS = frozenset({CLUSTER, LISTENER})
@@ -43,18 +44,8 @@ class Response:
     removed: tuple[str, ...] = ()
 
 
-class DeltaStream:
-    """The server's half of one delta stream. Until the first view is offered it listens and says nothing.
-
-    ``now`` is seconds of a clock that does not go back. When ``due`` says a moment, ``wake`` is to be called then.
-    What goes away is kept for ``linger_s`` at least (``lateen.xds.sequence``).
-    """
-
-    def __init__(self, linger_s: float = 0.0) -> None:
-        self._view: View | None = None
-        self._subscriptions: dict[TypeUrl, _Subscription] = {}
-        self._sequence = Sequence(linger_s)
-        self._nonces = 0
+class DeltaStream(Side["_Subscription", Response]):
+    """The server's half of one delta stream."""
 
     def receive(self, request: Request, now: float) -> Iterator[Response]:
         """The proxy said something: a new interest, an acknowledgement or a refusal."""
@@ -71,42 +62,8 @@ class DeltaStream:
             yield from self._answer(request.type_url, now)
         yield from self._advance(now)
 
-    def offer(self, view: View, now: float) -> Iterator[Response]:
-        """The mesh changed: this is everything the proxy should have now."""
-        self._view = view
-        yield from self._advance(now)
-
-    def wake(self, now: float) -> Iterator[Response]:
-        """It is later: what was held back long enough is told."""
-        yield from self._advance(now)
-
-    @property
-    def due(self) -> float | None:
-        """When to call ``wake``; None while nothing is held back."""
-        return self._sequence.due()
-
-    @property
-    def weight(self) -> int:
-        """Bytes that the proxy's own names cost us."""
-        return sum(it.weight for it in self._subscriptions.values())
-
-    def standings(self) -> Mapping[TypeUrl, Standing]:
-        """How every subscribed type stands."""
-        view = self._view or {}
-        return {
-            url: Standing(
-                it.sent, it.acked, it.error, it.lags(view.get(url, NOTHING)), dict(it.refusals.standing)
-            )
-            for url, it in sorted(self._subscriptions.items())
-        }
-
     def _subscribe(self, request: Request) -> _Subscription:
-        if len(self._subscriptions) >= MOST_TYPES:
-            raise GreedyError(f"a stream has at most {MOST_TYPES} types")
-        if len(request.type_url) > LONGEST_NAME:
-            raise GreedyError(
-                f"a type's name has {len(request.type_url)} letters, at most {LONGEST_NAME} are served"
-            )
+        self._check_room(request.type_url)
         served = request.type_url in SERVED
         # The first request of a type without names is a wildcard subscription (legacy form of "*").
         wildcard = not request.subscribe and request.type_url in WILDCARDS
@@ -118,19 +75,6 @@ class DeltaStream:
         made.brought = weight(held.keys()) + weight(held.values())
         self._subscriptions[request.type_url] = made
         return made
-
-    def _advance(self, now: float) -> Iterator[Response]:
-        """Everything that can be told now, in order."""
-        if self._view is None:
-            return
-        self._sequence.begin()
-        for type_url in ORDER:
-            yield from self._answer(type_url, now)
-        if self._sequence.removals_held:  # by a type that had nothing to say, as is known now
-            self._sequence.removals_held = False
-            for type_url in USED:
-                yield from self._answer(type_url, now)
-        self._sequence.end(now)
 
     def _answer(self, type_url: TypeUrl, now: float) -> Iterator[Response]:
         subscription = self._subscriptions.get(type_url)

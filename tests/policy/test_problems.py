@@ -6,7 +6,7 @@ import pytest
 
 from lateen.api.networking import VirtualService
 from lateen.policy.problems import problems
-from lateen.testing.mesh import changed, mesh, removed, router
+from lateen.testing.mesh import changed, mesh, pod_object, removed, router
 from lateen.testing.rules import rule, virtual_service
 
 ROOT = virtual_service("""
@@ -17,6 +17,10 @@ ROOT = virtual_service("""
       delegate: {name: rest, namespace: team}
     - directResponse: {status: 200}
 """, name="root")  # fmt: skip
+
+
+def namespace(name: str) -> str:
+    return f"{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}"
 
 
 def rest(namespace: str, more: str = "") -> str:
@@ -63,7 +67,13 @@ def test_a_label_that_asks_for_sidecars_in_other_words_is_told(value: str) -> No
 @pytest.mark.finding("architecture 14")
 def test_a_server_on_a_port_of_the_proxy_is_told() -> None:
     servers = "{port: {number: 80, name: a, protocol: HTTP}, hosts: ['*']}, {port: {number: 15021, name: b, protocol: HTTP}, hosts: ['*']}"
-    db = mesh(rule("Gateway", f"selector: {{istio: gateway}}\nservers: [{servers}]", name="gw"))
+    db = mesh(
+        rule("Gateway", f"selector: {{istio: gateway}}\nservers: [{servers}]", name="gw"),
+        namespace("istio-system"),
+    )
+    db.apply(
+        changed(pod_object("gateway-1", "istio-system", {"istio": "gateway"}, "gateway", "10.0.0.9", {}))
+    )
     assert problems(db) == ()
     db.apply(
         [

@@ -31,7 +31,7 @@ def problems(
     kubeconfig: Kubeconfig = "",
     context: Context = "",
 ) -> None:
-    """Error: the object, or what is wrong in it, is left out. Warning: it is used without what has no effect.
+    """Error: requests fail, or the object, or what is wrong in it, is left out. Warning: it is used without what has no effect.
 
     Exit code: 0 without errors, 79 with some, 1 when nobody could be asked.
     """

@@ -6,6 +6,7 @@ pod, which a port-forward does for whoever may make one.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -21,8 +22,9 @@ from lateen.discovery.loop import Loop
 from lateen.discovery.server import DiscoveryService
 from lateen.discovery.shown import config_dump, endpoints, registry
 from lateen.discovery.source import Source
+from lateen.names.problems import Problem
 from lateen.observe import metrics
-from lateen.policy.problems import problems
+from lateen.policy.problems import looks, problems
 from lateen.registry import services
 
 
@@ -38,6 +40,8 @@ class Pages:
 
 
 _PAGES = web.AppKey("pages", Pages)
+#: So long a page holds the loop before others have their turn.
+_TURN_S = 0.02
 _OURSELVES = ("127.0.0.1", "::1")
 
 
@@ -138,11 +142,23 @@ def _means(wanted: str, it: Connection) -> bool:
 
 
 async def _problems(request: web.Request) -> web.Response:
-    source, between = request.app[_PAGES].source, problems(request.app[_PAGES].loop.db)
+    source, between = request.app[_PAGES].source, await _between(request.app[_PAGES].loop)
     found: list[dict[str, Any]] = [one._asdict() for _, it in sorted(source.problems.items()) for one in it]
     found += [one._asdict() for one in between]
     refused = [{"kind": kind, "message": said} for kind, said in sorted(source.unreadable().items())]
     return web.json_response({"objects": found, "kinds": refused})
+
+
+async def _between(loop: Loop) -> tuple[Problem, ...]:
+    """What is wrong between objects; nothing while half of them are not known yet. Views have their turn meanwhile."""
+    if not loop.synced.is_set():
+        return ()
+    begun = time.monotonic()
+    for _ in looks(loop.db):
+        if time.monotonic() - begun > _TURN_S:
+            await asyncio.sleep(0)
+            begun = time.monotonic()
+    return problems(loop.db)
 
 
 async def _index(request: web.Request) -> web.Response:

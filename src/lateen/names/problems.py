@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Severity(enum.StrEnum):
-    """How bad it is: an error is refused or left out, a warning is only told."""
+    """How bad it is: an error is refused, left out, or makes requests fail; a warning is only told."""
 
     ERROR = "Error"
     WARNING = "Warning"

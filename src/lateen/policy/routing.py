@@ -23,7 +23,7 @@ class Bound(NamedTuple):
     rule: ObjectKey
 
 
-class _Audience(enum.IntEnum):
+class Audience(enum.IntEnum):
     """For whom a VirtualService is, from the client's side; of two for one host the smaller wins."""
 
     OWN = 0
@@ -31,10 +31,10 @@ class _Audience(enum.IntEnum):
     ALL = 2
 
 
-class _Offered(NamedTuple):
+class Offered(NamedTuple):
     """A VirtualService that a client sees; in the order in which it is preferred."""
 
-    audience: _Audience
+    audience: Audience
     created: str
     rule: ObjectKey
 
@@ -66,25 +66,29 @@ def bound(db: Database, client: str, gateway: str) -> tuple[Bound, ...]:
     return tuple(chosen.values())
 
 
-def _offered(db: Database, client: str, gateway: str) -> Iterator[_Offered]:
-    default = facts.mesh_config(db).default_virtual_service_export_to
+def _offered(db: Database, client: str, gateway: str) -> Iterator[Offered]:
     for it in db.keys(facts.virtual_services_at, gateway):
-        key = ObjectKey(*it)
-        rule = db.get(VirtualService, key)
-        if rule is None:
-            continue
-        export_to = rule.spec.export_to or default
-        if exported(export_to, key.namespace, client):
-            audience = _audience(export_to, key.namespace, client)
-            yield _Offered(audience, rule.metadata.creation_timestamp, key)
+        if found := offered(db, ObjectKey(*it), client):
+            yield found
 
 
-def _audience(export_to: Iterable[str], owner: str, client: str) -> _Audience:
+def offered(db: Database, key: ObjectKey, client: str) -> Offered | None:
+    """A VirtualService as a namespace sees it; none that it does not see."""
+    rule = db.get(VirtualService, key)
+    if rule is None:
+        return None
+    export_to = rule.spec.export_to or facts.mesh_config(db).default_virtual_service_export_to
+    if not exported(export_to, key.namespace, client):
+        return None
+    return Offered(_audience(export_to, key.namespace, client), rule.metadata.creation_timestamp, key)
+
+
+def _audience(export_to: Iterable[str], owner: str, client: str) -> Audience:
     """Istio asks for those kept to their namespace first, then for those given to the client's, then for all others."""
     listed = list(export_to) or ["*"]
     if "*" in listed:
-        return _Audience.ALL
-    return _Audience.OWN if owner == client else _Audience.NAMED
+        return Audience.ALL
+    return Audience.OWN if owner == client else Audience.NAMED
 
 
 @query

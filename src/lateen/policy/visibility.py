@@ -22,14 +22,15 @@ def exported(export_to: Iterable[str], owner: str, client: str) -> bool:
 @query
 def visible_services(db: Database, client: str) -> tuple[ServiceKey, ...]:
     """The services a namespace may call, by hostname. An alias opens nothing: its service must be visible, too."""
-    return tuple(it for it in services.keys(db) if _is_visible(db, it, client))
+    return tuple(it for it in services.keys(db) if is_visible(db, it, client))
 
 
-def _is_visible(db: Database, key: ServiceKey, client: str) -> bool:
+def is_visible(db: Database, key: ServiceKey, client: str) -> bool:
+    """Whether a namespace may call a service."""
     found = services.service(db, key)
     if found is None or not exported(found.export_to, key.namespace, client):
         return False
-    return found.alias_of is None or _is_visible(db, found.alias_of, client)
+    return found.alias_of is None or is_visible(db, found.alias_of, client)
 
 
 @query

@@ -106,12 +106,16 @@ all_gateways: Index[str, Gateway] = Index(Gateway, lambda _: [ONLY], "all gatewa
 peer_authentications_in: Index[str, PeerAuthentication] = Index(
     PeerAuthentication, _namespace, "peer authentications of namespace"
 )
+all_peer_authentications: Index[str, PeerAuthentication] = Index(
+    PeerAuthentication, lambda _: [ONLY], "all peer authentications"
+)
 proxies: Index[str, Proxy] = Index(Proxy, lambda _: [ONLY], "all proxies")
 
 INDEXES = (
     services_in, all_services, slices_of, pods_in, pods_at, namespaces, virtual_services_in, all_virtual_services,
     virtual_services_at, rules_for_host, wildcard_rules_in, all_destination_rules,
-    gateways_in, all_gateways, peer_authentications_in, proxies,
+    gateways_in, all_gateways, peer_authentications_in, all_peer_authentications,
+    proxies,
 )  # fmt: skip
 
 

@@ -101,7 +101,7 @@ def _aliased(db: Database, key: ObjectKey) -> ObjectKey | None:
     for _ in range(LONGEST_CHAIN + 1):
         found = db.get(KubernetesService, at)
         named = found.spec.external_name.rstrip(".") if found and found.spec.type == "ExternalName" else ""
-        other = _object(db, named)
+        other = named_object(db, named)
         if other is None or db.get(KubernetesService, other) is None:
             return at if at != key else None
         at = other
@@ -155,11 +155,11 @@ def meant(db: Database, key: ServiceKey) -> ServiceKey:
 @query
 def by_hostname(db: Database, host: str) -> ServiceKey | None:
     """The service a full name means. Kubernetes' names carry their namespace."""
-    key = _object(db, host)
+    key = named_object(db, host)
     return ServiceKey(key.namespace, host) if key and of_object(db, key) else None
 
 
-def _object(db: Database, host: str) -> ObjectKey | None:
+def named_object(db: Database, host: str) -> ObjectKey | None:
     """The Service that would have this name."""
     suffix = f".svc.{facts.mesh_config(db).domain}"
     name, dot, namespace = host.removesuffix(suffix).partition(".")

@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 
 import pytest
+import yaml
 from hypothesis import given, settings
 
 from lateen.api.core import Pod, Service
+from lateen.demo.commands import examples
 from lateen.incremental import Change, Database
 from lateen.names.problems import Severity
 from lateen.policy.problems import MOST, problems, spelling
@@ -174,19 +176,24 @@ def test_a_subset_that_a_gateways_namespace_does_not_see_is_told() -> None:
 
 
 @pytest.mark.finding("newcomer D.2.3")
-def test_a_subset_without_pods_is_told_where_it_is_defined() -> None:
-    rule_of = destination_rule("subsets: [{name: v3, labels: {version: v3}}]")
-    found = one(mesh(*WEB, rule_of))
-    assert found.startswith("Warning DestinationRule default/rule: spec.subsets[0].labels: ")
+def test_a_subset_without_pods_is_told_where_something_is_sent_to_it() -> None:
+    defined = destination_rule(
+        "subsets: [{name: v3, labels: {version: v3}}, {name: all}, {name: odd, labels: {app: cart}}]",
+        name="web",
+    )
+    assert told(mesh(*WEB, defined)) == [], "who prepares a version does no harm"
+    found = one(mesh(*WEB, defined, to("host: web, subset: v3, port: {number: 80}")))
+    assert found.startswith("Warning VirtualService default/rule: spec.http[0].route[0].destination.subset: ")
     assert (
-        "subset v3 (version=v3) selects none of the pods of Service default/web, which have version: v1, v2"
+        "subset v3 (version=v3) selects none of the pods of Service default/web, which have version: v1, v2; requests"
         in found
     )
-    assert told(mesh(WEB[0], rule_of)) == [], "nothing runs yet"
-    assert told(mesh(*WEB, destination_rule("subsets: [{name: all}]"))) == []
-    other = destination_rule("subsets: [{name: odd, labels: {app: cart}}]")
-    cart = pod("cart-1", "10.0.0.3", "cart")
-    assert "selects none of the pods" in one(mesh(*WEB, cart, other))
+    nothing_runs = told(mesh(WEB[0], defined, to("host: web, subset: v3, port: {number: 80}")))
+    assert [it.partition("destination.")[2].partition(":")[0] for it in nothing_runs] == ["host"]
+    assert told(mesh(*WEB, defined, to("host: web, subset: all, port: {number: 80}"))) == []
+    assert "(app=cart) selects none" in one(
+        mesh(*WEB, pod("cart", "10.0.0.3", "cart"), defined, to("host: web, subset: odd"))
+    )
 
 
 @pytest.mark.finding("newcomer D.2.3")
@@ -436,3 +443,20 @@ def test_the_first_look_grows_with_what_is_written_and_not_with_its_square(
         return min(found)
 
     assert seconds(160) < 4 * seconds(80)
+
+
+def test_the_sample_shop_has_no_problems() -> None:
+    """Its workloads as pods, beside the gateway's: what is right stays without a word."""
+    texts = [it.read_text() for it in sorted(examples().rglob("*.yaml"))]
+    deployments = [
+        it for text in texts for it in yaml.safe_load_all(text) if it and it["kind"] == "Deployment"
+    ]
+    pods = [
+        {
+            "apiVersion": "v1", "kind": "Pod", "spec": it["spec"]["template"]["spec"],
+            "metadata": {**it["spec"]["template"]["metadata"], "name": f"{it['metadata']['name']}-1"},
+        }
+        for it in deployments
+    ]  # fmt: skip
+    assert len(pods) > 10
+    assert told(mesh(*GATEWAY[:-1], *texts, *map(yaml.safe_dump, pods))) == []

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from lateen.api.networking import Destination
-from lateen.api.validate.finding import Finding
+from lateen.api.validate.finding import Finding, warning
 from lateen.incremental import Database, query
-from lateen.names import hostname
+from lateen.names import hostname, labels
 from lateen.names.keys import ObjectKey, ServiceKey
+from lateen.names.labels import Labels
 from lateen.names.ports import Protocol
 from lateen.names.problems import Severity
 from lateen.policy import traffic, visibility
@@ -61,10 +62,10 @@ def wrong(db: Database, it: Destination, path: str, of: Circumstances, use: Use)
         return
     yield from _port(service, it, path, of, use)
     if it.subset:
-        yield from _subset(db, service.key, it.subset, f"{path}.subset", of, use)
+        yield from _subset(db, service, it.subset, f"{path}.subset", of, use)
     if use is Use.SENT and has_no_pods(db, service):
-        message = f"Service {_name(service)} selects no pod ({_selector(service)}), so requests fail while that is so"
-        yield Finding(f"{path}.host", message, Severity.WARNING)
+        message = f"Service {_name(service)} selects no pod ({labels.text(service.selector)}), so requests fail while that is so"
+        yield warning(f"{path}.host", message)
 
 
 def has_no_pods(db: Database, service: Service) -> bool:
@@ -74,10 +75,6 @@ def has_no_pods(db: Database, service: Service) -> bool:
 
 def _name(service: Service) -> str:
     return f"{service.key.namespace}/{service.name}"
-
-
-def _selector(service: Service) -> str:
-    return ",".join(f"{label}={value}" for label, value in service.selector)
 
 
 # --- host ------------------------------------------------------------------------------------
@@ -184,10 +181,12 @@ def _ports(service: Service) -> str:
 
 
 def _subset(
-    db: Database, key: ServiceKey, subset: str, path: str, of: Circumstances, use: Use
+    db: Database, service: Service, subset: str, path: str, of: Circumstances, use: Use
 ) -> Iterator[Finding]:
+    key = service.key
     who = _lacking(of.callers, lambda it: subset in _subsets(db, key, it))
     if not who:
+        yield from _empty(db, service, subset, path, of, use)
         return
     ruled = next((it for it in who if traffic.rule_for(db, key, it)), None)
     if ruled is None:
@@ -199,9 +198,28 @@ def _subset(
     if len(who) == len(of.callers):
         yield Finding(path, f"{said}; {use.value}", use.severity)
     else:
-        yield Finding(path, f"for callers in {_shown(who)}: {said}; {use.value}", Severity.WARNING)
+        yield warning(path, f"for callers in {_shown(who)}: {said}; {use.value}")
 
 
 @query
-def _subsets(db: Database, key: ServiceKey, client: str) -> frozenset[str]:
-    return frozenset(name for name, _ in traffic.subsets(db, traffic.rule_for(db, key, client)))
+def _subsets(db: Database, key: ServiceKey, client: str) -> Mapping[str, Labels]:
+    return dict(traffic.subsets(db, traffic.rule_for(db, key, client)))
+
+
+def _empty(
+    db: Database, service: Service, subset: str, path: str, of: Circumstances, use: Use
+) -> Iterator[Finding]:
+    """Of a service that has pods: while it has none, that is nothing about the subset. For rollouts it may pass."""
+    found = (_subsets(db, service.key, it).get(subset, labels.NONE) for it in of.callers)
+    own = next(filter(None, found), labels.NONE)
+    if not own or not service.selector or use not in (Use.SENT, Use.COPIED) or has_no_pods(db, service):
+        return
+    both = tuple(sorted({*service.selector, *own}))
+    if not selection.selected(db, service.key.namespace, both):
+        has = "; ".join(f"{label}: {listed(_values(db, service, label)) or 'none'}" for label, _ in own)
+        said = f"subset {subset} ({labels.text(own)}) selects none of the pods of Service {_name(service)}, which have {has}"
+        yield warning(path, f"{said}; {use.value}")
+
+
+def _values(db: Database, service: Service, label: str) -> tuple[str, ...]:
+    return selection.values_of(db, service.key.namespace, service.selector, label)

@@ -68,6 +68,13 @@ def values(db: Database, namespace: str, label: str) -> tuple[str, ...]:
     return _values(_by_label(db, namespace), label)
 
 
+@query
+def values_of(db: Database, namespace: str, selector: Labels, label: str) -> tuple[str, ...]:
+    """As ``values``, of the pods that a selector chooses."""
+    found = (labels.get(marks(db, it), label) for it in selected(db, namespace, selector))
+    return tuple(sorted(set(filter(None, found))))
+
+
 def _values(found: _ByLabel, label: str) -> tuple[str, ...]:
     return tuple(sorted(value for name, value in found if name == label))
 

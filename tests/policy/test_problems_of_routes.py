@@ -230,15 +230,23 @@ def test_a_route_without_port_is_told_only_where_it_leads_nowhere() -> None:
     assert found.startswith(
         "Error VirtualService default/rule: spec.http[0].route[0].destination.port: say which port"
     )
-    assert "(80, 9090) is none of Service default/api" in found
+    assert (
+        "since Service default/api does not have the one that was called (80), it has 8000 (http), 8001 (more)"
+        in found
+    )
     single = service("api", {"http": 8000})
     assert told(mesh(*WEB, single, api[1], to("host: api"))) == []
     same = service("api", {"http": 80, "more": 8001})
     assert told(mesh(*WEB, same, api[1], to("host: api"))) == []
+    several = mesh(WEB[0].replace("metrics", "http-metrics"), *WEB[1:], same, api[1], to("host: api"))
+    assert one(several).startswith("Warning")
+    assert "the one that was called (9090)" in one(several)
     behind = to("host: web", "gateways: [gw]", host="a.shop.example")
     assert told(mesh(*WEB, *GATEWAY, behind)) == []
     matched = virtual_service("http: [{match: [{port: 9090}], route: [{destination: {host: api}}]}]")
-    assert "(9090)" in one(mesh(*WEB, same, api[1], matched))
+    named = WEB[0].replace("metrics", "http-metrics")
+    assert "(9090)" in one(mesh(named, *WEB[1:], same, api[1], matched))
+    assert told(mesh(*WEB, same, api[1], matched)) == [], "nobody knows what a port without a protocol speaks"
 
 
 @pytest.mark.finding("newcomer D.2.4")

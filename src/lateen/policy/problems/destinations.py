@@ -156,11 +156,13 @@ def _port(service: Service, it: Destination, path: str, of: Circumstances, use: 
             yield Finding(f"{path}.port.number", message, use.severity)
         return
     # A service with one port is reached there, else at the port that was called.
-    if len(service.ports) == 1 or not of.called or any(service.port(one) for one in of.called):
+    lost = sorted(one for one in of.called or () if service.port(one) is None)
+    if len(service.ports) == 1 or not lost:
         return
-    called = listed(str(one) for one in sorted(of.called))
-    message = f"say which port: the one that was called ({called}) is none of Service {_name(service)}, {_ports(service)}"
-    yield Finding(f"{path}.port", f"{message}; {use.value}", use.severity)
+    called = listed(str(one) for one in lost)
+    said = f"say which port, since Service {_name(service)} does not have the one that was called ({called}), {_ports(service)}"
+    severity = use.severity if of.called and len(lost) == len(of.called) else Severity.WARNING
+    yield Finding(f"{path}.port", f"{said}; {use.value}", severity)
 
 
 def lacks_port(service: Service, number: int) -> str:

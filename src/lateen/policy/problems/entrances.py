@@ -14,6 +14,7 @@ from lateen.names import gateways, hostname, labels
 from lateen.names.keys import ObjectKey
 from lateen.names.problems import Severity
 from lateen.policy import visibility
+from lateen.policy.gateways import HTTP
 from lateen.policy.problems import destinations, selection, spelling
 from lateen.policy.problems.spelling import Known
 from lateen.registry import facts
@@ -112,9 +113,10 @@ def homes(db: Database, gateway: ObjectKey) -> tuple[str, ...]:
 
 @query
 def ports(db: Database, gateway: ObjectKey) -> frozenset[int]:
-    """The ports of a Gateway's servers."""
+    """The ports of a Gateway's servers that take requests."""
     found = db.get(Gateway, gateway)
-    return frozenset(it.port.number for it in found.spec.servers) if found else frozenset()
+    servers = found.spec.servers if found else ()
+    return frozenset(it.port.number for it in servers if it.port.protocol.upper() in HTTP)
 
 
 def named(db: Database, key: ObjectKey, it: VirtualService) -> Iterator[ObjectKey]:

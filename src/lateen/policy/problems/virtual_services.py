@@ -53,12 +53,12 @@ def _delegates(db: Database, key: ObjectKey) -> Iterator[Finding]:
 
 def _destinations(db: Database, key: ObjectKey, it: VirtualService) -> Iterator[Finding]:
     callers = _callers(db, key)
-    called = _called(db, key)
+    requests, connections = _called(db, key, True), _called(db, key, False)
     for at, rule in enumerate(it.spec.http):
-        of = Circumstances(key.namespace, callers, _asked_at(rule, called))
+        of = Circumstances(key.namespace, callers, _asked_at(rule, requests))
         yield from _requests(db, rule, f"spec.http[{at}]", of)
     for at, one in enumerate(it.spec.tcp):
-        of = Circumstances(key.namespace, callers, _asked_at(one, called))
+        of = Circumstances(key.namespace, callers, _asked_at(one, connections))
         yield from _weighted(db, one.route, f"spec.tcp[{at}]", of)
     for at, one in enumerate(it.spec.tls):
         yield from _weighted(
@@ -115,25 +115,28 @@ def _clients(db: Database, key: ObjectKey, it: VirtualService) -> tuple[str, ...
 
 
 @query
-def _called(db: Database, key: ObjectKey) -> frozenset[int] | None:
-    """The ports at which requests may come that it routes; None when anything may."""
+def _called(db: Database, key: ObjectKey, requests: bool) -> frozenset[int] | None:
+    """The ports at which requests, or connections, may come that it routes; None when anything may."""
     it = db.get(VirtualService, key)
     if it is None or not it.spec.hosts:
         return None
     found: set[int] = set()
-    for gateway in entrances.named(db, key, it):
+    unsure: set[int] = set()  # what nobody declares is found out, and may be either
+    for gateway in entrances.named(db, key, it) if requests else ():
         found |= entrances.ports(db, gateway)
     for host in routing.hosts(db, key) if routing.MESH in (it.spec.gateways or [routing.MESH]) else ():
         if hostname.is_wildcard(host):
             return None
         named = services.by_hostname(db, host)
         service = services.service(db, services.meant(db, named)) if named else None
-        found |= (
-            {one.number for one in service.ports if one.protocol is not Protocol.UDP}
-            if service
-            else {_NAMELESS}
-        )
-    return frozenset(found)
+        for one in service.ports if service else ():
+            if one.protocol is Protocol.AUTO:
+                unsure.add(one.number)
+            elif one.protocol is not Protocol.UDP and one.protocol.is_http is requests:
+                found.add(one.number)
+        if service is None:
+            found.add(_NAMELESS)
+    return frozenset(found or unsure)
 
 
 def _asked_at(rule: HTTPRoute | L4Route, called: frozenset[int] | None) -> frozenset[int] | None:

@@ -153,6 +153,25 @@ def test_a_service_that_callers_may_not_call_is_told() -> None:
     assert told(mesh(hidden, *WEB[1:], to("host: web"))) == []
 
 
+@pytest.mark.finding("newcomer D.2.2")
+def test_a_host_that_is_nearly_a_service_is_told() -> None:
+    cart = (
+        service("cart", {"http": 80}, namespace="shop"),
+        pod("cart", "10.0.1.1", "cart", namespace="shop"),
+    )
+    for host, said in (
+        ("weeb", "there is no Service weeb in namespace default: did you mean web?"),
+        ("cart", "did you mean cart.shop.svc.cluster.local?"),
+        ("cart.shop", "only names without a dot are completed: write cart.shop.svc.cluster.local"),
+    ):
+        found = one(mesh(*WEB, *cart, to("host: web, port: {number: 80}", host=host)))
+        assert found.startswith("Warning VirtualService default/rule: spec.hosts[0]: ")
+        assert said in found
+        assert found.endswith("; who calls that Service does not follow this")
+    for host in ("other", "api.example.com", "'*.example.com'", "cart.other"):
+        assert told(mesh(*WEB, *cart, to("host: web, port: {number: 80}", host=host))) == [], host
+
+
 # --- subsets ---------------------------------------------------------------------------------
 
 

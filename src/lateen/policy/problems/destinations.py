@@ -80,22 +80,31 @@ def _name(service: Service) -> str:
 # --- host ------------------------------------------------------------------------------------
 
 
-@query
 def missing(db: Database, host: str, owner: str) -> str:
     """Why a host that an object of a namespace writes is no service, and which is nearly meant."""
+    wanted = services.named_object(db, hostname.full(host, owner, facts.mesh_config(db).domain))
+    advised = meant(db, host, owner)
+    if wanted is not None:
+        said = f"there is no Service {wanted.name} in namespace {wanted.namespace}"
+        return f"{said}: did you mean {advised}?" if advised else said
+    if advised:
+        why = "" if host.endswith(".") else ", since only names without a dot are completed"
+        return f'"{host}" is no service{why}: write {advised}'
+    return f'"{host}" is no Service of this cluster, and a ServiceEntry that defines it has no effect in this release'
+
+
+@query
+def meant(db: Database, host: str, owner: str) -> str:
+    """Which services a host that is none was perhaps to name, as an object of a namespace would write them."""
     domain = facts.mesh_config(db).domain
-    meant = services.named_object(db, hostname.full(host, owner, domain))
-    if meant is None:
-        if right := _written_halfway(db, host):
-            return f'"{host}" is no service, since only names without a dot are completed: write {right}'
-        return f'"{host}" is no Service of this cluster, and a ServiceEntry that defines it has no effect in this release'
-    said = f"there is no Service {meant.name} in namespace {meant.namespace}"
-    nearly = spelling.near(meant.name, _spelled(db, meant.namespace))
-    nearly = nearly if "." not in host or not nearly else f"{nearly}.{meant.namespace}.svc.{domain}"
-    others = [it for it in _homes(db).get(meant.name, ()) if it != meant.namespace]
-    elsewhere = f"{meant.name}.{others[0]}.svc.{domain}" if others else ""
-    advised = " or ".join(filter(None, (nearly, elsewhere)))
-    return f"{said}: did you mean {advised}?" if advised else said
+    wanted = services.named_object(db, hostname.full(host, owner, domain))
+    if wanted is None:
+        return _written_halfway(db, host)
+    nearly = spelling.near(wanted.name, _spelled(db, wanted.namespace))
+    nearly = nearly if "." not in host or not nearly else f"{nearly}.{wanted.namespace}.svc.{domain}"
+    others = [it for it in _homes(db).get(wanted.name, ()) if it != wanted.namespace]
+    elsewhere = f"{wanted.name}.{others[0]}.svc.{domain}" if others else ""
+    return " or ".join(filter(None, (nearly, elsewhere)))
 
 
 def _written_halfway(db: Database, host: str) -> str:

@@ -19,6 +19,8 @@ from lateen.registry import facts, services
 
 #: So many namespaces are asked what they see: an object may name thousands.
 _ASKED = 20
+#: So many hosts are looked up to see whether they are misspelled.
+_HOSTS = 100
 #: Hosts that are no service are called at this port.
 _NAMELESS = 80
 
@@ -31,7 +33,9 @@ def found(db: Database, key: ObjectKey) -> Iterator[Finding]:
     yield from _delegates(db, key)
     if it.spec.hosts:
         yield from entrances.in_virtual_service(db, key, it)
-        yield from _hidden(db, key, it)
+        if routing.MESH in (it.spec.gateways or [routing.MESH]):
+            yield from _misspelled(db, key, it)
+            yield from _hidden(db, key, it)
     yield from _destinations(db, key, it)
 
 
@@ -148,10 +152,17 @@ def _asked_at(rule: HTTPRoute | L4Route, called: frozenset[int] | None) -> froze
 # --- other VirtualServices -------------------------------------------------------------------
 
 
+def _misspelled(db: Database, key: ObjectKey, it: VirtualService) -> Iterator[Finding]:
+    """Hosts that are no service, but nearly are. Others may be on purpose: any name can be called by its Host header."""
+    for at, host in enumerate(it.spec.hosts[:_HOSTS]):
+        full = hostname.full(host.lower(), key.namespace, facts.mesh_config(db).domain)
+        if services.by_hostname(db, full) is None and destinations.meant(db, host.lower(), key.namespace):
+            said = destinations.missing(db, host.lower(), key.namespace)
+            yield warning(f"spec.hosts[{at}]", f"{said}; who calls that Service does not follow this")
+
+
 def _hidden(db: Database, key: ObjectKey, it: VirtualService) -> Iterator[Finding]:
     """Of a host one VirtualService is followed in the mesh: for whom is it another than this one?"""
-    if routing.MESH not in (it.spec.gateways or [routing.MESH]):
-        return
     contested, clients = _contested(db, key), _clients(db, key, it)
     if "" in clients:
         clients = ("",)  # whoever sees less than all follows it; that some have one of their own is meant

@@ -66,7 +66,7 @@ def test_what_the_injector_asks_for() -> None:
     ("annotations", "line"),
     [
         ({"includeInboundPorts": "80,443"}, "tcp dport { 80, 443 } redirect to :15006"),
-        ({"excludeInboundPorts": "22"}, "tcp dport { 15008, 15090, 15021, 15020, 22 } return"),
+        ({"excludeInboundPorts": "22"}, "tcp dport { 15008, 15090, 15021, 22, 15020 } return"),
         ({"includeOutboundIPRanges": "10.0.0.0/8, 10.1.0.0/16"}, "ip daddr { 10.0.0.0/8 } meta l4proto tcp redirect to :15001"),
         ({"excludeOutboundIPRanges": "10.0.0.1/8"}, "ip daddr { 10.0.0.0/8 } return"),
         ({"includeOutboundPorts": "3306"}, "tcp dport { 3306 } redirect to :15001"),

@@ -52,12 +52,17 @@ def container() -> dict[str, Any]:
     return found
 
 
+def field(source: dict[str, Any]) -> str:
+    """What the kubelet finds at a field of the pod, or at a limit of the container."""
+    if "resourceFieldRef" in source:
+        assert source["resourceFieldRef"]["resource"] == "limits.cpu"
+        return "2"
+    return FIELDS[source["fieldRef"]["fieldPath"]]
+
+
 def environment() -> dict[str, str]:
     """As the kubelet would fill it."""
-    return {
-        it["name"]: it["value"] if "value" in it else FIELDS[it["valueFrom"]["fieldRef"]["fieldPath"]]
-        for it in container()["env"]
-    }
+    return {it["name"]: it["value"] if "value" in it else field(it["valueFrom"]) for it in container()["env"]}
 
 
 def test_an_injected_pod_is_understood() -> None:

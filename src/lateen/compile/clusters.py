@@ -52,6 +52,7 @@ def cluster(db: Database, upstream: Upstream) -> Resource | None:
         fields.update(load_balancing.outliers(policy.outlier_detection, by_address=by_address))
     elif fields.get("type") == "EDS":
         fields.update(clusters.unreachable(requests=not port.protocol.is_tcp))
+        fields["common_lb_config"] = {**fields["common_lb_config"], **clusters.LAST_RESORT}
     if fields.get("type") == "EDS" and _connect_timeout(db, tcp) == clusters.DEFAULT_CONNECT_TIMEOUT_NS:
         fields.update(clusters.unanswered())
     if tcp and tcp.tcp_keepalive:

@@ -144,6 +144,11 @@ def unanswered() -> Fields:
     return {"upstream_bind_config": {"socket_options": [option]}}
 
 
+#: Of ``common_lb_config``: those who were left out are tried when nobody else is there any more. Who was left out beside
+#: others may be the only one a moment later, as in a rollout.
+LAST_RESORT: Fields = {"healthy_panic_threshold": {"value": 1}}
+
+
 def unreachable(*, requests: bool) -> Fields:
     """Fields of a cluster that leaves out, for a while, an endpoint to which no connection comes about.
 

@@ -28,7 +28,7 @@ CASES: list[tuple[str, str, Any, str, str]] = [
     ("VirtualService", "exportTo", [".", "shop"], "spec.exportTo[1]", "twice"),
     ("VirtualService", "exportTo", ["*", "a"], "spec.exportTo", "alone"),
     ("VirtualService", "http.0.route.0.weight", -1, "spec.http[0].route[0].weight", "negative"),
-    ("VirtualService", "http.0.route.0.weight", "a", "spec.http[0].route[0].weight", "int"),
+    ("VirtualService", "http.0.route.0.weight", "a", "spec.http[0].route[0].weight", "whole number"),
     ("VirtualService", "http.0.route.0.destination.host", DELETE, "spec.http[0].route[0].destination.host", "required"),
     ("VirtualService", "http.0.route.0.destination.host", "*", "spec.http[0].route[0].destination.host", "one host"),
     ("VirtualService", "http.0.route.0.destination.subset", "v_1", "spec.http[0].route[0].destination.subset", "DNS label"),
@@ -158,7 +158,7 @@ CASES: list[tuple[str, str, Any, str, str]] = [
     ("WasmPlugin", "url", DELETE, "spec.url", "required"),
     ("EnvoyFilter", "configPatches.0.patch.value", DELETE, "spec.configPatches[0].patch.value", "required"),
     ("EnvoyFilter", "configPatches.0.applyTo", "CLUSTER", "spec.configPatches[0].match", "cluster only"),
-    ("ProxyConfig", "concurrency", "two", "spec.concurrency", "int"),
+    ("ProxyConfig", "concurrency", "two", "spec.concurrency", "whole number"),
 ]  # fmt: skip
 
 

@@ -85,7 +85,7 @@ def test_an_injected_pod_is_understood() -> None:
         "APP_CONTAINERS": "server", "INTERCEPTION_MODE": "REDIRECT", "EXTRA": "more", "INSTANCE_IPS": "10.0.0.1",
         "OWNER": "kubernetes://apis/apps/v1/namespaces/shop/deployments/cart", "ANNOTATIONS": {"a": "1"},
     }.items() <= it.metadata.items()  # fmt: skip
-    assert it.metadata["POD_PORTS"] == [{"containerPort": 7070, "name": "grpc", "protocol": "TCP"}]
+    assert it.metadata["POD_PORTS"] == [{"containerPort": 7070, "name": "grpc"}]
 
 
 def test_the_control_plane_knows_the_proxy_again() -> None:

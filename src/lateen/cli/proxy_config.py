@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -31,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+Verb = TypeVar("Verb", bound=Callable[..., None])
 Pod = Annotated[
     str,
     typer.Argument(help="[pod/]NAME[.NAMESPACE] or deployment/NAME; not needed with --file.", autocompletion=complete_pod),
@@ -41,9 +42,18 @@ AdminPort = Annotated[int, typer.Option("--proxy-admin-port", help="Envoy's admi
 _DUMP, _HOSTS = "/config_dump?include_eds", "/clusters?format=json"
 
 
-@app.command("cluster", epilog=epilog("proxy-config cluster"))
-@app.command("clusters", hidden=True, epilog=epilog("proxy-config cluster"))
-@app.command("c", hidden=True, epilog=epilog("proxy-config cluster"))
+def _verb(name: str, *others: str) -> Callable[[Verb], Verb]:
+    """A verb with its examples, and istioctl's other names for it, which help does not list."""
+
+    def added(run: Verb) -> Verb:
+        for it in (name, *others):
+            app.command(it, hidden=it != name, epilog=epilog(f"proxy-config {name}"))(run)
+        return run
+
+    return added
+
+
+@_verb("cluster", "clusters", "c")
 def cluster(
     pod: Pod = "", namespace: Namespace = "", output: Output = Format.TABLE, file: File = "",
     fqdn: Annotated[str, typer.Option(help="Only clusters of this hostname, or a part of it.")] = "",
@@ -63,9 +73,7 @@ def cluster(
     show(dump.CLUSTER_COLUMNS, [dump.cluster_row(it) for it in found], found, output)
 
 
-@app.command("listener", epilog=epilog("proxy-config listener"))
-@app.command("listeners", hidden=True, epilog=epilog("proxy-config listener"))
-@app.command("l", hidden=True, epilog=epilog("proxy-config listener"))
+@_verb("listener", "listeners", "l")
 def listener(
     pod: Pod = "", namespace: Namespace = "", output: Output = Format.TABLE, file: File = "",
     address: Annotated[str, typer.Option(help="Only listeners of this address.")] = "",
@@ -83,9 +91,7 @@ def listener(
     show(envoy_listeners.LISTENER_COLUMNS, rows, found, output)
 
 
-@app.command("route", epilog=epilog("proxy-config route"))
-@app.command("routes", hidden=True, epilog=epilog("proxy-config route"))
-@app.command("r", hidden=True, epilog=epilog("proxy-config route"))
+@_verb("route", "routes", "r")
 def route(
     pod: Pod = "", namespace: Namespace = "", output: Output = Format.TABLE, file: File = "",
     name: Annotated[str, typer.Option(help="Only this route configuration.")] = "",
@@ -98,9 +104,7 @@ def route(
     show(envoy_routes.ROUTE_COLUMNS, rows, found, output)
 
 
-@app.command("endpoint", epilog=epilog("proxy-config endpoint"))
-@app.command("endpoints", hidden=True, epilog=epilog("proxy-config endpoint"))
-@app.command("ep", hidden=True, epilog=epilog("proxy-config endpoint"))
+@_verb("endpoint", "endpoints", "ep")
 def endpoint(
     pod: Pod = "", namespace: Namespace = "", output: Output = Format.TABLE, file: File = "",
     cluster: Annotated[str, typer.Option(help="Only endpoints of this cluster.")] = "",
@@ -119,9 +123,7 @@ def endpoint(
     show(dump.HOST_COLUMNS if live else dump.ENDPOINT_COLUMNS, [row for row, _ in found], document, output)
 
 
-@app.command("secret", epilog=epilog("proxy-config secret"))
-@app.command("secrets", hidden=True, epilog=epilog("proxy-config secret"))
-@app.command("s", hidden=True, epilog=epilog("proxy-config secret"))
+@_verb("secret", "secrets", "s")
 def secret(
     pod: Pod = "", namespace: Namespace = "", output: Output = Format.TABLE, file: File = "",
     admin_port: AdminPort = 15000, kubeconfig: Kubeconfig = "", context: Context = "",
@@ -133,8 +135,7 @@ def secret(
     show(SECRET_COLUMNS, secret_rows(config), dump.secrets(config), output)
 
 
-@app.command("bootstrap", epilog=epilog("proxy-config bootstrap"))
-@app.command("b", hidden=True, epilog=epilog("proxy-config bootstrap"))
+@_verb("bootstrap", "b")
 def bootstrap(
     pod: Pod = "", namespace: Namespace = "", output: Output = Format.JSON, file: File = "",
     admin_port: AdminPort = 15000, kubeconfig: Kubeconfig = "", context: Context = "",
@@ -145,8 +146,7 @@ def bootstrap(
     show(("FIELD", "VALUE"), [(key, json.dumps(value)) for key, value in found.items()], found, output)
 
 
-@app.command("all", epilog=epilog("proxy-config all"))
-@app.command("a", hidden=True, epilog=epilog("proxy-config all"))
+@_verb("all", "a")
 def everything(
     pod: Pod = "", namespace: Namespace = "", output: Output = Format.TABLE, file: File = "",
     admin_port: AdminPort = 15000, kubeconfig: Kubeconfig = "", context: Context = "",

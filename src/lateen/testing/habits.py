@@ -54,12 +54,6 @@ class Rates:
     watch_s: tuple[float, float] = (0.2, 3.0)  # a watch is cut after so long at the latest
 
 
-#: All that changes answers, nothing that fails.
-CALM = Rates(
-    overloaded=0, failed=0, reset_before=0, reset_after=0, cut=0, conflict=0, expired=0, slow=0, ended=0, watch_s=(9, 9)
-)  # fmt: skip
-
-
 class Habits:
     """Listens on loopback; use it as an async context manager. ``happened`` counts what it did.
 

@@ -3,7 +3,7 @@ PYTHON ?= $(shell tools/find-python)
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test check unit mesh setup clean lock licences audit
+.PHONY: demo test check unit mesh soak setup clean lock licences audit
 
 demo: setup            ## the shop inside the mesh, on this machine; ARGS=--check prints PASS/FAIL lines
 	$(BIN)/python -m lateen.cli.main demo $(ARGS)
@@ -26,11 +26,15 @@ check: setup           ## format, lint, types, layers, sizes, words
 
 # Real Envoys and clusters share two cores here: what fails beside others is tried once more alone, loudly. Twice is a failure.
 unit: setup            ## all tests but those that start a whole mesh
-	$(BIN)/pytest -q -n 2 --dist worksteal -m "not mesh" tests || { echo "FAILED BESIDE OTHERS, now alone:"; \
-	$(BIN)/pytest -q --last-failed --last-failed-no-failures none -m "not mesh" tests; }
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "not mesh and not soak" tests || { echo "FAILED BESIDE OTHERS, now alone:"; \
+	$(BIN)/pytest -q --last-failed --last-failed-no-failures none -m "not mesh and not soak" tests; }
 
 mesh: setup            ## tests on a real skiff with a real mesh, one after the other, in a network of their own
-	tools/isolated $(BIN)/pytest -q -m mesh tests
+	tools/isolated $(BIN)/pytest -q -m "mesh and not soak" tests
+
+soak: setup            ## what takes minutes each: kills, long load, a mesh among hostile neighbours
+	tools/isolated $(BIN)/pytest -q -s -m soak tests
+	SOAK_MINUTES=$(or $(SOAK_MINUTES),10) tools/isolated $(BIN)/pytest -q -s -m mesh tests/mesh/test_soak.py
 
 COMPILE := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	--no-annotate --no-header --strip-extras --allow-unsafe

@@ -213,6 +213,39 @@ def test_a_subset_that_is_renamed_by_two_objects_one_after_the_other_is_there_un
     assert stream.due is None
 
 
+@pytest.mark.finding("issue 6 soak")
+def test_what_goes_later_lingers_from_its_own_moment_on() -> None:
+    """A second rule was renamed just before the first one's old cluster went: its own must not go with that."""
+    stream = play(
+        f"""{CONNECTED}
+        mesh cds/new@1 eds/new@1 lds/l@1 rds/r@1
+        -> cds #5 new@1
+        proxy cds acks 5
+        proxy eds wants new
+        -> eds #6 new@1
+        proxy eds acks 6
+        later 2.5
+        mesh cds/newer@1 eds/newer@1 lds/l@1 rds/r@1
+        -> cds #7 newer@1
+        proxy cds acks 7
+        proxy eds wants newer
+        -> eds #8 newer@1
+        proxy eds acks 8
+        later 0.5
+        -> cds #9 -old
+        -> eds #10 -old
+        proxy cds acks 9
+        proxy eds acks 10
+        later 2
+        later 0.5
+        -> cds #11 -new
+        -> eds #12 -new
+        """,
+        linger_s=3.0,
+    )
+    assert stream.due is None
+
+
 def test_what_lingers_and_comes_back_was_never_away() -> None:
     stream = play(
         f"""{CONNECTED}

@@ -58,36 +58,38 @@ Subscriptions = Mapping[TypeUrl, Subscribed]
 class Sequence:
     """Who waits on one stream, and since when. Moments are seconds of a clock that does not go back.
 
-    Before each round of answers ``begin`` is called, after it ``end``. What goes away is kept for ``linger_s`` at least.
+    Before each round of answers ``begin`` is called, after it ``end``. What goes away is kept for ``linger_s`` at least,
+    each name from its own moment on: what went a moment ago does not go with what went seconds ago.
     """
 
     linger_s: float = 0.0
     returns: bool = False  # the proxy was served before: it has routes before it asks for them
     users_held: bool = False
-    removals_held: bool = False
     _users_since: float | None = None
-    _removals_since: float | None = None
-    _ended: float = 0.0
+    _removals_due: float | None = None
     _clusters_come: bool = True  # who asks for the endpoints of clusters asks for those, too, sooner or later
     _waived: str = ""  # the response that was waited for long enough
 
     def begin(self) -> None:
         """Nothing is held back yet."""
-        self.users_held = self.removals_held = False
+        self.users_held, self._removals_due = False, None
+
+    def again(self) -> bool:
+        """Whether removals were held back, perhaps by a type that was told meanwhile: then ask again for them."""
+        held, self._removals_due = self._removals_due is not None, None
+        return held
 
     def end(self, now: float) -> None:
         """Waiting begins with the first thing that is held back, and ends with the last."""
-        self._users_since = _since(self._users_since, now) if self.users_held else None
-        self._removals_since = _since(self._removals_since, now) if self.removals_held else None
-        self._ended = now
+        if not self.users_held:
+            self._users_since = None
+        elif self._users_since is None:
+            self._users_since = now
 
     def due(self) -> float | None:
         """When something is told although what it waits for did not come, or has lingered long enough."""
-        moments = [] if self._users_since is None else [self._users_since + PATIENCE_S]
-        if (since := self._removals_since) is not None:
-            rested = since + self.linger_s
-            moments.append(rested if rested > self._ended else since + PATIENCE_S)
-        return min(moments, default=None)
+        moments = [self._removals_due, None if self._users_since is None else self._users_since + PATIENCE_S]
+        return min((it for it in moments if it is not None), default=None)
 
     def may_tell(self, subscribed: Subscriptions, view: View, now: float) -> bool:
         """Whether listeners and routes of this view can be told: the clusters that they name are warm."""
@@ -115,27 +117,27 @@ class Sequence:
             endpoints is not None and endpoints.behind(view.get(ENDPOINT, NOTHING))
         )
 
-    def may_remove(self, subscribed: Subscriptions, view: View, now: float) -> bool:
-        """Whether what is in no view any more can go: nobody who may use it is still to be told, or refused to be.
+    def removable(
+        self, doomed: Mapping[str, float], subscribed: Subscriptions, view: View, now: float
+    ) -> frozenset[str]:
+        """Which of the names that are in no view any more, and since when, can go.
 
-        While a refusal stands, the proxy goes on with its last listener or route, and with what that names.
+        They have lingered, and nobody who may use them is still to be told, or refused to be. While a refusal stands, the
+        proxy goes on with its last listener or route, and with what that names.
         """
         users = [(url, it) for url in USERS if (it := subscribed.get(url))]
         if any(it.error for _, it in users):
-            return False
+            return frozenset()
         known = bool(users) or not self.returns
-        if known and not any(it.awaited or it.behind(view.get(url, NOTHING)) for url, it in users):
-            if not self.linger_s or _over(self._removals_since, now, self.linger_s):
-                return True
-        elif _over(self._removals_since, now):
+        unused = known and not any(it.awaited or it.behind(view.get(url, NOTHING)) for url, it in users)
+        wait_s = self.linger_s if unused else PATIENCE_S
+        gone = frozenset(name for name, since in doomed.items() if now >= since + wait_s)
+        if gone and not unused:
             self.returns = False  # it has no routes
-            return True
-        self.removals_held = True
-        return False
-
-
-def _since(before: float | None, now: float) -> float:
-    return now if before is None else before
+        if len(gone) < len(doomed):
+            due = min(since for name, since in doomed.items() if name not in gone) + wait_s
+            self._removals_due = due if self._removals_due is None else min(due, self._removals_due)
+        return gone
 
 
 def _over(since: float | None, now: float, patience_s: float = PATIENCE_S) -> bool:

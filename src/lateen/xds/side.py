@@ -90,8 +90,7 @@ class Side(ABC, Generic[SubscriptionT, ResponseT]):
         self._sequence.begin()
         for type_url in ORDER:
             yield from self._answer(type_url, now)
-        if self._sequence.removals_held:  # by a type that had nothing to say, as is known now
-            self._sequence.removals_held = False
+        if self._sequence.again():
             for type_url in USED:
                 yield from self._answer(type_url, now)
         self._sequence.end(now)

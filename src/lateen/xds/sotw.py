@@ -14,7 +14,7 @@ from lateen.xds.limits import MOST_NAMES, GreedyError, check_stream, weight
 from lateen.xds.sequence import NOTHING, USED, USERS
 from lateen.xds.side import Side
 from lateen.xds.standing import Refusals
-from lateen.xds.stream import SERVED, WILDCARDS
+from lateen.xds.stream import SERVED, WILDCARDS, all_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,15 @@ class StateStream(Side["_Subscription", Response]):
             name: it for name, it in available.items() if subscription.wildcard or name in subscription.names
         }  # fmt: skip
         subscription.told = available
-        subscription.doomed = {name: it for name, it in subscription.held.items() if name not in wanted}
-        if subscription.doomed and (
-            type_url not in USED or self._sequence.may_remove(self._subscriptions, self._view, now)
-        ):
-            subscription.doomed = {}
-        present = {**subscription.doomed, **wanted}
+        doomed = {
+            name: subscription.doomed.get(name, now) for name in subscription.held if name not in wanted
+        }
+        if doomed:
+            removable = self._sequence.removable if type_url in USED else all_of
+            gone = removable(doomed, self._subscriptions, self._view, now)
+            doomed = {name: since for name, since in doomed.items() if name not in gone}
+        subscription.doomed = doomed
+        present = {**{name: subscription.held[name] for name in doomed}, **wanted}
         if present == subscription.held and not subscription.owed:
             return
         if not present and type_url not in WILDCARDS:
@@ -92,7 +95,7 @@ class _Subscription:
     wildcard: bool = False
     owed: bool = True  # an answer is due even when nothing changed
     held: dict[str, Resource] = field(default_factory=dict)
-    doomed: dict[str, Resource] = field(default_factory=dict)  # held, in no view any more, and still sent
+    doomed: dict[str, float] = field(default_factory=dict)  # held, in no view any more since, and still sent
     told: Mapping[str, Resource] | None = None
     awaited: str = ""
     sent: str = ""

@@ -86,11 +86,12 @@ class DeltaStream(Side["_Subscription", Response]):
             return  # the very mapping it was told: views share what did not change
         if type_url in USERS and not self._sequence.may_tell(self._subscriptions, self._view, now):
             return
-        changed, removed = subscription.difference(available) if news else ((), ())
-        if subscription.doomed and (
-            type_url not in USED or self._sequence.may_remove(self._subscriptions, self._view, now)
-        ):
-            removed, subscription.doomed = tuple(sorted({*removed, *subscription.doomed})), frozenset()
+        changed, removed = subscription.difference(available, now) if news else ((), ())
+        if doomed := subscription.doomed:
+            removable = self._sequence.removable if type_url in USED else all_of
+            gone = removable(doomed, self._subscriptions, self._view, now)
+            removed = tuple(sorted(gone.union(removed)))
+            subscription.doomed = {name: since for name, since in doomed.items() if name not in gone}
         if not (changed or removed or subscription.owed):
             return
         self._nonces += 1
@@ -111,6 +112,11 @@ class DeltaStream(Side["_Subscription", Response]):
         return {name: version for name, version in held.items() if name not in replaced}
 
 
+def all_of(doomed: Mapping[str, float], *_: object) -> frozenset[str]:
+    """What uses others goes at once."""
+    return frozenset(doomed)
+
+
 @dataclass(slots=True)
 class _Subscription:
     wildcard: bool
@@ -119,7 +125,9 @@ class _Subscription:
     names: Names = field(default_factory=Names)
     missing: Names = field(default_factory=Names)  # asked for since the last answer
     brought: int = 0  # what the versions weigh that it came with
-    doomed: frozenset[str] = frozenset()  # held, in no view any more, and not yet taken away
+    doomed: dict[str, float] = field(
+        default_factory=dict
+    )  # held, in no view any more since, not yet taken away
     owed: bool = False  # an answer is due even when there is nothing to say
     told: Mapping[str, Resource] | None = None  # with which ``held`` agrees, but for what is doomed
     awaited: str = ""
@@ -161,7 +169,7 @@ class _Subscription:
         self.missing.drop(unsubscribe)
         for name in dropped:
             self.held.pop(name, None)  # the proxy forgets by itself what it no longer wants
-        self.doomed -= dropped
+            self.doomed.pop(name, None)
         if self.wildcard and self.served:
             # It cannot know whether all of them still include what it unsubscribed from: it is told.
             self.missing.add(dropped)
@@ -177,13 +185,15 @@ class _Subscription:
             self.missing.add((name,))
             self.told = None
 
-    def difference(self, available: Mapping[str, Resource]) -> tuple[tuple[Resource, ...], tuple[str, ...]]:
+    def difference(
+        self, available: Mapping[str, Resource], now: float
+    ) -> tuple[tuple[Resource, ...], tuple[str, ...]]:
         """What it lacks, and what it asked for in vain. What it has and should not have is doomed now."""
         names = self.names.known
         wanted = available if self.wildcard else {it: available[it] for it in names & available.keys()}
         # Sorted is what changed, which is little, not what is wanted, which is all.
         changed = tuple(sorted(it for it in wanted.values() if self.held.get(it.name) != it.version))
-        self.doomed = frozenset(name for name in self.held if name not in wanted)
+        self.doomed = {name: self.doomed.get(name, now) for name in self.held if name not in wanted}
         self.told = available
         # A name that was asked for and does not exist is answered as removed, so that the proxy need not wait.
         return changed, tuple(sorted(it for it in self.missing.known if it not in wanted))

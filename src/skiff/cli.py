@@ -30,9 +30,22 @@ def start(
         str, typer.Option(help="Memory of the node: 8192 (MiB) or 8g; 0: the machine's.")
     ] = "0",
     port: Annotated[int, typer.Option(help="Port of the API server on 127.0.0.1.")] = PORT,
+    realistic: Annotated[
+        bool,
+        typer.Option(
+            "--realistic", help="Be as slow, late and unreliable as a busy cluster: to test controllers."
+        ),
+    ] = False,
+    seed: Annotated[int, typer.Option(help="What --realistic draws its chances from.")] = 1,
 ) -> None:
     """Start the cluster, or find it running; returns when the node is Ready."""
-    settings = replace(Settings(), cpus=cpus, memory_mib=_mebibytes(memory), api_port=port)
+    settings = replace(
+        Settings(),
+        cpus=cpus,
+        memory_mib=_mebibytes(memory),
+        api_port=port,
+        realistic=seed if realistic else None,
+    )
     for said in lifecycle.start(settings):
         typer.echo(said)
 
@@ -83,11 +96,12 @@ def images(output: Json = "table") -> None:
 
 
 @app.command(hidden=True)
-def daemon(cpus: int = 0, memory: int = 0, port: int = PORT) -> None:
+def daemon(cpus: int = 0, memory: int = 0, port: int = PORT, realistic: str = "") -> None:
     """Run in the foreground."""
     from skiff.daemon import main as run  # everything the daemon needs: only here
 
-    run(replace(Settings(), cpus=cpus, memory_mib=memory, api_port=port))
+    seed = int(realistic) if realistic else None
+    run(replace(Settings(), cpus=cpus, memory_mib=memory, api_port=port, realistic=seed))
 
 
 def _mebibytes(text: str) -> int:

@@ -13,7 +13,7 @@ import structlog
 from aiohttp import web
 
 from skiff import log
-from skiff.api import Object
+from skiff.api import Api, Object
 from skiff.apiserver import context
 from skiff.apiserver.allocation import Addresses
 from skiff.apiserver.custom import CustomKinds
@@ -32,6 +32,10 @@ from skiff.controllers.run import ControllerSettings, run_all
 from skiff.errors import ApiError
 from skiff.kinds import BUILT_IN, NAMESPACES, PODS, SERVICE_ACCOUNTS, Kind
 from skiff.node.agent import NodeAgent
+from skiff.realism import shapes
+from skiff.realism.chance import Chance
+from skiff.realism.habits import habits
+from skiff.realism.late import LateApi, LateKinds
 from skiff.schema import pack
 from skiff.settings import Settings
 from skiff.store.store import Store
@@ -51,7 +55,12 @@ class Daemon:
         schemas = pack.Schemas(pack.load(settings.home / "schemas.json.gz"))
         self.registry = Registry(self.store, schemas=schemas, addresses=Addresses(settings.service_cidr))
         CustomKinds(self.registry)
-        self.api = LocalApi(self.registry)
+        self.api: Api = LocalApi(self.registry)
+        self.chance = None if settings.realistic is None else Chance(settings.realistic)
+        if self.chance:
+            LateKinds(self.registry, self.chance)
+            self.registry.shown = shapes.real
+            self.api = LateApi(self.api, self.chance)
         self.tokens = Tokens(self.pki, still_exists=self._exists)
         authorizer = Authorizer(lambda kind: self.store.all(kind.storage))
         self.registry.stored |= escalation.checks(authorizer, context.USER.get)
@@ -101,6 +110,12 @@ class Daemon:
         await self.webhooks.close()
         await runner.cleanup()
         self.store.close()
+        if self.chance:
+            _log.info(
+                "was as a busy server is",
+                seed=self.chance.seed,
+                **{it.replace(" ", "_"): n for it, n in sorted(self.chance.happened.items())},
+            )
 
     async def _serve(self) -> web.AppRunner:
         domain, port = self.settings.cluster_domain, self.settings.api_port
@@ -109,7 +124,8 @@ class Daemon:
             "127.0.0.1", self.settings.api_ip,
         ]  # fmt: skip
         tls = self.pki.server_context(names)
-        app = application(self.registry, access=self.access, node=self.node)
+        around = [habits(self.chance)] if self.chance else []
+        app = application(self.registry, access=self.access, node=self.node, around=around)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=600)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls, backlog=512).start()

@@ -104,7 +104,7 @@ def _spawn(settings: Settings) -> None:
     (settings.home / "ready").unlink(missing_ok=True)
     argv = [
         sys.executable, "-m", "skiff.cli", "daemon", f"--cpus={settings.cpus}", f"--memory={settings.memory_mib}",
-        f"--port={settings.api_port}",
+        f"--port={settings.api_port}", *([] if settings.realistic is None else [f"--realistic={settings.realistic}"]),
     ]  # fmt: skip
     environment = {
         **os.environ,

@@ -30,6 +30,7 @@ class Settings:
     api_port: int = PORT  # on 127.0.0.1
     cpus: int = 0
     memory_mib: int = 0
+    realistic: int | None = None  # the seed of a busy server's habits (``skiff.realism``); None: it has none
 
     @property
     def database(self) -> Path:

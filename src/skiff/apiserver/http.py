@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import structlog
@@ -40,10 +41,10 @@ _USER = web.RequestKey("user", object)
 
 
 def application(
-    registry: Registry, *, access: Access | None = None, node: Node | None = None
-) -> web.Application:
-    """The API as an aiohttp application."""
-    app = web.Application(middlewares=[_as_status, _with_user], client_max_size=MAX_BODY)
+    registry: Registry, *, access: Access | None = None, node: Node | None = None, around: Sequence[Any] = ()
+) -> web.Application:  # fmt: skip
+    """The API as an aiohttp application. ``around`` are middlewares that see requests first and answers last."""
+    app = web.Application(middlewares=[*around, _as_status, _with_user], client_max_size=MAX_BODY)
     app[SERVER] = Server(registry, access, node)
     for path in ("/healthz", "/livez", "/readyz"):
         app.router.add_get(path, _ok)

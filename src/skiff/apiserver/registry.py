@@ -55,6 +55,8 @@ class Registry:
         self.schemas = schemas
         #: Told (new, old) of an object of a kind before it is stored: it may refuse, or answer what is stored instead.
         self.stored: dict[Kind, Callable[[Object | None, Object | None], Object | None]] = {}
+        #: How watchers are shown an object, where that is not as it is stored.
+        self.shown: Callable[[Object], Object] | None = None
         self._addresses = addresses
         self._clock = clock or (lambda: datetime.now(UTC))
         self.kinds: dict[tuple[str, str, str], Kind] = {

@@ -20,6 +20,9 @@ BOOKMARK_S = 60.0
 #: The real server ends watches after 30 to 60 minutes, so that clients spread; so does this one.
 LONGEST_S = 1800.0
 INITIAL_END = "k8s.io/initial-events-end"
+#: What may end a watch earlier, and be said last, besides what its client asked for (``skiff.realism``).
+LONGEST: web.RequestKey[float] = web.RequestKey("longest", float)
+LAST_WORDS: web.RequestKey[bytes] = web.RequestKey("last words", bytes)
 #: Events which are sent together when so many are there: a write costs more than an event.
 _AT_ONCE = 50
 
@@ -47,7 +50,9 @@ async def watch(request: web.Request, registry: Registry, kind: Kind, namespace:
         lines += [it.bookmark(since, {INITIAL_END: "true"})] if first else []
         for start in range(0, len(lines), _AT_ONCE):
             await response.write(b"".join(lines[start : start + _AT_ONCE]))
-        await _stream(it, follower, response, longest_s)
+        await _stream(it, follower, response, min(longest_s, request.get(LONGEST, longest_s)))
+        if last := request.get(LAST_WORDS):
+            await response.write(last)
         await response.write_eof()
     except ConnectionResetError:
         pass  # the client left
@@ -121,6 +126,8 @@ class _Watch:
             self._header = False
         elif self.kind.custom:  # it may have been stored in another version
             obj = {**obj, "apiVersion": self.kind.api_version}
+        if self.registry.shown:
+            obj = self.registry.shown(obj)
         return msgspec.json.encode({"type": kind, "object": obj}) + b"\n"
 
     def bookmark(self, revision: int, annotations: dict[str, str]) -> bytes:

@@ -33,10 +33,14 @@ def start(
     realistic: Annotated[
         bool,
         typer.Option(
-            "--realistic", help="Be as slow, late and unreliable as a busy cluster: to test controllers."
+            "--realistic",
+            envvar="SKIFF_REALISTIC",
+            help="Be as slow, late and unreliable as a busy cluster: to test controllers.",
         ),
     ] = False,
-    seed: Annotated[int, typer.Option(help="What --realistic draws its chances from.")] = 1,
+    seed: Annotated[
+        int, typer.Option(envvar="SKIFF_SEED", help="What --realistic draws its chances from.")
+    ] = 1,
 ) -> None:
     """Start the cluster, or find it running; returns when the node is Ready."""
     settings = replace(

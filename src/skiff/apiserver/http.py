@@ -80,6 +80,8 @@ async def _as_status(
         if request.writer.output_size:
             raise  # too late for an answer: the connection breaks
         response = _status(ApiError(500, "InternalError", f"Internal error occurred: {wrong!r}"))
+    if not response.prepared and response.content_type == "application/json":
+        response.charset = None  # clients compare the whole header with what Kubernetes sends
     warned = [*request.get(WARNINGS, []), *context.WARNINGS.get([])]
     if warned and not response.prepared:
         for it in dict.fromkeys(warned):

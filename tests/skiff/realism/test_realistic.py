@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.skiff.cluster import Cluster
+
+if TYPE_CHECKING:
+    from cluster import Cluster
 
 pytestmark = [pytest.mark.root, pytest.mark.finding("issue 7 part 7")]
 
@@ -69,8 +71,8 @@ print(json.dumps({"seen": seen, "final": final == wrote, "watched": {k: v for k,
 
 
 @pytest.fixture(scope="module")
-def busy() -> Iterator[Cluster]:
-    made = Cluster()
+def busy(new_cluster: type[Cluster]) -> Iterator[Cluster]:
+    made = new_cluster()
     try:
         made.start("--realistic", "--seed", "7")
         yield made

@@ -64,3 +64,4 @@ STEPS: list[Callable[[], None]] = [objects, streams, workloads]
 for step in STEPS:
     step()
     print(step.__name__, flush=True)
+print("done")

@@ -164,3 +164,4 @@ STEPS: list[Callable[[], None]] = [objects, watching, streams, custom_objects, w
 for step in STEPS:
     step()
     print(step.__name__, flush=True)
+print("done")

@@ -33,6 +33,7 @@ mesh: setup            ## tests on a real skiff with a real mesh, one after the 
 	tools/isolated $(BIN)/pytest -q -m "mesh and not soak" tests
 
 soak: setup            ## what takes minutes each: kills, long load, a mesh among hostile neighbours
+	tools/helm
 	tools/isolated $(BIN)/pytest -q -s -m soak tests
 	SOAK_MINUTES=$(or $(SOAK_MINUTES),10) tools/isolated $(BIN)/pytest -q -s -m mesh tests/mesh/test_soak.py
 

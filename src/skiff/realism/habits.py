@@ -29,7 +29,8 @@ def habits(chance: Chance) -> Callable[[web.Request, Handler], Awaitable[web.Str
 
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path.startswith(_OPEN) or "Upgrade" in request.headers:
+        streams = "Upgrade" in request.headers or request.path.endswith(("/log", "/proxy"))
+        if streams or request.path.startswith(_OPEN):
             return await handler(request)
         return await _one(chance, request, handler)
 

@@ -72,12 +72,8 @@ print(json.dumps({"seen": seen, "final": final == wrote, "watched": {k: v for k,
 
 @pytest.fixture(scope="module")
 def busy(new_cluster: type[Cluster]) -> Iterator[Cluster]:
-    made = new_cluster()
-    try:
-        made.start("--realistic", "--seed", "7")
+    with new_cluster("--realistic", "--seed", "7") as made:
         yield made
-    finally:
-        made.end()
 
 
 def definition() -> dict[str, Any]:
@@ -106,7 +102,7 @@ def test_a_definition_is_served_later_than_it_is_stored(busy: Cluster) -> None:
 
 
 def test_a_patient_client_loses_nothing_and_meets_everything(busy: Cluster) -> None:
-    said = json.loads(busy.python(WATCHER, "10").stdout)
+    said = json.loads(busy.python(WATCHER, "8").stdout)
     assert said["final"], said
     assert said["watched"], said
     assert any(it.startswith("watch") for it in said["seen"]), said

@@ -38,6 +38,7 @@ from skiff.realism.habits import habits
 from skiff.realism.late import LateApi, LateKinds
 from skiff.schema import pack
 from skiff.settings import Settings
+from skiff.store.file import DatabaseError
 from skiff.store.store import Store
 
 _log = structlog.get_logger("skiff")
@@ -62,7 +63,7 @@ class Daemon:
             self.registry.shown = shapes.real
             self.api = LateApi(self.api, self.chance)
         self.tokens = Tokens(self.pki, still_exists=self._exists)
-        authorizer = Authorizer(lambda kind: self.store.all(kind.storage))
+        authorizer = Authorizer(lambda kind: self.store.read_all(kind.storage))
         self.registry.stored |= escalation.checks(authorizer, context.USER.get)
         self.access = ClusterAccess(self.tokens, authorizer)
         self.node = NodeAgent(self.api, settings, token=self._token)
@@ -172,4 +173,8 @@ def main(settings: Settings) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if sys.version_info < (3, 12):  # later it is the default: no thread for each process of the cluster
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
-    asyncio.run(Daemon(settings).run())
+    try:
+        daemon = Daemon(settings)
+    except DatabaseError as wrong:
+        sys.exit(f"Error: {wrong}")
+    asyncio.run(daemon.run())

@@ -9,6 +9,7 @@ from skiff.apiserver.registry import Registry
 from skiff.errors import invalid
 from skiff.kinds import CUSTOM_RESOURCE_DEFINITIONS, Column, Kind
 from skiff.schema.node import SchemaNode
+from skiff.store.history import Change
 
 _MAP_OR_LIST = {
     "x-kubernetes-list-type": "list_type", "x-kubernetes-map-type": "map_type",
@@ -86,6 +87,7 @@ class CustomKinds:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         registry.stored[CUSTOM_RESOURCE_DEFINITIONS] = self.changed
+        registry.store.undone.append(self._undone)
         for it in registry.store.all(CUSTOM_RESOURCE_DEFINITIONS.storage):
             self._serve(it)
 
@@ -100,6 +102,15 @@ class CustomKinds:
             self._withdraw(old)
         self._serve(new)
         return established(new, self._registry.now())
+
+    def _undone(self, change: Change) -> None:
+        """What was to be stored was not."""
+        if change.storage != CUSTOM_RESOURCE_DEFINITIONS.storage:
+            return
+        if change.type != "DELETED":
+            self._withdraw(change.object)
+        if change.previous is not None:
+            self._serve(change.previous)
 
     def _serve(self, definition: Object) -> None:
         for kind in kinds_of(definition):

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from skiff.api import Node
 from skiff.apiserver import access as access_rules
-from skiff.apiserver import context, discovery, objects, openapi, subresources
+from skiff.apiserver import context, discovery, lasting, objects, openapi, subresources
 from skiff.apiserver.access import Access, User
 from skiff.apiserver.bodies import WARNINGS
 from skiff.apiserver.registry import Registry
@@ -44,8 +44,9 @@ def application(
     registry: Registry, *, access: Access | None = None, node: Node | None = None, around: Sequence[Any] = ()
 ) -> web.Application:  # fmt: skip
     """The API as an aiohttp application. ``around`` are middlewares that see requests first and answers last."""
-    app = web.Application(middlewares=[*around, _as_status, _with_user], client_max_size=MAX_BODY)
+    app = web.Application(middlewares=[*around, _as_status, lasting.hold, _with_user], client_max_size=MAX_BODY)
     app[SERVER] = Server(registry, access, node)
+    app[lasting.STORE] = registry.store
     for path in ("/healthz", "/livez", "/readyz"):
         app.router.add_get(path, _ok)
         app.router.add_get(path + "/{check:.*}", _ok)
@@ -91,7 +92,9 @@ async def _as_status(
 
 
 def _status(refused: ApiError) -> web.Response:
-    return web.json_response(refused.status(), status=refused.code)
+    again = (refused.details or {}).get("retryAfterSeconds")  # clients heed the header only
+    headers = {"Retry-After": str(again)} if again else None
+    return web.json_response(refused.status(), status=refused.code, headers=headers)
 
 
 def _refusal(refused: web.HTTPException) -> ApiError:
@@ -229,6 +232,8 @@ async def _served(
         access_rules.require(server.access, user, verb, kind, namespace, meant, sub, request.path)
         if kind in REVIEWS:
             return await subresources.review(request, server.access, kind, user)
+    if sub in subresources.STREAMS or request.method == "GET":
+        request[lasting.ONLY_READS] = True
     if sub in subresources.STREAMS:
         return await subresources.stream(request, server.registry, server.node, namespace, name, sub)
     if sub in subresources.SPECIAL:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 
 from skiff.api import Event, Object
 from skiff.apiserver import selectors
+from skiff.apiserver.lasting import lasting
 from skiff.apiserver.registry import Registry
 from skiff.errors import ApiError
 from skiff.kinds import EVENTS, Kind
@@ -22,7 +22,7 @@ class LocalApi:
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """One object."""
-        return self.registry.get(kind, namespace, name)
+        return self.registry.read(kind, namespace, name)
 
     async def list(
         self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = ""
@@ -30,43 +30,48 @@ class LocalApi:
         """Objects by selectors."""
         by_labels, by_fields = selectors.by_labels(labels), selectors.by_fields(fields)
         return [
-            it for it in self.registry.store.all(kind.storage, namespace) if by_labels(it) and by_fields(it)
-        ]
+            it for it in self.registry.store.read_all(kind.storage, namespace)
+            if by_labels(it) and by_fields(it)
+        ]  # fmt: skip
 
     async def create(self, kind: Kind, obj: Object) -> Object:
         """A new object."""
-        return await self.registry.create(kind, (obj.get("metadata") or {}).get("namespace", ""), obj)
+        async with lasting(self.registry.store):
+            return await self.registry.create(kind, (obj.get("metadata") or {}).get("namespace", ""), obj)
 
     async def update(self, kind: Kind, obj: Object, *, subresource: str = "") -> Object:
         """Replace, or replace the status."""
         metadata = obj["metadata"]
-        return await self.registry.update(
-            kind, metadata.get("namespace", ""), metadata["name"], obj, subresource=subresource
-        )  # fmt: skip
+        async with lasting(self.registry.store):
+            return await self.registry.update(
+                kind, metadata.get("namespace", ""), metadata["name"], obj, subresource=subresource
+            )
 
     async def patch(
         self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = ""
     ) -> Object:
         """Merge patch."""
-        patched = merge_patch(self.registry.get(kind, namespace, name), patch)
-        return await self.registry.update(kind, namespace, name, patched, subresource=subresource)
+        async with lasting(self.registry.store):
+            patched = merge_patch(self.registry.get(kind, namespace, name), patch)
+            return await self.registry.update(kind, namespace, name, patched, subresource=subresource)
 
     async def delete(
         self, kind: Kind, namespace: str, name: str, *, uid: str = "", propagation: str = "Background",
         grace_seconds: int | None = None,
     ) -> None:  # fmt: skip
         """Remove or mark."""
-        await self.registry.delete(
-            kind, namespace, name, uid=uid, propagation=propagation, grace_seconds=grace_seconds
-        )
-        await asyncio.sleep(0)  # so that watchers can keep up with who deletes much
+        async with lasting(self.registry.store):
+            await self.registry.delete(
+                kind, namespace, name, uid=uid, propagation=propagation, grace_seconds=grace_seconds
+            )
 
     async def watch(self, kind: Kind) -> AsyncIterator[Event]:
         """Existing objects, SYNCED, then changes. It ends for a reader that falls behind."""
         store = self.registry.store
-        follower = store.follow(kind.storage, store.revision)
+        follower = store.follow(kind.storage, store.committed)
+        present = store.read_all(kind.storage)  # of exactly that revision
         try:
-            for it in store.all(kind.storage):
+            for it in present:
                 yield Event("ADDED", it)
             yield Event("SYNCED", {})
             while (change := await follower.next()) is not None:
@@ -75,7 +80,7 @@ class LocalApi:
             follower.close()
 
     async def event(self, about: Object, kind: str, reason: str, message: str, *, source: str) -> None:
-        """Record or count an Event."""
+        """Record or count an Event. Nobody waits for its commit: no answer depends on it."""
         metadata = about["metadata"]
         namespace = metadata.get("namespace") or "default"
         digest = hashlib.sha256(f"{metadata.get('uid')}{kind}{reason}{message}".encode()).hexdigest()[:16]

@@ -47,8 +47,8 @@ async def many(request: web.Request, registry: Registry, kind: Kind, namespace: 
 
 
 def _listed(request: web.Request, registry: Registry, kind: Kind, namespace: str) -> web.Response:
-    found = selected(request, registry.store.all(kind.storage, namespace))
-    found, metadata = _page(request, found, registry.store.revision)
+    found = selected(request, registry.store.read_all(kind.storage, namespace))
+    found, metadata = _page(request, found, registry.store.committed)
     if as_table(request):
         shown = tables.table(kind, found, include=request.query.get("includeObject", "Metadata"))
         shown["metadata"] = metadata
@@ -93,7 +93,7 @@ async def one(
     dry = request.query.get("dryRun") == "All"
     match request.method:
         case "GET":
-            return answer(request, kind, registry.get(kind, namespace, name), 200)
+            return answer(request, kind, registry.read(kind, namespace, name), 200)
         case "PUT":
             made = await registry.update(
                 kind, namespace, name, await object_of(request, kind, registry.schema(kind)), subresource=sub, dry_run=dry,

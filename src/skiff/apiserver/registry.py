@@ -71,8 +71,15 @@ class Registry:
         """What objects of this kind may contain."""
         return self.schemas.for_kind(kind) if self.schemas else ANYTHING
 
+    def read(self, kind: Kind, namespace: str, name: str) -> Object:
+        """One object as it is committed, for who only looks; 404 when it is not there."""
+        found = self.store.read(kind.storage, namespace, name)
+        if found is None:
+            raise not_found(kind.plural, kind.group, name)
+        return found
+
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
-        """One object; 404 when it is not there."""
+        """One object in its newest state, to build on; 404 when it is not there."""
         found = self.store.get(kind.storage, namespace, name)
         if found is None:
             raise not_found(kind.plural, kind.group, name)

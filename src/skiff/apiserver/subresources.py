@@ -33,7 +33,7 @@ async def stream(
     """Logs, exec, attach and port-forward of a pod that runs here."""
     from skiff.streams.serve import route  # SPDY and websockets: only for those who need them
 
-    found = registry.get(PODS, namespace, pod)
+    found = registry.read(PODS, namespace, pod)
     if node is None or not found.get("spec", {}).get("nodeName"):
         raise ApiError(400, "BadRequest", f"pod {pod} does not have a host assigned")
     if sub != "portforward":  # which is the whole pod's
@@ -96,9 +96,9 @@ async def special(
 async def _scale(
     request: web.Request, registry: Registry, kind: Kind, namespace: str, name: str
 ) -> web.Response:
-    target = registry.get(kind, namespace, name)
     if request.method == "GET":
-        return answer(request, kind, scale_of(target), 200)
+        return answer(request, kind, scale_of(registry.read(kind, namespace, name)), 200)
+    target = registry.get(kind, namespace, name)
     given = await body(request)
     if request.method == "PATCH":
         given = changed(request.content_type, kind, scale_of(target), given, registry)

@@ -14,7 +14,7 @@ from skiff.apiserver.registry import Registry
 from skiff.errors import ApiError
 from skiff.kinds import Kind
 from skiff.queries import truth
-from skiff.store.store import Change, Follower, GoneError
+from skiff.store.history import Change, Follower, GoneError
 
 BOOKMARK_S = 60.0
 #: The real server ends watches after 30 to 60 minutes, so that clients spread; so does this one.
@@ -37,13 +37,15 @@ async def watch(request: web.Request, registry: Registry, kind: Kind, namespace:
     everything = first or given in ("", "0")
     longest_s = _longest(request)
     try:
-        since = registry.store.revision if everything else int(given)
+        since = registry.store.committed if everything else int(given)
         follower = registry.store.follow(kind.storage, since)
     except GoneError as gone:
         raise ApiError(410, "Expired", str(gone)) from gone
     except ValueError as wrong:
         raise ApiError(400, "BadRequest", f"invalid resourceVersion {given!r}") from wrong
-    present = registry.store.all(kind.storage, namespace) if everything else []  # of exactly that revision
+    present = (
+        registry.store.read_all(kind.storage, namespace) if everything else []
+    )  # of exactly that revision
     try:
         await response.prepare(request)
         lines = [it.line("ADDED", obj) for obj in present if it.means(obj)]
@@ -77,7 +79,7 @@ async def _stream(it: _Watch, follower: Follower, response: web.StreamResponse, 
         except TimeoutError:
             # Never past a change that is still to be told: who resumes there would miss it.
             if it.bookmarks and loop.time() < end and not follower.waiting:
-                await response.write(it.bookmark(it.registry.store.revision, {}))
+                await response.write(it.bookmark(it.registry.store.committed, {}))
             continue
         lines: list[bytes] = []
         while change is not None:

@@ -1,8 +1,10 @@
-"""What is stored, and what happened since? Every object in memory and in one SQLite file, every change in order.
+"""What is stored? Every object in memory and in one SQLite file, every change in order.
 
-The file is written behind: changes of one turn of the loop are one transaction, so a crash of the machine may lose the
-last few milliseconds, and never half a change. While the file cannot be written (a full disk, a lock of somebody else's) the
-cluster goes on in memory, ``trouble`` says why, and what is missing is tried again every second.
+There are two states of an object. Writers build on the newest one. Everybody else sees what is committed, which is in the file
+and survives a kill and a power cut: reads show it, followers hear of it, and who wrote waits for it (``settled``).
+Commits are made in a thread, one at a time; what is written meanwhile goes together into the next one.
+When the file cannot be written, what it lacks is undone: who wrote it is told so (503) and nobody else has seen it.
+See ``docs/decisions/0009-nothing-is-said-before-it-is-kept.md``.
 """
 
 from __future__ import annotations
@@ -11,235 +13,279 @@ import asyncio
 import contextlib
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import structlog
 
 from skiff.api import Object
+from skiff.errors import ApiError
+from skiff.store.file import File, Key, Written
+from skiff.store.history import Change, Follower, History, Storage
 
 _log = structlog.get_logger("skiff.store")
 
-#: Changes kept for watches that resume, at most so many and so many bytes (as JSON; in memory several times that). Older
-#: resourceVersions get 410 Gone, and a watcher that has not read them yet is ended, and lists again.
-KEPT_CHANGES = 20_000
-KEPT_BYTES = 16 * 1024 * 1024
+#: While the file cannot be written it is tried again so often, also when nobody writes.
 _AGAIN_S = 1.0
+#: As long as a request waits for its commit; afterwards nobody knows what becomes of it.
+COMMIT_S = 30.0
+#: Bytes that may wait for their commit. Who writes more has to wait.
+PENDING_BYTES = 64 * 1024 * 1024
 
-#: (group, plural): all versions of a resource are stored together.
-Storage = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One step of history. ``previous`` is None for a new object; ``object`` is the last state of a deleted one."""
-
-    revision: int
-    type: str  # ADDED, MODIFIED, DELETED
-    storage: Storage
-    object: Object
-    previous: Object | None
-    size: int  # of the object as JSON
-
-
-class GoneError(LookupError):
-    """The history does not reach back that far."""
-
-
-class Follower:
-    """One who hears every change of a storage from some revision on."""
-
-    def __init__(self, storage: Storage, end: Callable[[Follower], None]) -> None:
-        self.storage = storage
-        self._changes: deque[Change] = deque()
-        self._some, self._over = asyncio.Event(), False
-        self._end = end
-
-    async def next(self) -> Change | None:
-        """The next change; None when the follower was ended because it fell behind or the store closed."""
-        while not self._changes and not self._over:
-            self._some.clear()
-            await self._some.wait()
-        return self._changes.popleft() if self._changes else None
-
-    @property
-    def waiting(self) -> bool:
-        """Whether ``next`` has something without waiting."""
-        return bool(self._changes) or self._over
-
-    def tell(self, change: Change) -> None:
-        """Called by the store."""
-        self._changes.append(change)
-        self._some.set()
-
-    def forgotten(self, oldest: int) -> None:
-        """Called by the store, which keeps nothing up to that revision: nor does a follower that reads too slowly."""
-        if self._changes and self._changes[0].revision <= oldest:
-            self._changes.clear()
-            self.stop()
-            self.close()
-
-    def stop(self) -> None:
-        """Let ``next`` return None after what is queued."""
-        self._over = True
-        self._some.set()
-
-    def close(self) -> None:
-        """Hear no more."""
-        self._end(self)
+_Place = tuple[str, str]  # (namespace, name)
 
 
 class Store:
-    """All objects at the newest revision, and the recent history."""
+    """All objects, and the recent history."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS object (grp TEXT, plural TEXT, ns TEXT, name TEXT, rev INTEGER, body BLOB,"
-            " PRIMARY KEY (grp, plural, ns, name)) WITHOUT ROWID"
-        )
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS revision (one INTEGER PRIMARY KEY CHECK (one = 1), rev INTEGER)"
-        )
-        self._objects: dict[Storage, dict[tuple[str, str], Object]] = {}
-        for group, plural, namespace, name, body in self._db.execute(
-            "SELECT grp, plural, ns, name, body FROM object"
-        ):
-            self._objects.setdefault((group, plural), {})[namespace, name] = msgspec.json.decode(body)
-        row = self._db.execute("SELECT rev FROM revision").fetchone()
-        self.revision: int = row[0] if row else 1
-        self._oldest = self.revision  # history begins here
-        self._history: deque[Change] = deque()
-        self._kept_bytes = 0
-        self._followers: set[Follower] = set()
-        #: What the file lacks: (group, plural, namespace, name) -> (revision, body), None for what was removed.
-        self._unwritten: dict[tuple[str, str, str, str], tuple[int, bytes] | None] = {}
-        self._due = False  # somebody will call commit
+        """Without a path nothing lasts, and every write is committed at once."""
+        self._file, self._lasts = File(path), path is not None
+        self._objects: dict[Storage, dict[_Place, Object]] = {}
+        #: Of the newest write.
+        self.revision, found = self._file.read()
+        for (group, plural, namespace, name), obj in found:
+            self._objects.setdefault((group, plural), {})[namespace, name] = obj
+        #: Of the newest write that is committed.
+        self.committed = self.revision
+        self._history = History(self.revision)
+        self._thread = ThreadPoolExecutor(1, "store")
+        self._queue: list[Change] = []  # for the next commit
+        self._queued_bytes = 0
+        self._writing: tuple[list[Change], Future[None]] | None = None  # the commit that is being made
+        self._due = self._closed = False
+        #: What the objects that the file lacks were before: how they are in the file. None: not there.
+        self._before: dict[Storage, dict[_Place, Object | None]] = {}
+        self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._failures, self._why = 0, ""
+        self._again: asyncio.TimerHandle | None = None
+        #: Told of each change that is undone, the newest first.
+        self.undone: list[Callable[[Change], None]] = []
         #: Why the file cannot be written, while it cannot.
         self.trouble = ""
-        self._db.execute("PRAGMA busy_timeout=0")  # whoever holds a lock must not hold up everybody
 
-    # --- reading ---------------------------------------------------------------------------
+    # --- what is committed -----------------------------------------------------------------
+
+    def read(self, storage: Storage, namespace: str, name: str) -> Object | None:
+        """One object, shared: do not change it."""
+        place = (namespace, name)
+        before = self._before.get(storage)
+        if before and place in before:
+            return before[place]
+        return self._objects.get(storage, {}).get(place)
+
+    def read_all(self, storage: Storage, namespace: str = "") -> list[Object]:
+        """All of a namespace ("" is all), by namespace and name."""
+        before = self._before.get(storage)
+        if not before:
+            return self.all(storage, namespace)
+        found = {**self._objects.get(storage, {}), **before}
+        return [it for place in _of(found, namespace) if (it := found[place]) is not None]
+
+    def follow(self, storage: Storage, since: int) -> Follower:
+        """Hear every change after a revision. Raises GoneError when the history does not reach back to it."""
+        return self._history.follow(storage, since)
+
+    # --- for writers: what they build on ---------------------------------------------------
 
     def get(self, storage: Storage, namespace: str, name: str) -> Object | None:
-        """One object, shared: do not change it."""
+        """One object, perhaps not committed yet, shared: do not change it."""
         return self._objects.get(storage, {}).get((namespace, name))
 
     def all(self, storage: Storage, namespace: str = "") -> list[Object]:
-        """All of a namespace ("" is all), by namespace and name."""
+        """All of a namespace ("" is all), by namespace and name; perhaps not committed yet."""
         found = self._objects.get(storage, {})
-        return [found[key] for key in sorted(found) if not namespace or key[0] == namespace]
-
-    # --- writing ---------------------------------------------------------------------------
+        return [found[place] for place in _of(found, namespace)]
 
     def put(self, storage: Storage, obj: Object) -> Object:
         """Store a new state at the next revision, which becomes its resourceVersion; returns what is stored."""
+        self._require_room()
         metadata = obj["metadata"]
-        key = (metadata.get("namespace", ""), metadata["name"])
-        self.revision += 1
-        stored = {**obj, "metadata": {**metadata, "resourceVersion": str(self.revision)}}
-        previous = self._objects.setdefault(storage, {}).get(key)
+        place = (metadata.get("namespace", ""), metadata["name"])
+        stored = {**obj, "metadata": {**metadata, "resourceVersion": str(self.revision + 1)}}
         body = msgspec.json.encode(stored)
-        self._objects[storage][key] = stored
-        self._write((*storage, *key), (self.revision, body))
+        self.revision += 1
+        objects = self._objects.setdefault(storage, {})
+        previous = objects.get(place)
+        objects[place] = stored
         kind = "MODIFIED" if previous else "ADDED"
-        self._tell(Change(self.revision, kind, storage, stored, previous, len(body)))
+        self._changed(place, Change(self.revision, kind, storage, stored, previous, body))
         return stored
 
     def remove(self, storage: Storage, namespace: str, name: str) -> Object | None:
         """Forget an object; returns its last state with the revision of its end."""
-        previous = self._objects.get(storage, {}).pop((namespace, name), None)
+        self._require_room()
+        place = (namespace, name)
+        previous = self._objects.get(storage, {}).pop(place, None)
         if previous is None:
             return None
         self.revision += 1
         last = {**previous, "metadata": {**previous["metadata"], "resourceVersion": str(self.revision)}}
-        self._write((*storage, namespace, name), None)
-        size = len(msgspec.json.encode(last))
-        self._tell(Change(self.revision, "DELETED", storage, last, previous, size))
+        self._changed(
+            place, Change(self.revision, "DELETED", storage, last, previous, msgspec.json.encode(last))
+        )
         return last
 
-    def _write(self, key: tuple[str, str, str, str], value: tuple[int, bytes] | None) -> None:
-        self._unwritten[key] = value
-        if not self._due:
+    def mark(self) -> int:
+        """Remember this moment, before one reads what to build on; ``settled`` asks for it."""
+        return self._failures
+
+    async def settled(self, mark: int) -> None:
+        """Wait until all that was written is committed. ApiError when something was undone since the mark, or nobody knows."""
+        if self._before and self._failures == mark:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append((self.revision, waiter))
             try:
-                asyncio.get_running_loop().call_soon(self.commit)
+                async with asyncio.timeout(COMMIT_S):
+                    await waiter
+            except TimeoutError as late:
+                said = (
+                    f"the database took no write for {COMMIT_S:.0f} s: the change may still be kept, or not"
+                )
+                raise ApiError(504, "Timeout", said) from late
+        if self._failures != mark:
+            raise _refused(f"the database could not be written ({self._why}), and the change was not kept")
+
+    # --- committing ------------------------------------------------------------------------
+
+    def _require_room(self) -> None:
+        if self._closed:
+            raise _refused("the cluster is stopping")
+        if self._queued_bytes > PENDING_BYTES:
+            raise _refused("too much waits to be written to the database")
+
+    def _changed(self, place: _Place, change: Change) -> None:
+        self._before.setdefault(change.storage, {}).setdefault(place, change.previous)
+        self._queue.append(change)
+        self._queued_bytes += len(change.body)
+        if not self._lasts:
+            self.commit()
+        elif not self._due and not self._writing:
+            try:
+                asyncio.get_running_loop().call_soon(self._begin)  # with what else is written in this turn
                 self._due = True
             except RuntimeError:  # no loop: a command reads or writes the file by itself
-                self._commit()
+                self.commit()
+
+    def _begin(self) -> None:
+        self._due = False
+        if self._writing or self._closed or not (self._queue or self.trouble):
+            return
+        batch, loop = self._taken(), asyncio.get_running_loop()
+        made = self._thread.submit(self._file.write, _last_words(batch), self.revision)
+        self._writing = (batch, made)
+        made.add_done_callback(partial(_call, loop, self._ended))
+
+    def _taken(self) -> list[Change]:
+        batch, self._queue, self._queued_bytes = self._queue, [], 0
+        return batch
+
+    def _ended(self, made: Future[None]) -> None:
+        if self._writing is None or self._writing[1] is not made:
+            return  # commit() was quicker
+        (batch, _), self._writing = self._writing, None
+        if (wrong := made.exception()) is None:
+            self._done(batch)
+        else:
+            self._failed(batch, wrong)
+        if self._queue:
+            self._begin()
 
     def commit(self) -> None:
-        """Make what was written lasting; later, when the file cannot be written now."""
+        """Commit all that was written, now, and let everybody wait for it. Raises ``sqlite3.Error`` when it was undone."""
+        if self._writing:
+            with contextlib.suppress(sqlite3.Error):
+                self._writing[1].result()
+            self._ended(self._writing[1])
         self._due = False
-        try:
-            self._commit()
-        except sqlite3.Error as wrong:
-            with contextlib.suppress(RuntimeError):  # no loop, no second chance
-                asyncio.get_running_loop().call_later(_AGAIN_S, self.commit)
-                self._due = True
-            if self.trouble != str(wrong):
-                self.trouble = str(wrong)
-                _log.error("the database cannot be written; it is tried again", reason=self.trouble)
-        else:
-            if self.trouble:
-                self.trouble = ""
-                _log.warning("the database can be written again")
-
-    def _commit(self) -> None:
-        if not self._unwritten:
+        if not self._queue:
             return
-        gone = [key for key, value in self._unwritten.items() if value is None]
-        kept = [(*key, *value) for key, value in self._unwritten.items() if value is not None]
+        batch = self._taken()
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany(
-                "DELETE FROM object WHERE grp = ? AND plural = ? AND ns = ? AND name = ?", gone
-            )
-            self._db.executemany("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?)", kept)
-            self._db.execute("INSERT OR REPLACE INTO revision VALUES (1, ?)", (self.revision,))
-            self._db.execute("COMMIT")
-        except sqlite3.Error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            self._file.write(_last_words(batch), self.revision)
+        except sqlite3.Error as wrong:
+            self._failed(batch, wrong)
             raise
-        self._unwritten.clear()
+        self._done(batch)
+
+    def _done(self, batch: list[Change]) -> None:
+        if batch:
+            self.committed = batch[-1].revision
+        self._before = {}
+        for it in self._queue:  # what was written meanwhile
+            self._before.setdefault(it.storage, {}).setdefault(_place(it), it.previous)
+        self._history.add(batch)
+        self._wake(self.committed)
+        if self.trouble:
+            self.trouble = ""
+            _log.warning("the database can be written again")
+
+    def _failed(self, batch: list[Change], wrong: BaseException) -> None:
+        """Nothing of it was kept, so nothing of it was: also not what was built on it."""
+        lost = [*batch, *self._taken()]
+        for storage, before in self._before.items():
+            for place, obj in before.items():
+                if obj is None:
+                    self._objects[storage].pop(place, None)
+                else:
+                    self._objects[storage][place] = obj
+        self._before = {}
+        for change in reversed(lost):
+            for tell in self.undone:
+                tell(change)
+        self._why = str(wrong)
+        self._failures += bool(lost)
+        self._wake(self.revision)
+        if self.trouble != self._why:
+            self.trouble = self._why
+            _log.error("the database cannot be written; it is tried again", reason=self.trouble)
+        if self._again:
+            self._again.cancel()
+        with contextlib.suppress(RuntimeError):  # no loop, no second chance
+            self._again = asyncio.get_running_loop().call_later(_AGAIN_S, self._begin)
+
+    def _wake(self, revision: int) -> None:
+        while self._waiters and self._waiters[0][0] <= revision:
+            waiter = self._waiters.popleft()[1]
+            if not waiter.done():  # its client may have left
+                waiter.set_result(None)
 
     def close(self) -> None:
         """Write everything and end all followers."""
-        for it in list(self._followers):
-            it.stop()
-        self.commit()
-        self._db.close()
+        try:
+            self.commit()
+        except sqlite3.Error as wrong:
+            _log.error("the last changes could not be written", reason=str(wrong))
+        self._closed = True
+        self._history.stop()
+        self._thread.shutdown()
+        self._file.close()
 
-    # --- following -------------------------------------------------------------------------
 
-    def follow(self, storage: Storage, since: int) -> Follower:
-        """Hear every change after a revision. Raises GoneError when the history does not reach back to it."""
-        if since < self._oldest:
-            raise GoneError(f"too old resource version: {since} ({self._oldest})")
-        follower = Follower(storage, self._followers.discard)
-        for change in self._since(since):
-            if change.storage == storage:
-                follower.tell(change)
-        self._followers.add(follower)
-        return follower
+def _of(found: dict[_Place, Object] | dict[_Place, Object | None], namespace: str) -> list[_Place]:
+    return sorted(found) if not namespace else sorted(it for it in found if it[0] == namespace)
 
-    def _since(self, revision: int) -> Iterator[Change]:
-        if revision < self.revision:
-            yield from (it for it in self._history if it.revision > revision)
 
-    def _tell(self, change: Change) -> None:
-        for it in self._followers:
-            if it.storage == change.storage:
-                it.tell(change)
-        self._history.append(change)
-        self._kept_bytes += change.size
-        before = self._oldest
-        while len(self._history) > 1 and (len(self._history) > KEPT_CHANGES or self._kept_bytes > KEPT_BYTES):
-            oldest = self._history.popleft()
-            self._oldest, self._kept_bytes = oldest.revision, self._kept_bytes - oldest.size
-        for it in list(self._followers) if self._oldest != before else ():
-            it.forgotten(self._oldest)
+def _place(change: Change) -> _Place:
+    metadata = change.object["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]
+
+
+def _last_words(batch: list[Change]) -> Written:
+    found: Written = {}
+    for it in batch:
+        key: Key = (*it.storage, *_place(it))
+        found[key] = None if it.type == "DELETED" else (it.revision, it.body)
+    return found
+
+
+def _refused(why: str) -> ApiError:
+    return ApiError(503, "ServiceUnavailable", f"{why}: try again", {"retryAfterSeconds": 1})
+
+
+def _call(loop: asyncio.AbstractEventLoop, ended: Callable[[Future[None]], None], made: Future[None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is over, and close() has looked after it
+        loop.call_soon_threadsafe(ended, made)

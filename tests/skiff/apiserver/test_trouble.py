@@ -24,6 +24,8 @@ class BrokenRegistry(Registry):
             raise KeyError(message)
         return super().get(kind, namespace, name)
 
+    read = get
+
 
 @pytest.fixture
 async def client() -> AsyncIterator[TestClient[Any, Any]]:

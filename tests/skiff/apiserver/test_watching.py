@@ -82,6 +82,6 @@ async def test_changes_since_a_revision_come_in_order_and_end_with_the_time(regi
         events = [msgspec.json.decode(it) for it in (await answer.read()).splitlines()]
     assert [it["type"] for it in events] == [*["ADDED"] * 120, "DELETED"]
     async with TestClient(TestServer(application(registry))) as client:
-        registry.store._oldest = registry.store.revision
+        registry.store._history._oldest = registry.store.committed
         gone = await client.get(f"/api/v1/configmaps?watch=1&resourceVersion={since}")
         assert (gone.status, (await gone.json())["reason"]) == (410, "Expired")

@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 
 from skiff import log
+from skiff.admission import plugins
 from skiff.api import Api, Object
 from skiff.apiserver import context
 from skiff.apiserver.allocation import Addresses
@@ -70,7 +71,7 @@ class Daemon:
         self.webhooks = Webhooks(
             lambda kind: self.store.all(kind.storage), self._namespace_labels, self.node.service_address
         )
-        self.registry.admission = self.webhooks
+        self.registry.admission = plugins.chain(self.registry, self.webhooks)
 
     async def run(self) -> None:
         """Until a signal says stop."""

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import re
 from decimal import ROUND_CEILING, Decimal, localcontext
+from math import isfinite
 
-_FORM = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))([eE][+-]?[0-9]{1,3}|[numkMGTPE]|[KMGTPE]i|)", re.ASCII)
+_FORM = re.compile(
+    r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))([eE][+-]?[0-9]{1,3}|[numkMGTPE]|[KMGTPE]i|)", re.ASCII
+)
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _NANO = Decimal("1e-9")
@@ -16,9 +19,7 @@ _NANO = Decimal("1e-9")
 _MOST = Decimal(2**63 - 1)
 _LONGEST = 128
 
-WRONG = (
-    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"  # the real one's words
-)
+WRONG = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"  # the real one's words
 
 
 def parse(text: str | float) -> Decimal:
@@ -59,7 +60,7 @@ def show(value: Decimal, like: str | float = "") -> str:
 
 def _plain(text: str | float) -> str:
     if isinstance(text, float):  # clients may write 0.5 instead of "0.5"
-        return str(Decimal(repr(text))) if text == text and abs(text) != float("inf") else "nan"
+        return str(Decimal(repr(text))) if isfinite(text) else "nan"
     return str(text)
 
 

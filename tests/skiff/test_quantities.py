@@ -28,7 +28,25 @@ def test_amounts(text: str | float, value: str | int, shown: str) -> None:
     assert show(parse(text), text) == shown
 
 
-@pytest.mark.parametrize("text", ["", "x", "1.2.3", "1 Gi", "1gi", "Mi", "1KiB", "--1", "1e", "1e9999", "٣", float("nan"), float("inf"), "1" * 1000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "1.2.3",
+        "1 Gi",
+        "1gi",
+        "Mi",
+        "1KiB",
+        "--1",
+        "1e",
+        "1e9999",
+        "٣",
+        float("nan"),
+        float("inf"),
+        "1" * 1000,
+    ],
+)
 def test_nonsense(text: str | float) -> None:
     with pytest.raises(ValueError, match="quantities must match the regular expression"):
         parse(text)

@@ -15,7 +15,7 @@ _MAP_OR_LIST = {
     "x-kubernetes-list-type": "list_type", "x-kubernetes-map-type": "map_type",
 }  # fmt: skip
 _LIMITS = ("pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems", "multipleOf",
-           "exclusiveMinimum", "exclusiveMaximum", "minProperties", "maxProperties")  # fmt: skip
+           "exclusiveMinimum", "exclusiveMaximum", "minProperties", "maxProperties", "format")  # fmt: skip
 
 
 def kinds_of(definition: Object) -> list[Kind]:
@@ -70,7 +70,7 @@ def node(raw: dict[str, Any], *, root: bool = False) -> SchemaNode:
         embedded=bool(raw.get("x-kubernetes-embedded-resource")),
         list_keys=tuple(raw.get("x-kubernetes-list-map-keys") or ()), limits={key: raw[key] for key in _LIMITS if key in raw},
         combined=_combined(raw), unique=raw.get("x-kubernetes-list-type") in ("set", "map") or bool(raw.get("uniqueItems")),
-        rules=tuple(raw.get("x-kubernetes-validations") or ()), load=lambda: {key: node(it) for key, it in properties.items()},
+        rules=tuple(raw.get("x-kubernetes-validations") or ()), custom=True, load=lambda: {key: node(it) for key, it in properties.items()},
         **words,
     )  # fmt: skip
 

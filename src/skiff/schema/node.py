@@ -33,6 +33,7 @@ class SchemaNode:
     )  # pattern, minimum, maxLength, ... by their OpenAPI names
     rules: tuple[Mapping[str, Any], ...] = ()  # x-kubernetes-validations
     combined: Mapping[str, tuple[SchemaNode, ...]] = field(default_factory=dict)  # allOf, anyOf, oneOf, not
+    custom: bool = False  # of a CustomResourceDefinition: there a null is no item of a list
     unique: bool = False  # of a list: no two items alike, by the keys of a map, else by value
     load: Callable[[], Mapping[str, SchemaNode]] | None = None
     _properties: Mapping[str, SchemaNode] | None = None

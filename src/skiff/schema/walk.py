@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from skiff.schema import formats
 from skiff.schema.node import SchemaNode
 
 #: (reason, message, path), as ``skiff.errors.invalid`` takes them.
@@ -46,6 +47,9 @@ def _problems(obj: Any, node: SchemaNode, path: str) -> Iterator[Problem]:
                 yield from _problems(value, child, _at(path, name))
     elif isinstance(obj, list) and node.items:
         for index, value in enumerate(obj):
+            if value is None and node.custom and node.items.type and not node.items.nullable:
+                said = f'Invalid value: "null": {path}[{index}] in body must be of type {node.items.type}: "null"'
+                yield "FieldValueTypeInvalid", said, f"{path}[{index}]"
             yield from _problems(value, node.items, f"{path}[{index}]")
 
 
@@ -89,6 +93,13 @@ def _limit_problems(obj: Any, node: SchemaNode, path: str) -> Iterator[Problem]:
         yield "FieldValueInvalid", f"Invalid value: should be at most {limits[most]} ({most})", path
     if isinstance(obj, str) and "pattern" in limits and not re.search(limits["pattern"], obj):
         yield "FieldValueInvalid", f"Invalid value: \"{obj}\": should match '{limits['pattern']}'", path
+    if isinstance(obj, str) and "format" in limits and not formats.fits(obj, limits["format"]):
+        said = json.dumps(obj, ensure_ascii=False)
+        yield (
+            "FieldValueInvalid",
+            f"Invalid value: {said}: {path} in body must be of type {limits['format']}: {said}",
+            path,
+        )
     if number is not None:
         yield from _number_problems(number, limits, path)
 

@@ -16,9 +16,14 @@ async def bootstrap(registry: Registry, settings: Settings) -> None:
         await _ensure(registry, NAMESPACES, {"metadata": {"name": name}})
     for kind, obj in bootstrap_objects():
         await _ensure(registry, kind, obj)
-    for obj in _services(settings):
-        await _ensure(registry, SERVICES, obj)
-        await _ensure(registry, ENDPOINT_SLICES, _slice(obj))
+    for kind, obj in lasting(settings):
+        await _ensure(registry, kind, obj)
+
+
+def lasting(settings: Settings) -> tuple[tuple[Kind, Object], ...]:
+    """What comes back when somebody deletes it: the cluster's own Services and their addresses."""
+    made = _services(settings)
+    return (*((SERVICES, it) for it in made), *((ENDPOINT_SLICES, _slice(it)) for it in made))
 
 
 async def _ensure(registry: Registry, kind: Kind, obj: Object) -> None:

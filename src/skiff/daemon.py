@@ -27,7 +27,7 @@ from skiff.auth.access import ClusterAccess
 from skiff.auth.authorize import Authorizer
 from skiff.auth.pki import ClusterPki
 from skiff.auth.tokens import Tokens
-from skiff.bootstrap import bootstrap
+from skiff.bootstrap import bootstrap, lasting
 from skiff.claim import claim
 from skiff.controllers.run import ControllerSettings, run_all
 from skiff.errors import ApiError
@@ -87,6 +87,7 @@ class Daemon:
             self.settings.node_name,
             self.pki.ca_pem.decode(),
             bool(self.settings.cpus or self.settings.memory_mib),
+            lasting(self.settings),
         )
         works = [
             loop.create_task(run_all(self.api, controllers), name="controllers"),

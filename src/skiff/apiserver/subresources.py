@@ -9,6 +9,7 @@ from aiohttp import web
 from skiff.api import Node, Object
 from skiff.apiserver.access import Access, User
 from skiff.apiserver.bodies import body
+from skiff.apiserver.eviction import evict
 from skiff.apiserver.objects import answer, changed, writer
 from skiff.apiserver.registry import Registry
 from skiff.errors import ApiError
@@ -78,12 +79,9 @@ async def special(
         account = registry.get(SERVICE_ACCOUNTS, namespace, name)
         return web.json_response(access.token(account, await body(request)), status=201)
     asked = await body(request)
-    options = asked.get("deleteOptions") or {}
-    dry = request.query.get("dryRun") == "All" or options.get("dryRun") == ["All"]
+    dry = request.query.get("dryRun") == "All"
     if sub == "eviction":
-        await registry.delete(
-            PODS, namespace, name, grace_seconds=options.get("gracePeriodSeconds"), dry_run=dry
-        )
+        await evict(registry, namespace, name, asked, dry_run=dry)
     else:
         pod = registry.get(PODS, namespace, name)
         spec = {**pod["spec"], "nodeName": (asked.get("target") or {}).get("name", "")}

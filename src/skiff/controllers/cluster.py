@@ -28,6 +28,8 @@ class Settings(Protocol):
     def ca_pem(self) -> str: ...
     @property
     def bounded(self) -> bool: ...  # what pods ask for counts
+    @property
+    def lasting(self) -> tuple[tuple[Kind, Object], ...]: ...  # what comes back when it is deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class ControllerSettings:
     node_name: str
     ca_pem: str
     bounded: bool = False
+    lasting: tuple[tuple[Kind, Object], ...] = ()
 
 
 def now() -> datetime:

@@ -9,10 +9,12 @@ from skiff.controllers import (
     claims,
     daemon_set,
     deployment,
+    disruption,
     endpoint_slice,
     forgetting,
     garbage,
     job,
+    lasting,
     namespace,
     replica_set,
     scheduler,
@@ -25,7 +27,7 @@ __all__ = ["ControllerSettings", "Settings", "run_all"]
 
 _CONTROLLERS = (
     namespace, service_account, scheduler, deployment, replica_set, stateful_set, daemon_set, job, endpoint_slice, claims,
-    forgetting, garbage,
+    forgetting, garbage, disruption, lasting,
 )  # fmt: skip
 
 

@@ -5,9 +5,16 @@ from __future__ import annotations
 from skiff.api import Object
 from skiff.apiserver.registry import Registry
 from skiff.auth.authorize import bootstrap_objects
+from skiff.controllers.storage import DEFAULT_CLASS, PROVISIONER
 from skiff.errors import ApiError
-from skiff.kinds import ENDPOINT_SLICES, NAMESPACES, SERVICES, Kind
+from skiff.kinds import ENDPOINT_SLICES, NAMESPACES, SERVICES, STORAGE_CLASSES, Kind
 from skiff.settings import Settings
+
+#: The class of claims that name none.
+_FOLDERS: Object = {
+    "metadata": {"name": "standard", "annotations": {DEFAULT_CLASS: "true"}},
+    "provisioner": PROVISIONER, "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate", "allowVolumeExpansion": True,
+}  # fmt: skip
 
 
 async def bootstrap(registry: Registry, settings: Settings) -> None:
@@ -18,6 +25,7 @@ async def bootstrap(registry: Registry, settings: Settings) -> None:
         await _ensure(registry, kind, obj)
     for kind, obj in lasting(settings):
         await _ensure(registry, kind, obj)
+    await _ensure(registry, STORAGE_CLASSES, _FOLDERS)
 
 
 def lasting(settings: Settings) -> tuple[tuple[Kind, Object], ...]:

@@ -88,6 +88,7 @@ class Daemon:
             self.pki.ca_pem.decode(),
             bool(self.settings.cpus or self.settings.memory_mib),
             lasting(self.settings),
+            str(self.settings.home / "claims"),
         )
         works = [
             loop.create_task(run_all(self.api, controllers), name="controllers"),

@@ -40,7 +40,7 @@ class Plane:
         )
         CustomKinds(self.registry)
         self.api = LocalApi(self.registry)
-        self._controllers = ControllerSettings(NODE, "a CA", bounded, lasting(self.settings))
+        self._controllers = ControllerSettings(NODE, "a CA", bounded, lasting(self.settings), "/claims")
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def __aenter__(self) -> Self:
@@ -106,14 +106,17 @@ class Plane:
         """Its only container ended."""
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         ended = {"exitCode": code, "finishedAt": self.registry.now()}
-        containers = [{"name": "main", "state": {"terminated": ended}, "restartCount": 0}]
-        told = {"phase": "Failed" if code else "Succeeded", "containerStatuses": containers, **status}
-        await self.api.patch(PODS, namespace, name, {"status": told}, subresource="status")
+        told = {"image": "", "imageID": "", "ready": False, "restartCount": 0, "state": {"terminated": ended}}
+        containers = [{"name": it["name"], **told} for it in pod["spec"]["containers"]]
+        whole = {"phase": "Failed" if code else "Succeeded", "containerStatuses": containers, **status}
+        await self.api.patch(PODS, namespace, name, {"status": whole}, subresource="status")
 
     async def gone(self, pod: Object) -> None:
         """It has ended and is removed."""
         with contextlib.suppress(ApiError):
-            await self.api.delete(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"], grace_seconds=0)
+            await self.api.delete(
+                PODS, pod["metadata"]["namespace"], pod["metadata"]["name"], grace_seconds=0
+            )
 
     async def until(self, condition: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
         """Wait until something is true, and return it."""

@@ -68,8 +68,8 @@ def _unhealthy(budget: Object, pod: Object) -> bool:
     if ready(pod):
         return False
     status = budget.get("status") or {}
-    enough = status.get("currentHealthy", 0) >= status.get("desiredHealthy", 0) > 0
-    return budget["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow" or enough
+    enough: bool = status.get("currentHealthy", 0) >= status.get("desiredHealthy", 0) > 0
+    return enough or bool(budget["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow")
 
 
 async def _spend(registry: Registry, budget: Object, pod: str, *, dry: bool) -> None:
@@ -105,4 +105,6 @@ async def _spend(registry: Registry, budget: Object, pod: str, *, dry: bool) -> 
 
 def _refusal(why: str, seconds: int) -> ApiError:
     details: dict[str, Any] = {"causes": [{"reason": "DisruptionBudget", "message": why}]}
-    return ApiError(429, "TooManyRequests", _REFUSED, {**details, "retryAfterSeconds": seconds} if seconds else details)
+    return ApiError(
+        429, "TooManyRequests", _REFUSED, {**details, "retryAfterSeconds": seconds} if seconds else details
+    )

@@ -44,7 +44,7 @@ _LASTING: dict[Kind, tuple[str, ...]] = {
     DEPLOYMENTS: ("spec.selector",), REPLICA_SETS: ("spec.selector",), DAEMON_SETS: ("spec.selector",),
     STATEFUL_SETS: ("spec.selector", "spec.serviceName", "spec.podManagementPolicy", "spec.volumeClaimTemplates"),
     JOBS: ("spec.selector", "spec.completionMode"), SECRETS: ("type",), ROLE_BINDINGS: ("roleRef",),
-    CLUSTER_ROLE_BINDINGS: ("roleRef",), PERSISTENT_VOLUME_CLAIMS: ("spec.accessModes", "spec.storageClassName"),
+    CLUSTER_ROLE_BINDINGS: ("roleRef",), PERSISTENT_VOLUME_CLAIMS: ("spec.accessModes",),
 }  # fmt: skip
 _CHANGEABLE = ("image", "resources")
 _POD_CHANGEABLE = (
@@ -152,6 +152,10 @@ def _changed(kind: Kind, new: Object, old: Object) -> Iterator[Problem]:
     for path in _LASTING.get(kind, ()):
         if at(new, path) != at(old, path):
             yield "FieldValueInvalid", f"Invalid value: {_IMMUTABLE}", path
+    if kind is PERSISTENT_VOLUME_CLAIMS:
+        before, after = at(old, "spec.storageClassName"), at(new, "spec.storageClassName")
+        if before not in (None, after):  # one that was left out is filled in later
+            yield "FieldValueInvalid", f"Invalid value: {_IMMUTABLE}", "spec.storageClassName"
     if kind is PODS and _fixed(new["spec"], old["spec"]) != _fixed(old["spec"], old["spec"]):
         said = "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
         said += "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.terminationGracePeriodSeconds`,"

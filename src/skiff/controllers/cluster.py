@@ -30,6 +30,8 @@ class Settings(Protocol):
     def bounded(self) -> bool: ...  # what pods ask for counts
     @property
     def lasting(self) -> tuple[tuple[Kind, Object], ...]: ...  # what comes back when it is deleted
+    @property
+    def volumes(self) -> str: ...  # the folder of what claims keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class ControllerSettings:
     ca_pem: str
     bounded: bool = False
     lasting: tuple[tuple[Kind, Object], ...] = ()
+    volumes: str = ""
 
 
 def now() -> datetime:

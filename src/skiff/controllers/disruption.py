@@ -57,7 +57,9 @@ def controller(cluster: Cluster) -> Controller:
                 it.queue.add(key_of(budget))
 
     def scale_changed(old: Object | None, new: Object | None) -> None:
-        same = old is not None and new is not None and old["spec"].get("replicas") == new["spec"].get("replicas")
+        same = (
+            old is not None and new is not None and old["spec"].get("replicas") == new["spec"].get("replicas")
+        )
         for budget in () if same else cluster.informers[POD_DISRUPTION_BUDGETS].namespace(_place(new or old)):
             it.queue.add(key_of(budget))
 

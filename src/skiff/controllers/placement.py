@@ -1,14 +1,17 @@
-"""May a pod run on a node? Selectors, affinity, taints and room. Pure."""
+"""May a pod run on a node? Selectors, node affinity, taints and room. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from skiff.api import Object
 from skiff.node.environment import quantity
 
 _HARD = ("NoSchedule", "NoExecute")
+#: What pods share as well as they can where nobody gave the node a size.
+_SHARED = ("cpu", "memory", "ephemeral-storage")
 
 
 def described(node: Object | None) -> Any:
@@ -23,21 +26,22 @@ def obstacles(pod: Object, node: Object) -> list[str]:
     """Why the pod may not run there, in the words of kube-scheduler, without regard to other pods."""
     spec, labels = pod["spec"], node["metadata"].get("labels") or {}
     found = []
-    if not (spec.get("nodeSelector") or {}).items() <= labels.items() or not _affine(spec, node):
-        found.append("node(s) didn't match Pod's node affinity/selector")
     taints = list((node.get("spec") or {}).get("taints") or ())
     if (node.get("spec") or {}).get("unschedulable"):
         taints.append({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"})
     for taint in taints:
-        tolerated = any(_tolerates(it, taint) for it in spec.get("tolerations") or ())
+        tolerated = any(tolerates(it, taint) for it in spec.get("tolerations") or ())
         if taint.get("effect") in _HARD and not tolerated:
             unschedulable = taint["key"] == "node.kubernetes.io/unschedulable"
             told = f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"
             found.append("node(s) were unschedulable" if unschedulable else told)
+    if not (spec.get("nodeSelector") or {}).items() <= labels.items() or not _affine(spec, node):
+        found.append("node(s) didn't match Pod's node affinity/selector")
     return found
 
 
-def _tolerates(toleration: Object, taint: Object) -> bool:
+def tolerates(toleration: Object, taint: Object) -> bool:
+    """Whether a pod that bears the toleration bears the taint."""
     if toleration.get("effect") not in (None, "", taint.get("effect")):
         return False
     if toleration.get("operator", "Equal") == "Exists":
@@ -82,33 +86,52 @@ def _meets(expression: Object, labels: dict[str, str]) -> bool:
             return False
 
 
-def shortages(pod: Object, others: Iterable[Object], node: Object) -> list[str]:
-    """What there is too little of, beside the pods that are there already."""
+def shortages(pod: Object, asked: Mapping[str, int], count: int, node: Object, *, bounded: bool) -> list[str]:
+    """What there is too little of, beside what ``count`` pods ask for already (in thousandths, as ``requests``).
+
+    CPU and memory count where the node was given a size (``bounded``); what the node does not have at all always.
+    """
     room = (node.get("status") or {}).get("allocatable") or {}
-    there = list(others)
-    found = ["Too many pods"] if len(there) >= int(room.get("pods", "250")) else []
-    for resource in ("cpu", "memory"):
-        asked = requested(pod, resource)
-        used = sum(requested(it, resource) for it in there)
-        if resource in room and asked and used + asked > quantity(str(room[resource])) + 1e-9:
+    found = ["Too many pods"] if bounded and count >= int(room.get("pods", "250")) else []
+    for resource, wish in requests(pod).items():
+        if resource in _SHARED and not (bounded and resource in room):
+            continue
+        if wish and asked.get(resource, 0) + wish > _thousandths(room.get(resource, 0)):
             found.append(f"Insufficient {resource}")
     return found
 
 
-def requested(pod: Object, resource: str) -> float:
-    """What a pod asks for: its containers and sidecars together, or more when an init container needs more."""
-    lasting = sum(_request(it, resource) for it in pod["spec"].get("containers") or ())
-    most = 0.0
-    sidecars = 0.0
-    for it in pod["spec"].get("initContainers") or ():
+def requests(pod: Object) -> dict[str, int]:
+    """What a pod asks for, in thousandths: containers and sidecars together, or more when an init container needs it.
+
+    What the whole pod asks for goes before that of its containers; its overhead comes on top.
+    """
+    spec = pod["spec"]
+    lasting: Counter[str] = Counter()
+    most: dict[str, int] = {}
+    for it in spec.get("initContainers") or ():
+        own = _request(it)
         if it.get("restartPolicy") == "Always":
-            sidecars += _request(it, resource)
-        else:
-            most = max(most, sidecars + _request(it, resource))
-    return max(lasting + sidecars, most)
+            lasting.update(own)
+            own = {}
+        for resource in {*own, *lasting}:
+            most[resource] = max(most.get(resource, 0), lasting[resource] + own.get(resource, 0))
+    for it in spec.get("containers") or ():
+        lasting.update(_request(it))
+    whole = {it: max(lasting[it], most.get(it, 0)) for it in {*lasting, *most}} | _request(spec)
+    for resource, value in (spec.get("overhead") or {}).items():
+        whole[resource] = whole.get(resource, 0) + _thousandths(value)
+    return whole
 
 
-def _request(container: Object, resource: str) -> float:
-    said = container.get("resources") or {}
-    value = (said.get("requests") or {}).get(resource) or (said.get("limits") or {}).get(resource)
-    return quantity(str(value)) if value else 0.0
+def _request(it: Object) -> dict[str, int]:
+    said = it.get("resources") or {}
+    asked = {**(said.get("limits") or {}), **(said.get("requests") or {})}
+    return {resource: _thousandths(value) for resource, value in asked.items()}
+
+
+def _thousandths(value: Any) -> int:
+    try:
+        return round(quantity(str(value)) * 1000)
+    except ValueError:  # checked when it was stored; never a reason to stop
+        return 0

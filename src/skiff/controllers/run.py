@@ -20,6 +20,8 @@ from skiff.controllers import (
     scheduler,
     service_account,
     stateful_set,
+    storage,
+    taints,
 )
 from skiff.controllers.cluster import Cluster, ControllerSettings, Settings
 
@@ -27,7 +29,7 @@ __all__ = ["ControllerSettings", "Settings", "run_all"]
 
 _CONTROLLERS = (
     namespace, service_account, scheduler, deployment, replica_set, stateful_set, daemon_set, job, endpoint_slice, claims,
-    forgetting, garbage, disruption, lasting,
+    forgetting, garbage, disruption, lasting, storage, taints,
 )  # fmt: skip
 
 

@@ -1,95 +1,181 @@
-"""Where does a pod run? There is one node, so the question is only when."""
+"""Where does a pod run? There is one node, so the question is whether it may, and when."""
 
 from __future__ import annotations
 
 from skiff.api import Object
-from skiff.controllers import placement
+from skiff.controllers import affinity, claims, placement
 from skiff.controllers import pods as pod_questions
 from skiff.controllers.cluster import Cluster, Controller, now, stamp
 from skiff.controllers.informer import key_of
+from skiff.controllers.occupancy import Occupancy
 from skiff.controllers.queue import Key
-from skiff.kinds import NODES, PODS
+from skiff.kinds import NAMESPACES, NODES, PERSISTENT_VOLUME_CLAIMS, PODS, STORAGE_CLASSES
 
 _SOURCE = "default-scheduler"
+#: Stands for all pods that wait: however much happens at once, they are looked at once after it.
+_ALL: Key = ("", "")
+_HOPELESS, _NO_VICTIMS = (
+    "Preemption is not helpful for scheduling",
+    "No preemption victims found for incoming pod",
+)
+_UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
 
 
 def controller(cluster: Cluster) -> Controller:
-    """Pods without a node; a change of the node, and the end of a pod, wake all of them."""
+    """Pods without a node; what may make room for them, or what they wait for, wakes all of them."""
+    there = Occupancy()
 
     async def reconcile(key: Key) -> float | None:
-        return await _reconcile(cluster, key)
+        if key == _ALL:
+            for pod in cluster.informers[PODS].objects.values():
+                if _waits(pod):
+                    it.queue.add(key_of(pod))
+            return None
+        await _reconcile(cluster, there, key)
+        return None
 
-    it = Controller("scheduler", reconcile)
+    # One worker: two pods that want the same place are looked at one after the other.
+    it = Controller("scheduler", reconcile, workers=1)
 
-    def pod_changed(_: Object | None, pod: Object | None) -> None:
+    def pod_changed(old: Object | None, pod: Object | None) -> None:
+        there.changed(old, pod)
         if pod is not None and _waits(pod):
             it.queue.add(key_of(pod))
+        elif _matters(old) != _matters(pod):
+            it.queue.add(_ALL)
 
-    def node_changed(_: Object | None, node: Object | None) -> None:
-        if node is not None and _usable(node):
-            wake()
-
-    def wake() -> None:
-        for pod in cluster.informers[PODS].objects.values():
-            if _waits(pod):
-                it.queue.add(key_of(pod))
-
-    def pod_left(old: Object | None, new: Object | None) -> None:
-        if old is not None and old["spec"].get("nodeName") and (new is None or pod_questions.finished(new)):
-            wake()
+    def node_changed(old: Object | None, node: Object | None) -> None:
+        if node is not None and (old is None or _seen(old) != _seen(node)):
+            it.queue.add(_ALL)
 
     cluster.informers[PODS].listen(pod_changed)
-    cluster.informers[PODS].listen(pod_left)
     cluster.informers[NODES].listen(node_changed)
+    for kind in (PERSISTENT_VOLUME_CLAIMS, STORAGE_CLASSES, NAMESPACES):
+        cluster.informers[kind].listen(lambda _old, _new: it.queue.add(_ALL))
     return it
+
+
+def _matters(pod: Object | None) -> tuple[object, ...] | None:
+    """What of a pod on the node those see that wait."""
+    if pod is None or not pod["spec"].get("nodeName"):
+        return None
+    return (pod["metadata"].get("labels"), pod_questions.finished(pod), pod["metadata"]["uid"])
+
+
+def _seen(node: Object) -> tuple[object, ...]:
+    return (placement.described(node), pod_questions.ready(node))
 
 
 def _waits(pod: Object) -> bool:
     spec = pod.get("spec") or {}
     named = spec.get("schedulerName", "default-scheduler") == "default-scheduler"
-    return (
-        not spec.get("nodeName") and not spec.get("schedulingGates") and named and pod_questions.active(pod)
-    )
+    return not spec.get("nodeName") and named and pod_questions.active(pod)
 
 
-def _usable(node: Object) -> bool:
-    return pod_questions.ready(node)
-
-
-async def _reconcile(cluster: Cluster, key: Key) -> float | None:
+async def _reconcile(cluster: Cluster, there: Occupancy, key: Key) -> None:
     pod = cluster.informers[PODS].get(*key)
     if pod is None or not _waits(pod):
-        return None
-    node = cluster.informers[NODES].get("", cluster.settings.node_name)
-    if node is None or not _usable(node):
-        why = ["node(s) were not ready"]
-    else:
-        why = placement.obstacles(pod, node)
-        if not why and cluster.settings.bounded:
-            why = placement.shortages(pod, _placed(cluster), node)
+        return
+    if pod["spec"].get("schedulingGates"):
+        said = "Scheduling is blocked due to non-empty scheduling gates"
+        await _unschedulable(cluster, pod, "SchedulingGated", said)
+        return
+    why = obstacle(cluster, there, pod)
     if why:
-        await _pending(cluster, pod, "0/1 nodes are available: " + ", ".join(f"1 {it}" for it in why) + ".")
-        return None
+        if await _unschedulable(cluster, pod, "Unschedulable", why):
+            await cluster.event(pod, "Warning", "FailedScheduling", why, _SOURCE)
+        return
     name = cluster.settings.node_name
     bound = await cluster.patch(PODS, pod, {"spec": {"nodeName": name}})
     await _condition(cluster, bound, {"type": "PodScheduled", "status": "True"})
     full = "/".join(key)
     await cluster.event(pod, "Normal", "Scheduled", f"Successfully assigned {full} to {name}", _SOURCE)
-    return None
 
 
-def _placed(cluster: Cluster) -> list[Object]:
-    every = cluster.informers[PODS].objects.values()
-    return [it for it in every if it["spec"].get("nodeName") and not pod_questions.finished(it)]
+def obstacle(cluster: Cluster, there: Occupancy, pod: Object) -> str:
+    """Why the pod must wait, in the words of kube-scheduler; "" when it need not."""
+    if said := _unbound(cluster, pod):
+        return f"0/1 nodes are available: {said}. preemption: 0/1 nodes are available: 1 {_HOPELESS}."
+    node = cluster.informers[NODES].get("", cluster.settings.node_name)
+    if node is None:
+        return "no nodes available to schedule pods"
+    if not pod_questions.ready(node):
+        why, help_ = ["node(s) were not ready"], _HOPELESS
+    elif why := placement.obstacles(pod, node)[:1]:  # kube-scheduler, too, asks no further
+        help_ = _HOPELESS
+    else:
+        why, help_ = _crowded(cluster, there, pod, node), _NO_VICTIMS
+    if not why:
+        return ""
+    listed = ", ".join(f"1 {it}" for it in why)
+    return f"0/1 nodes are available: {listed}. preemption: 0/1 nodes are available: 1 {help_}."
 
 
-async def _pending(cluster: Cluster, pod: Object, why: str) -> None:
+def _unbound(cluster: Cluster, pod: Object) -> str:
+    """What is wrong with its claims. Those that get their volume by themselves, or for this pod, do not count."""
+    for name in claims.used(pod):
+        claim = cluster.informers[PERSISTENT_VOLUME_CLAIMS].get(pod["metadata"]["namespace"], name)
+        if claim is None:
+            return f'persistentvolumeclaim "{name}" not found'
+        if claim["metadata"].get("deletionTimestamp"):
+            return f'persistentvolumeclaim "{name}" is being deleted'
+        if claims.waits(cluster, claim):
+            return _UNBOUND
+    return ""
+
+
+def _crowded(cluster: Cluster, there: Occupancy, pod: Object, node: Object) -> list[str]:
+    """What the pods that are there have against it, or it against them."""
+    if there.busy(pod):
+        return ["node(s) didn't have free ports for the requested pod ports"]
+    bounded = cluster.settings.bounded
+    if short := placement.shortages(pod, there.asked, len(there.pods), node, bounded=bounded):
+        return short
+    labels = node["metadata"].get("labels") or {}
+
+    def namespaces(name: str) -> dict[str, str]:
+        found = cluster.informers[NAMESPACES].get("", name)
+        return (found["metadata"].get("labels") or {}) if found else {}
+
+    if why := _spread(there, pod, labels):
+        return [why]
+    near = affinity.required(pod, "podAffinity")
+    if near and not all(it.topology in labels for it in near):
+        return ["node(s) didn't match pod affinity rules"]
+    # The first of a group that wants to be together finds nobody, and may begin.
+    if near and not there.some(near, namespaces) and not all(it.means(pod, namespaces) for it in near):
+        return ["node(s) didn't match pod affinity rules"]
+    far = affinity.required(pod, "podAntiAffinity")
+    if any(it.topology in labels and there.some([it], namespaces) for it in far):
+        return ["node(s) didn't match pod anti-affinity rules"]
+    if there.repelled(pod, labels, namespaces):
+        return ["node(s) didn't satisfy existing pods anti-affinity rules"]
+    return []
+
+
+def _spread(there: Occupancy, pod: Object, labels: dict[str, str]) -> str:
+    """Constraints of topology: one node is one place, so pods are spread evenly unless more places are asked for."""
+    for it in pod["spec"].get("topologySpreadConstraints") or ():
+        if it.get("whenUnsatisfiable") != "DoNotSchedule":
+            continue
+        if it.get("topologyKey") not in labels:
+            return "node(s) didn't match pod topology spread constraints (missing required label)"
+        if (it.get("minDomains") or 1) > 1:
+            selector = affinity.filled(pod, it)
+            own = pod_questions.matches(selector, pod["metadata"].get("labels"))
+            if there.count(pod["metadata"]["namespace"], selector) + own > it.get("maxSkew", 1):
+                return "node(s) didn't match pod topology spread constraints"
+    return ""
+
+
+async def _unschedulable(cluster: Cluster, pod: Object, reason: str, why: str) -> bool:
+    """Say so in the pod's status; whether that is news."""
     held = pod_questions.condition(pod, "PodScheduled")
     if held is not None and held.get("message") == why:
-        return
-    told = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why}
+        return False
+    told = {"type": "PodScheduled", "status": "False", "reason": reason, "message": why}
     await _condition(cluster, pod, told)
-    await cluster.event(pod, "Warning", "FailedScheduling", why, _SOURCE)
+    return True
 
 
 async def _condition(cluster: Cluster, pod: Object, told: Object) -> None:

@@ -16,14 +16,13 @@ import structlog
 from skiff.api import Api, ExecSession, Object
 from skiff.controllers.informer import Informers
 from skiff.errors import ApiError
-from skiff.kinds import PERSISTENT_VOLUME_CLAIMS, PODS
+from skiff.kinds import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
 from skiff.net.kernel import socket_inside
 from skiff.net.namespace import NODE, NodeNetwork
-from skiff.node import limits, log_files, sessions
+from skiff.node import claimed, limits, log_files, sessions
 from skiff.node.container import devices, make_devices
 from skiff.node.leftovers import unmount
 from skiff.node.log_files import log_path
-from skiff.node.mounts import claim_folder
 from skiff.node.packets import Packets
 from skiff.node.pod import PodWorker, folder_of
 from skiff.node.registration import keep_registered
@@ -69,7 +68,8 @@ class NodeAgent:
     async def run(self) -> None:
         """Until cancelled."""
         self._informers[PODS].listen(self._pod_changed)
-        self._informers[PERSISTENT_VOLUME_CLAIMS].listen(self._claim_changed)
+        self._informers[PERSISTENT_VOLUMES].listen(self._volume_changed)
+        _ = self._informers[PERSISTENT_VOLUME_CLAIMS]  # asking begins the cache
         await self.packets.serve_dns()
         async with asyncio.TaskGroup() as tasks:
             self._informers.start(tasks)
@@ -107,17 +107,18 @@ class NodeAgent:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def _claim_changed(self, old: Object | None, new: Object | None) -> None:
-        if new is None and old is not None:  # no pod uses it any more: see the controller of claims
-            shutil.rmtree(self._claim_folder(old), ignore_errors=True)
-
-    def _claim_folder(self, claim: Object) -> Path:
-        return claim_folder(self.settings.home, claim["metadata"]["namespace"], claim["metadata"]["name"])
+    def _volume_changed(self, old: Object | None, new: Object | None) -> None:
+        if new is None and old is not None:  # its claim is gone, and no pod uses that any more
+            shutil.rmtree(claimed.folder(self.settings.home, old), ignore_errors=True)
 
     def _sweep(self) -> None:
-        """Remove the folders of pods and claims that ended while no daemon ran."""
+        """Remove the folders of pods and volumes that ended while no daemon ran."""
         known = {folder_of(self.settings.home, it) for it in self._informers[PODS].objects.values()}
-        known |= {self._claim_folder(it) for it in self._informers[PERSISTENT_VOLUME_CLAIMS].objects.values()}
+        volumes = self._informers[PERSISTENT_VOLUMES].objects.values()
+        known |= {claimed.folder(self.settings.home, it) for it in volumes}
+        known |= claimed.earlier(
+            self.settings.home, self._informers[PERSISTENT_VOLUME_CLAIMS].objects.values()
+        )
         for folder in (self.settings.home / "pods", self.settings.home / "claims"):
             for it in folder.iterdir() if folder.is_dir() else ():
                 if it not in known:

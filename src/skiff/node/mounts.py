@@ -12,8 +12,9 @@ from typing import Any
 
 from skiff.api import Api, Object
 from skiff.errors import ApiError
-from skiff.kinds import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, SECRETS, SERVICE_ACCOUNTS
+from skiff.kinds import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS
 from skiff.net.kernel import KernelRefusedError, run
+from skiff.node.claimed import claimed
 from skiff.node.container import Mount
 from skiff.node.environment import CannotStartError, Found, expand, quantity
 from skiff.node.volumes import plain_directory, volume_files, write_files
@@ -40,11 +41,17 @@ class Mounts:
         self._files: dict[str, Any] = {}
         self._memory: list[Path] = []
         self._volumes: list[Object] = []
+        self._claimed: dict[str, Path] = {}
 
     async def fill(self) -> None:
         """Make the volumes, or bring those made of objects up to date. CannotStartError names what is missing."""
         pod = self._pod()
         self._volumes = await self._all(pod)
+        for volume in self._volumes:
+            if ("persistentVolumeClaim" in volume or "ephemeral" in volume) and volume[
+                "name"
+            ] not in self._claimed:
+                self._claimed[volume["name"]] = await claimed(self._api, pod, volume, self._home)
         found = await self.found()
         group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
         for volume in self._volumes:
@@ -68,10 +75,9 @@ class Mounts:
             size = f"size={int(quantity(str(limit)))}" if limit else "size=50%"
             await run("mount", "-t", "tmpfs", "-o", f"{size},nosuid,nodev", "tmpfs", str(directory))
             self._memory.append(directory)
-        elif claim := volume.get("persistentVolumeClaim"):
-            await self._api.get(
-                PERSISTENT_VOLUME_CLAIMS, self._pod()["metadata"]["namespace"], claim["claimName"]
-            )
+        elif unknown := set(volume) - {"name", "emptyDir", "hostPath", "persistentVolumeClaim", "ephemeral"}:
+            sort = ", ".join(sorted(unknown))
+            raise CannotStartError(f'volume "{volume["name"]}": skiff has no volumes of the sort {sort}')
         plain_directory(directory, volume, group)
 
     async def keep_fresh(self) -> None:
@@ -95,8 +101,8 @@ class Mounts:
             raise CannotStartError(f'volumeMounts: the pod has no volume "{name}"')
         if host := volume.get("hostPath"):
             return Path(host["path"])
-        if claim := volume.get("persistentVolumeClaim"):
-            return claim_folder(self._home, self._pod()["metadata"]["namespace"], claim["claimName"])
+        if name in self._claimed:
+            return self._claimed[name]
         return self._folder / "volumes" / name
 
     async def _all(self, pod: Object) -> list[Object]:
@@ -152,8 +158,9 @@ class Mounts:
         mounts.append(Mount(self._fresh_note(spec["name"]), note, read_only=False))
         asked = spec.get("volumeMounts") or []
         written = {
-            it["name"] for it in self._volumes if {"emptyDir", "hostPath", "persistentVolumeClaim"} & set(it)
-        }
+            it["name"] for it in self._volumes
+            if {"emptyDir", "hostPath", "persistentVolumeClaim", "ephemeral"} & set(it)
+        }  # fmt: skip
         for it in asked:
             source = self._directory(it["name"])
             sub = it.get("subPath") or (expand(it["subPathExpr"], env) if it.get("subPathExpr") else "")
@@ -173,11 +180,6 @@ class Mounts:
         note.touch()
         note.chmod(0o666)
         return note
-
-
-def claim_folder(home: Path, namespace: str, name: str) -> Path:
-    """Where the files of a PersistentVolumeClaim lie."""
-    return home / "claims" / f"{namespace}_{name}"
 
 
 def _in_memory(volume: Object) -> bool:

@@ -17,14 +17,20 @@ pytestmark = pytest.mark.finding("issue 7 part 5")
 
 
 async def web(it: Plane, replicas: int = 3) -> list[Object]:
-    await it.make(DEPLOYMENTS, "web", spec={"replicas": replicas, "selector": chosen("web"), "template": template("web")})
+    await it.make(
+        DEPLOYMENTS,
+        "web",
+        spec={"replicas": replicas, "selector": chosen("web"), "template": template("web")},
+    )
     pods = await it.until(lambda: len(found := it.all(PODS)) == replicas and found, "its pods")
     return [await it.run(pod) for pod in pods]
 
 
 async def budget(it: Plane, name: str = "web", **spec: Any) -> Object:
     await it.make(POD_DISRUPTION_BUDGETS, name, spec={"selector": chosen("web"), **spec})
-    return await it.until(lambda: (found := it.get(POD_DISRUPTION_BUDGETS, name)) and found.get("status"), "counted")
+    return await it.until(
+        lambda: (found := it.get(POD_DISRUPTION_BUDGETS, name)) and found.get("status"), "counted"
+    )
 
 
 def status(it: Plane, name: str = "web") -> Object:
@@ -49,7 +55,11 @@ async def test_a_budget_counts_what_its_controller_wants(
         await budget(it, **spec)
         await it.until(lambda: status(it).get("currentHealthy") == 3, "all are healthy")
         told = status(it)
-        assert (told["expectedPods"], told["desiredHealthy"], told["disruptionsAllowed"]) == (3, desired, allowed)
+        assert (told["expectedPods"], told["desiredHealthy"], told["disruptionsAllowed"]) == (
+            3,
+            desired,
+            allowed,
+        )
         assert told["conditions"][0]["reason"] == ("SufficientPods" if allowed else "InsufficientPods")
 
 
@@ -142,4 +152,6 @@ async def test_pods_that_nothing_scales_are_told(tmp_path: Path) -> None:
         await it.until(lambda: it.events("UnmanagedPods"), "somebody has no controller")
         await it.make(DAEMON_SETS, "ds", spec={"selector": chosen("web"), "template": template("web")})
         await it.until(lambda: it.events("CalculateExpectedPodCountFailed"), "a DaemonSet has no scale")
-        await it.until(lambda: (status(it).get("conditions") or [{}])[0].get("reason") == "SyncFailed", "it says so")
+        await it.until(
+            lambda: (status(it).get("conditions") or [{}])[0].get("reason") == "SyncFailed", "it says so"
+        )

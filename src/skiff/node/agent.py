@@ -20,12 +20,12 @@ from skiff.kinds import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
 from skiff.net.kernel import socket_inside
 from skiff.net.namespace import NODE, NodeNetwork
 from skiff.node import claimed, limits, log_files, sessions
-from skiff.node.container import devices, make_devices
 from skiff.node.leftovers import unmount
 from skiff.node.log_files import log_path
 from skiff.node.packets import Packets
 from skiff.node.pod import PodWorker, folder_of
 from skiff.node.registration import keep_registered
+from skiff.node.root import devices, make_devices
 from skiff.settings import Settings
 
 _log = structlog.get_logger("skiff.node")

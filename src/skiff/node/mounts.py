@@ -15,8 +15,8 @@ from skiff.errors import ApiError
 from skiff.kinds import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS
 from skiff.net.kernel import KernelRefusedError, run
 from skiff.node.claimed import claimed
-from skiff.node.container import Mount
 from skiff.node.environment import CannotStartError, Found, expand, quantity
+from skiff.node.root import Mount
 from skiff.node.volumes import plain_directory, volume_files, write_files
 
 _ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"

@@ -19,10 +19,11 @@ from skiff.net.dns import host_resolvers
 from skiff.net.kernel import KernelRefusedError, run
 from skiff.net.namespace import NODE, NODE_IP, NodeNetwork
 from skiff.node import statuses
-from skiff.node.container import PATH, PROGRAMS, Plan, security
 from skiff.node.environment import CannotStartError, container_environment, expand, service_variables
+from skiff.node.identity import security
 from skiff.node.images import Image
 from skiff.node.mounts import Mounts
+from skiff.node.root import PATH, PROGRAMS, Plan
 from skiff.node.running import Container
 from skiff.settings import Settings
 

@@ -17,10 +17,10 @@ from skiff.api import Object
 from skiff.net.kernel import kill
 from skiff.node import container as processes
 from skiff.node import hooks, probes
-from skiff.node.container import Plan
 from skiff.node.environment import CannotStartError
 from skiff.node.images import Image, find_image
 from skiff.node.log_files import LogFile, end_of, last_lines, log_path
+from skiff.node.root import Plan
 from skiff.node.sessions import AttachedSession, Program, Terminal, beginning
 from skiff.node.statuses import Before, stamp
 

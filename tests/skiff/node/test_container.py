@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skiff.node.container import _line, _make
+from skiff.node.root import _line, _make
 
 
 def test_a_path_stays_one_word_of_one_line() -> None:

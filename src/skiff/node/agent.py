@@ -19,13 +19,12 @@ from skiff.errors import ApiError
 from skiff.kinds import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
 from skiff.net.kernel import socket_inside
 from skiff.net.namespace import NODE, NodeNetwork
-from skiff.node import claimed, limits, log_files, sessions
+from skiff.node import claimed, limits, log_files, sessions, skeleton
 from skiff.node.leftovers import unmount
 from skiff.node.log_files import log_path
 from skiff.node.packets import Packets
 from skiff.node.pod import PodWorker, folder_of
 from skiff.node.registration import keep_registered
-from skiff.node.root import devices, make_devices
 from skiff.settings import Settings
 
 _log = structlog.get_logger("skiff.node")
@@ -54,7 +53,7 @@ class NodeAgent:
     async def prepare(self) -> None:
         """The node's network, limits and folders, without what a killed daemon left."""
         await unmount(self.settings.home)
-        make_devices(devices(self.settings.home))
+        skeleton.prepare(self.settings.home)
         self.groups, told = limits.prepare(self.settings)
         (self.settings.home / limits.TOLD).write_text(told)
         await self.network.prepare()

@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from skiff.node.identity import identity
-from skiff.node.root import PATH, Plan, setup_script
+from skiff.node.root import Plan, entering, starting, surroundings
 from skiff.node.sessions import Terminal
 
 
@@ -34,10 +33,7 @@ async def start(
 
 
 async def _guardian(plan: Plan, given: int, output: int, errors: int) -> asyncio.subprocess.Process:
-    script, fifo = plan.scratch.with_name(f"{plan.scratch.name}.setup"), _fifo(plan)
-    script.write_text(
-        setup_script(plan, fifo)
-    )  # a file, because an argument would fill the list of processes
+    fifo = _fifo(plan)
     fifo.unlink(missing_ok=True)
     os.mkfifo(fifo, 0o600)
     listening = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
@@ -45,9 +41,9 @@ async def _guardian(plan: Plan, given: int, output: int, errors: int) -> asyncio
         guardian = await asyncio.create_subprocess_exec(
             "/usr/bin/setpriv", "--pdeathsig=KILL", "/usr/bin/nsenter", f"--net=/run/netns/{plan.namespace}",
             "/usr/bin/unshare", "--mount", "--propagation=private", "--uts", "--ipc", "--pid", "--fork", "--kill-child",
-            "/bin/sh", str(script),
+            *starting(plan, fifo),
             stdin=given, stdout=output, stderr=errors,
-            env={"PATH": PATH, **plan.env}, start_new_session=True,
+            env=surroundings(), start_new_session=True,
         )  # fmt: skip
         await _begun(listening, guardian)
     finally:
@@ -83,13 +79,11 @@ def first_process(guardian: int) -> int | None:
     return int(children[0]) if children else None
 
 
-def exec_command(guardian: int, command: list[str], security: dict[str, Any], directory: str) -> list[str]:
-    """The command line which runs another program in a running container."""
+def exec_command(
+    guardian: int, command: list[str], security: dict[str, Any], directory: str, home: Path, groups: tuple[Path, ...]
+) -> list[str]:  # fmt: skip
+    """The command line which runs another program in a running container; ``root.guarded`` makes its environment."""
     pid = first_process(guardian)
     if pid is None:
         raise ProcessLookupError("the container is not running")
-    return [
-        "/usr/bin/nsenter", f"--target={pid}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root",
-        # It ends with nsenter, which waits for it: when the client leaves, or a probe takes too long.
-        *identity(security), "/usr/bin/env", "-C", directory or "/", *command,
-    ]  # fmt: skip
+    return entering(home, pid, command, security, directory, groups)

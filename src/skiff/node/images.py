@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from skiff.node import visible
+
 
 class Image(NamedTuple):
     """What an image would have brought: its program, environment and user."""
@@ -20,6 +22,7 @@ class Image(NamedTuple):
     user: int | None
     applets: bool
     commands: dict[str, list[str]]  # name -> argv
+    shown: tuple[str, ...] = ()  # what it shows of the host beside /usr
 
 
 def find_image(image: str, home: Path) -> Image | None:
@@ -33,14 +36,18 @@ def find_image(image: str, home: Path) -> Image | None:
             return str(value).replace("{python}", sys.executable).replace("{name}", name)
 
         user = line.get("user")
+        entrypoint, args = ([fill(word) for word in line.get(key) or []] for key in ("entrypoint", "args"))
+        commands = {
+            str(key): [fill(it) for it in words] for key, words in (line.get("commands") or {}).items()
+        }
+        words = [*entrypoint, *args, *(it for argv in commands.values() for it in argv)]
+        shown = visible.of_words(words) | {str(it) for it in line.get("paths") or []}
+        if "{python}" in str(line):
+            shown |= set(visible.of_python())
         return Image(
-            [fill(word) for word in line.get("entrypoint") or []],
-            [fill(word) for word in line.get("args") or []],
-            {str(key): fill(value) for key, value in (line.get("env") or {}).items()},
-            int(user) if user is not None else None,
-            bool(line.get("applets")),
-            {str(key): [fill(word) for word in value] for key, value in (line.get("commands") or {}).items()},
-        )
+            entrypoint, args, {str(key): fill(value) for key, value in (line.get("env") or {}).items()},
+            int(user) if user is not None else None, bool(line.get("applets")), commands, visible.outermost(shown),
+        )  # fmt: skip
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import time
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,7 @@ from skiff.api import Api, Object
 from skiff.errors import ApiError
 from skiff.kinds import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS
 from skiff.net.kernel import KernelRefusedError, run
+from skiff.node.beneath import LeadsOutError, make_beneath
 from skiff.node.claimed import claimed
 from skiff.node.environment import CannotStartError, Found, expand, quantity
 from skiff.node.root import Mount
@@ -165,9 +167,9 @@ class Mounts:
             source = self._directory(it["name"])
             sub = it.get("subPath") or (expand(it["subPathExpr"], env) if it.get("subPathExpr") else "")
             if sub:
-                source = _below(source, sub)
+                _make_sub_path(source, sub)
             read_only = bool(it.get("readOnly")) or it["name"] not in written
-            mounts.append(Mount(source, it["mountPath"], read_only))
+            mounts.append(Mount(source, it["mountPath"], read_only, sub))
         ours = any(it["name"] == _ACCOUNT_VOLUME for it in self._volumes)
         if ours and not any(it["mountPath"].rstrip("/") == _ACCOUNT_FOLDER for it in asked):
             mounts.append(Mount(self._directory(_ACCOUNT_VOLUME), _ACCOUNT_FOLDER, read_only=True))
@@ -186,12 +188,17 @@ def _in_memory(volume: Object) -> bool:
     return (volume.get("emptyDir") or {}).get("medium") == "Memory"
 
 
-def _below(source: Path, sub: str) -> Path:
-    """A place inside a volume, made when it is missing; CannotStartError when it lies outside."""
-    place = (source / sub).resolve()
-    if not place.is_relative_to(source.resolve()):
-        raise CannotStartError(f'subPath "{sub}" leads out of its volume')
-    if not place.exists():
-        place.mkdir(parents=True)
-        place.chmod(source.stat().st_mode & 0o7777)
-    return place
+def _make_sub_path(source: Path, sub: str) -> None:
+    """A place inside a volume, made when it is missing; CannotStartError when it lies outside.
+
+    Whether it still lies there when it is mounted is asked again then: see ``launch``.
+    """
+    volume = os.open(source, os.O_PATH | os.O_CLOEXEC)
+    try:
+        os.close(make_beneath(volume, sub, source.stat().st_mode & 0o7777))
+    except LeadsOutError as wrong:
+        raise CannotStartError(f'subPath "{sub}" leads out of its volume') from wrong
+    except OSError as wrong:
+        raise CannotStartError(f'failed to prepare subPath "{sub}": {wrong.strerror}') from wrong
+    finally:
+        os.close(volume)

@@ -356,6 +356,11 @@ class PodWorker:
 
     # --- containers ----------------------------------------------------------------------------
 
+    def groups(self, container: str) -> tuple[Path, ...]:
+        """The control groups of one container."""
+        del container
+        return self.host.groups
+
     async def plan(self, spec: Object, image: Image) -> Plan:
         """Everything needed to start a container; CannotStartError when it refers to what is not there."""
         said = security(self.pod, spec, image.user)
@@ -381,7 +386,8 @@ class PodWorker:
             )
         return Plan(
             self.netns, self.hostname(), argv, env, spec.get("workingDir") or "/", self._mounts.of_container(spec, env),
-            said, image.applets, image.commands, self.folder / "roots" / f"{spec['name']}", self.home, self.host.groups,
+            said, image.applets, image.commands, self.folder / "roots" / f"{spec['name']}", self.home,
+            self.groups(spec["name"]), image.shown,
         )  # fmt: skip
 
 

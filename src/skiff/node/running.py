@@ -20,7 +20,7 @@ from skiff.node import hooks, probes
 from skiff.node.environment import CannotStartError
 from skiff.node.images import Image, find_image
 from skiff.node.log_files import LogFile, end_of, last_lines, log_path
-from skiff.node.root import Plan
+from skiff.node.root import Plan, guarded
 from skiff.node.sessions import AttachedSession, Program, Terminal, beginning
 from skiff.node.statuses import Before, stamp
 
@@ -44,6 +44,7 @@ class House(Protocol):
     ip: str
 
     async def plan(self, spec: Object, image: Image) -> Plan: ...
+    def groups(self, container: str) -> tuple[Path, ...]: ...
     async def event(self, kind: str, reason: str, message: str) -> None: ...
     def changed(self) -> None: ...
 
@@ -307,7 +308,8 @@ class Container:
     def command(self, argv: list[str]) -> list[str]:
         """The host's command line which runs a program in the container."""
         directory = self.spec.get("workingDir") or "/"
-        return processes.exec_command(self.guardian, argv, self._security, directory)
+        groups = self.house.groups(self.name)
+        return processes.exec_command(self.guardian, argv, self._security, directory, self.house.home, groups)
 
     async def run(self, argv: list[str], seconds: float) -> tuple[int, str]:
         """(exit code, output) of a program in the container."""
@@ -330,11 +332,11 @@ class Container:
         return AttachedSession(self._program)
 
     async def environment(self) -> dict[str, str]:
-        """What the program itself was given."""
+        """What the program itself was given, for ``command``."""
         pid = processes.first_process(self.guardian)
         raw = Path(f"/proc/{pid}/environ").read_bytes() if pid else b""
         pairs = (it.partition(b"=") for it in raw.split(b"\0") if it)
-        return {key.decode(): value.decode(errors="replace") for key, _, value in pairs}
+        return guarded({key.decode(): value.decode(errors="replace") for key, _, value in pairs})
 
     async def _hook(self, hook: Object, seconds: float, name: str) -> str:
         wrong = await hooks.run(hook, self.spec, self.house.ip, self.run, seconds)

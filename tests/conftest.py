@@ -63,7 +63,10 @@ class ApiServer:
         CustomKinds(self.registry)
         self.pki = ClusterPki.load_or_create(folder / "pki")
         self.tokens = Tokens(self.pki)
-        authorizer = Authorizer(lambda kind: self.store.all(kind.storage))
+        authorizer = Authorizer(
+            lambda kind: self.store.all(kind.storage),
+            lambda kind, namespace, name: self.store.get(kind.storage, namespace, name),
+        )
         self.access = ClusterAccess(self.tokens, authorizer)
         self.port = 0
         self._folder, self._runner = folder, None

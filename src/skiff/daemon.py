@@ -64,7 +64,10 @@ class Daemon:
             self.registry.shown = shapes.real
             self.api = LateApi(self.api, self.chance)
         self.tokens = Tokens(self.pki, still_exists=self._exists)
-        authorizer = Authorizer(lambda kind: self.store.read_all(kind.storage))
+        authorizer = Authorizer(
+            lambda kind: self.store.read_all(kind.storage),
+            lambda kind, namespace, name: self.store.read(kind.storage, namespace, name),
+        )
         self.registry.stored |= escalation.checks(authorizer, context.USER.get)
         self.access = ClusterAccess(self.tokens, authorizer)
         self.node = NodeAgent(self.api, settings, token=self._token)

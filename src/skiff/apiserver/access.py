@@ -35,6 +35,8 @@ class Access(Protocol):
     def token(self, service_account: Object, body: Object) -> Object: ...
 
 
+#: Subresources by which a client acts inside a pod.
+STREAMED = frozenset({"exec", "attach", "portforward"})
 _METHODS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -44,6 +46,13 @@ def verb_of(request: web.Request, name: str) -> str:
         return "get" if name else "watch" if truth(request, "watch") else "list"
     verb = _METHODS.get(request.method, request.method.lower())
     return "deletecollection" if verb == "delete" and not name else verb
+
+
+def verbs_of(request: web.Request, name: str, sub: str) -> tuple[str, ...]:
+    """All verbs that a request needs. Whoever runs a command does more than read, whatever the method of its upgrade is:
+    a websocket begins with GET (Kubernetes' ``AuthorizePodWebsocketUpgradeCreatePermission``)."""
+    verb = verb_of(request, name)
+    return (verb,) if sub not in STREAMED or verb == "create" else (verb, "create")
 
 
 def name_of(request: web.Request, name: str) -> str:

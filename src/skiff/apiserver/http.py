@@ -227,9 +227,9 @@ async def _served(
     server = request.app[SERVER]
     if server.access:
         user: User = request[_USER]  # type: ignore[assignment]  # put there by _with_user
-        verb = access_rules.verb_of(request, name)
         meant = access_rules.name_of(request, name)
-        access_rules.require(server.access, user, verb, kind, namespace, meant, sub, request.path)
+        for verb in access_rules.verbs_of(request, name, sub):
+            access_rules.require(server.access, user, verb, kind, namespace, meant, sub, request.path)
         if kind in REVIEWS:
             return await subresources.review(request, server.access, kind, user)
     if sub in subresources.STREAMS or request.method == "GET":

@@ -10,6 +10,7 @@ from skiff.api import Object
 from skiff.auth import reviews
 from skiff.auth.authenticate import User, authenticate
 from skiff.auth.authorize import Authorizer
+from skiff.auth.impersonate import acting
 from skiff.auth.tokens import Tokens
 from skiff.kinds import Kind
 
@@ -21,8 +22,8 @@ class ClusterAccess:
         self.tokens, self.authorizer = tokens, authorizer
 
     def who(self, request: web.Request) -> User:
-        """From the client certificate, the bearer token, or nobody."""
-        return authenticate(request, self.tokens)
+        """From the client certificate, the bearer token, or nobody; then whom they act as."""
+        return acting(request.headers, authenticate(request, self.tokens), self.authorizer)
 
     def allowed(
         self, user: Any, verb: str, kind: Kind | None, namespace: str, name: str, subresource: str, path: str

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from skiff.errors import ApiError
-
 if TYPE_CHECKING:
     from skiff.auth.tokens import Tokens
 
 AUTHENTICATED = "system:authenticated"
+UNAUTHENTICATED = "system:unauthenticated"
 MASTERS = "system:masters"
 
 
@@ -27,27 +26,12 @@ class User:
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
+ANONYMOUS = User("system:anonymous", (UNAUTHENTICATED,))
 
 
 def authenticate(request: web.Request, tokens: Tokens) -> User:
-    """The user of a request; 401 when a token is given and is not good. ``system:masters`` may act as somebody else."""
-    user = _of_certificate(request) or _of_token(request, tokens) or ANONYMOUS
-    wanted = request.headers.get("Impersonate-User")
-    if not wanted:
-        return user
-    if MASTERS not in user.groups:
-        raise ApiError(
-            403, "Forbidden", f'users "{wanted}" is forbidden: User "{user.name}" cannot impersonate'
-        )
-    groups = tuple(request.headers.getall("Impersonate-Group", [])) or _usual(wanted)
-    return User(wanted, (*groups, AUTHENTICATED), request.headers.get("Impersonate-Uid", ""))
-
-
-def _usual(name: str) -> tuple[str, ...]:
-    """The groups of a service account, for who names the account alone."""
-    _, _, account = name.partition("system:serviceaccount:")
-    return ("system:serviceaccounts", f"system:serviceaccounts:{account.split(':')[0]}") if account else ()
+    """The user of a request; 401 when a token is given and is not good."""
+    return _of_certificate(request) or _of_token(request, tokens) or ANONYMOUS
 
 
 def _of_certificate(request: web.Request) -> User | None:

@@ -19,10 +19,17 @@ _COLLECTING = {"admin": ("admin", "edit", "view"), "edit": ("edit", "view"), "vi
 
 
 class Authorizer:
-    """Asks the stored roles and bindings, each time anew: they are few, and then nothing can be outdated."""
+    """Asks the stored roles and bindings, each time anew: then nothing can be outdated.
 
-    def __init__(self, list_objects: Callable[[Kind], Iterable[Object]]) -> None:
-        self._list = list_objects
+    ``find`` is one object by (kind, namespace, name): without it, bindings times roles would be looked at.
+    """
+
+    def __init__(
+        self,
+        list_objects: Callable[[Kind], Iterable[Object]],
+        find: Callable[[Kind, str, str], Object | None],
+    ) -> None:
+        self._list, self._find = list_objects, find
 
     def allowed(
         self, user: User, verb: str, *, group: str, resource: str, subresource: str = "", namespace: str = "", name: str = "",
@@ -49,24 +56,21 @@ class Authorizer:
         return list(self._rules(user, namespace))
 
     def _rules(self, user: User, namespace: str) -> Iterator[dict[str, Any]]:
+        groups = frozenset(user.groups)
         for binding in self._list(CLUSTER_ROLE_BINDINGS):
-            if _names(binding, user, ""):
+            if _names(binding, user, groups, ""):
                 yield from self.granted(binding) or ()
         for binding in self._list(ROLE_BINDINGS) if namespace else ():
-            if binding["metadata"]["namespace"] == namespace and _names(binding, user, namespace):
+            if binding["metadata"]["namespace"] == namespace and _names(binding, user, groups, namespace):
                 yield from self.granted(binding) or ()
 
     def granted(self, binding: Object) -> list[dict[str, Any]] | None:
         """The rules of the role that a binding names; None when there is no such role."""
         reference, namespace = binding.get("roleRef") or {}, binding["metadata"].get("namespace", "")
-        kind = ROLES if reference.get("kind") == "Role" else CLUSTER_ROLES
-        for role in self._list(kind):
-            metadata = role["metadata"]
-            if metadata["name"] == reference.get("name") and (
-                kind is CLUSTER_ROLES or metadata["namespace"] == namespace
-            ):
-                return self.rules_of(role)
-        return None
+        local = reference.get("kind") == "Role"
+        kind, where = (ROLES, namespace) if local else (CLUSTER_ROLES, "")
+        role = self._find(kind, where, reference.get("name", ""))
+        return None if role is None else self.rules_of(role)
 
     def rules_of(self, role: Object) -> list[dict[str, Any]]:
         """A role's own rules and those it collects."""
@@ -81,16 +85,16 @@ class Authorizer:
                 yield from other.get("rules") or ()
 
 
-def _names(binding: Object, user: User, namespace: str) -> bool:
-    return any(_is(subject, user, namespace) for subject in binding.get("subjects") or ())
+def _names(binding: Object, user: User, groups: frozenset[str], namespace: str) -> bool:
+    return any(_is(subject, user, groups, namespace) for subject in binding.get("subjects") or ())
 
 
-def _is(subject: dict[str, Any], user: User, namespace: str) -> bool:
+def _is(subject: dict[str, Any], user: User, groups: frozenset[str], namespace: str) -> bool:
     match subject.get("kind"):
         case "User":
             return bool(subject.get("name") == user.name)
         case "Group":
-            return subject.get("name") in user.groups
+            return subject.get("name") in groups
         case "ServiceAccount":
             return user.name == f"{_ACCOUNT}{subject.get('namespace') or namespace}:{subject.get('name')}"
     return False

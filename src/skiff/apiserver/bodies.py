@@ -2,119 +2,125 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import msgspec
 import structlog
-import yaml
 from aiohttp import web
 
+from skiff.apiserver import context
+from skiff.apiserver.parse import Form
+from skiff.apiserver.parsers import PARSERS
+from skiff.apiserver.registry import Registry
 from skiff.errors import ApiError
 from skiff.kinds import Kind
+from skiff.schema.decode import MismatchError, decoded
 from skiff.schema.node import SchemaNode
 from skiff.schema.walk import prune, unknown_fields
 
 _log = structlog.get_logger("skiff.apiserver")
 
-PROTOBUF = "application/vnd.kubernetes.protobuf"
+_FORMS = {
+    "application/json": Form.JSON, "application/yaml": Form.YAML, "application/vnd.kubernetes.protobuf": Form.PROTOBUF,
+    "application/json-patch+json": Form.JSON, "application/merge-patch+json": Form.JSON,
+    "application/strategic-merge-patch+json": Form.JSON, "application/apply-patch+yaml": Form.YAML,
+    "application/octet-stream": Form.JSON,  # what HTTP libraries say when nothing was said
+}  # fmt: skip
+_OBJECT_META, _COMMON = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", ("metadata", "apiVersion", "kind")
 #: Warnings for the client, filled while a request is served.
 WARNINGS = web.RequestKey("warnings", list[str])
+#: What is told of one request, of many things that are wrong with it.
+_MOST_TOLD = 100
 
 
 async def body(request: web.Request) -> Any:
-    """The decoded body; 400 when it is none."""
+    """The decoded body; 400 when it is none, 415 when nobody here knows its form."""
+    form = _FORMS.get(request.content_type)
+    if form is None:
+        known = ", ".join(list(_FORMS)[:3])
+        said = f"the body of the request was in an unknown format - accepted media types include: {known}"
+        raise ApiError(415, "UnsupportedMediaType", said)
     raw = await request.read()
     mode = request.query.get("fieldValidation", "Ignore")
-    try:
-        if request.content_type == PROTOBUF:
-            return _from_protobuf(request, raw)
-        if request.content_type in ("application/yaml", "application/apply-patch+yaml"):
-            return _loaded(raw)
-        if mode in ("Strict", "Warn"):
-            _tell_twice(request, raw, strict=mode == "Strict")
-        return msgspec.json.decode(raw) if raw else {}
-    except (msgspec.DecodeError, yaml.YAMLError, ValueError) as wrong:
-        raise ApiError(400, "BadRequest", f"the object provided is unrecognized: {wrong}") from wrong
-
-
-def _from_protobuf(request: web.Request, raw: bytes) -> Any:
-    """What the table of fields does not know is told to the client and to the log, never dropped in silence."""
-    from skiff.apiserver import protobuf  # tables of field numbers: only for those who need them
-
-    if not raw:
-        return {}
-    try:
-        found, unknown = protobuf.decode(raw)
-    except protobuf.UnknownKindError as missing:
-        raise ApiError(415, "UnsupportedMediaType", str(missing)) from missing
-    for place in unknown:
+    user = context.USER.get()
+    made = await request.app[PARSERS].parse(
+        user.name if user else "", form, raw, twice=mode in ("Strict", "Warn")
+    )
+    told = [f'duplicate field "{it}"' for it in made.twice]
+    if told and mode == "Strict":
+        raise ApiError(400, "BadRequest", f"strict decoding error: {', '.join(told)}")
+    for place in made.unknown:  # never dropped in silence
         _log.warning("a protobuf body has a field that is not known here", field=place)
-    said = [
-        f"field {place} of the protobuf body is not known to this server and was ignored" for place in unknown
-    ]
-    request.setdefault(WARNINGS, []).extend(said)
+        told.append(f"field {place} of the protobuf body is not known to this server and was ignored")
+    request.setdefault(WARNINGS, []).extend(told)
+    return made.value
+
+
+async def sent(request: web.Request, registry: Registry, definition: str) -> dict[str, Any]:
+    """The body of a request that stores nothing, by its definition; 400 when a type cannot hold what it has."""
+    return fitting(registry, definition, await body(request))
+
+
+def fitting(registry: Registry, definition: str, found: Any) -> dict[str, Any]:
+    """An object of this definition; 400 when a type cannot hold what it has."""
+    if not isinstance(found, dict):
+        raise ApiError(400, "BadRequest", "the object provided is unrecognized: it is not an object")
+    try:
+        return _object(decoded(found, registry.schemas.named(definition)) if registry.schemas else found)
+    except MismatchError as wrong:
+        raise ApiError(400, "BadRequest", f"{_handled(found)}: {wrong}") from wrong
+
+
+async def object_of(request: web.Request, registry: Registry, kind: Kind) -> dict[str, Any]:
+    """The object in the body, of the kind of this path, without fields its kind does not have."""
+    found = await body(request)
+    if isinstance(found, dict) and found.get("kind", kind.kind) != kind.kind:
+        said = f"{str(found.get('kind'))[:100]} in version {found.get('apiVersion')!r} cannot be handled as a {kind.kind}"
+        raise ApiError(400, "BadRequest", said)
+    return checked(request, registry, kind, found)
+
+
+def checked(request: web.Request, registry: Registry, kind: Kind, obj: Any) -> dict[str, Any]:
+    """Unknown fields are an error, a warning or nothing, as ``fieldValidation`` says; then they are gone. 400 for what
+    a type cannot hold."""
+    if not isinstance(obj, dict):
+        raise ApiError(400, "BadRequest", f"the body is no {kind.kind}: it is not an object")
+    schema, mode = registry.schema(kind), request.query.get("fieldValidation", "Ignore")
+    unknown = unknown_fields(obj, schema)[:_MOST_TOLD] if mode in ("Strict", "Warn") else []
+    if unknown and mode == "Strict":
+        said = ", ".join(f'unknown field "{it}"' for it in unknown)
+        raise ApiError(400, "BadRequest", f"{_handled(obj)}: strict decoding error: {said}")
+    request.setdefault(WARNINGS, []).extend(f'unknown field "{it}"' for it in unknown)
+    try:
+        return _custom(registry, obj, schema) if kind.custom else _object(decoded(obj, schema))
+    except MismatchError as wrong:
+        raise ApiError(400, "BadRequest", f"{_handled(obj)}: {wrong}") from wrong
+
+
+def _object(made: Any) -> dict[str, Any]:
+    found: dict[str, Any] = made
+    for name, wanted in (
+        ("metadata", dict),
+        ("apiVersion", str),
+        ("kind", str),
+    ):  # also where no schema is known
+        if not isinstance(found.get(name, wanted()), wanted):
+            raise MismatchError(f"json: cannot unmarshal the value of {name} into Go struct field .{name}")
     return found
 
 
-def _loaded(raw: bytes) -> Any:
-    try:
-        return msgspec.json.decode(raw)  # kubectl sends JSON under the name of YAML
-    except msgspec.DecodeError:
-        return yaml.load(raw, _PlainLoader)  # noqa: S506  # a safe loader
+def _custom(registry: Registry, obj: dict[str, Any], schema: SchemaNode) -> dict[str, Any]:
+    """Of a custom kind, types are looked at here as far as every object has them; the rest is for its validation."""
+    made = _object(
+        {name: it for name, it in prune(obj, schema).items() if it is not None or name not in _COMMON}
+    )
+    if registry.schemas and "metadata" in made:
+        made["metadata"] = decoded(made["metadata"], registry.schemas.named(_OBJECT_META), ".metadata")
+    return made
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """Without aliases, which are written in a line and may mean more than there is memory; no client of the API sends them."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not accepted here")
-        return super().compose_node(parent, index)
-
-
-def _tell_twice(request: web.Request, raw: bytes, *, strict: bool) -> None:
-    """Fields that are there twice, of which one would be lost: an error, or a warning."""
-    twice: list[str] = []
-
-    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(found)
-        if len(made) < len(found):
-            names = [name for name, _ in found]
-            twice.extend(name for name in made if names.count(name) > 1)
-        return made
-
-    json.loads(raw or b"{}", object_pairs_hook=pairs)
-    told = [f'duplicate field "{name}"' for name in twice]
-    if told and strict:
-        raise ApiError(400, "BadRequest", f"strict decoding error: {', '.join(told)}")
-    request.setdefault(WARNINGS, []).extend(told)
-
-
-async def object_of(request: web.Request, kind: Kind, schema: SchemaNode) -> dict[str, Any]:
-    """The object in the body, of the kind of this path, without fields its kind does not have."""
-    found = await body(request)
-    if not isinstance(found, dict):
-        raise ApiError(400, "BadRequest", f"the body is no {kind.kind}: it is not an object")
-    if found.get("kind", kind.kind) != kind.kind:
-        said = (
-            f"{found.get('kind')} in version {found.get('apiVersion')!r} cannot be handled as a {kind.kind}"
-        )
-        raise ApiError(400, "BadRequest", said)
-    return checked(request, found, schema)
-
-
-def checked(request: web.Request, obj: dict[str, Any], schema: SchemaNode) -> dict[str, Any]:
-    """Unknown fields are an error, a warning or nothing, as ``fieldValidation`` says; then they are gone."""
-    mode = request.query.get("fieldValidation", "Ignore")
-    unknown = unknown_fields(obj, schema) if mode in ("Strict", "Warn") else []
-    if unknown and mode == "Strict":
-        said = ", ".join(f'unknown field "{it}"' for it in unknown)
-        kind = obj.get("kind", "object")
-        raise ApiError(
-            400, "BadRequest", f'{kind} in version "{str(obj.get("apiVersion", "")).rpartition("/")[2]}" cannot be handled as a '
-            f"{kind}: strict decoding error: {said}",
-        )  # fmt: skip
-    request.setdefault(WARNINGS, []).extend(f'unknown field "{it}"' for it in unknown)
-    pruned: dict[str, Any] = prune(obj, schema)
-    return pruned
+def _handled(obj: dict[str, Any]) -> str:
+    kind, version = (
+        str(obj.get("kind", "object"))[:100],
+        str(obj.get("apiVersion", ""))[:100].rpartition("/")[2],
+    )
+    return f'{kind} in version "{version}" cannot be handled as a {kind}'

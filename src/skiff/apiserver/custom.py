@@ -70,8 +70,8 @@ def node(raw: dict[str, Any], *, root: bool = False) -> SchemaNode:
         embedded=bool(raw.get("x-kubernetes-embedded-resource")),
         list_keys=tuple(raw.get("x-kubernetes-list-map-keys") or ()), limits={key: raw[key] for key in _LIMITS if key in raw},
         combined=_combined(raw), unique=raw.get("x-kubernetes-list-type") in ("set", "map") or bool(raw.get("uniqueItems")),
-        rules=tuple(raw.get("x-kubernetes-validations") or ()), custom=True, load=lambda: {key: node(it) for key, it in properties.items()},
-        **words,
+        rules=tuple(raw.get("x-kubernetes-validations") or ()), custom=True,
+        load=lambda: {key: node(it) for key, it in properties.items()}, **words,
     )  # fmt: skip
 
 

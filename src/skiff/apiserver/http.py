@@ -16,6 +16,8 @@ from skiff.apiserver import access as access_rules
 from skiff.apiserver import context, discovery, lasting, objects, openapi, subresources
 from skiff.apiserver.access import Access, User
 from skiff.apiserver.bodies import WARNINGS
+from skiff.apiserver.parse import too_deep
+from skiff.apiserver.parsers import PARSERS, Parsers
 from skiff.apiserver.registry import Registry
 from skiff.errors import ApiError, unknown_path
 from skiff.kinds import REVIEWS, Kind
@@ -44,9 +46,13 @@ def application(
     registry: Registry, *, access: Access | None = None, node: Node | None = None, around: Sequence[Any] = ()
 ) -> web.Application:  # fmt: skip
     """The API as an aiohttp application. ``around`` are middlewares that see requests first and answers last."""
-    app = web.Application(middlewares=[*around, _as_status, lasting.hold, _with_user], client_max_size=MAX_BODY)
+    app = web.Application(
+        middlewares=[*around, _as_status, lasting.hold, _with_user], client_max_size=MAX_BODY
+    )
     app[SERVER] = Server(registry, access, node)
     app[lasting.STORE] = registry.store
+    app[PARSERS] = parsers = Parsers()
+    app.on_cleanup.append(lambda _: parsers.stop())
     for path in ("/healthz", "/livez", "/readyz"):
         app.router.add_get(path, _ok)
         app.router.add_get(path + "/{check:.*}", _ok)
@@ -76,6 +82,8 @@ async def _as_status(
         response = _status(_refusal(refused))
     except (ConnectionError, asyncio.CancelledError):
         raise  # the client left
+    except RecursionError:  # of a patch, say, that puts what is deep into what is deep
+        response = _status(too_deep())
     except Exception as wrong:
         _log.exception("a request ended unexpectedly", method=request.method, path=request.path_qs)
         if request.writer.output_size:
@@ -231,7 +239,7 @@ async def _served(
         for verb in access_rules.verbs_of(request, name, sub):
             access_rules.require(server.access, user, verb, kind, namespace, meant, sub, request.path)
         if kind in REVIEWS:
-            return await subresources.review(request, server.access, kind, user)
+            return await subresources.review(request, server.registry, server.access, kind, user)
     if sub in subresources.STREAMS or request.method == "GET":
         request[lasting.ONLY_READS] = True
     if sub in subresources.STREAMS:

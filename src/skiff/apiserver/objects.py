@@ -10,13 +10,14 @@ import msgspec
 from aiohttp import web
 
 from skiff.apiserver import context, selectors, tables
-from skiff.apiserver.bodies import body, checked, object_of
+from skiff.apiserver.bodies import body, checked, object_of, sent
 from skiff.apiserver.registry import Registry
 from skiff.apiserver.watching import watch
 from skiff.errors import ApiError
 from skiff.kinds import Kind
 from skiff.patch import json_patch, merge_patch, strategic_merge_patch
 from skiff.queries import truth
+from skiff.schema import pack
 
 _NOT_ALLOWED = "the server does not allow this method on the requested resource"
 APPLY = "application/apply-patch+yaml"
@@ -32,12 +33,12 @@ async def many(request: web.Request, registry: Registry, kind: Kind, namespace: 
             return _listed(request, registry, kind, namespace)
         case "POST":
             made = await registry.create(
-                kind, namespace, await object_of(request, kind, registry.schema(kind)), dry_run=dry, manager=writer(request)
+                kind, namespace, await object_of(request, registry, kind), dry_run=dry, manager=writer(request)
             )  # fmt: skip
             return answer(request, kind, made, 201)
         case "DELETE":
             chosen = selected(request, registry.store.all(kind.storage, namespace))
-            options = await _deletion(request)
+            options = await _deletion(request, registry)
             for it in chosen:
                 await _delete_if_there(registry, kind, it, options)
             return web.json_response(
@@ -96,7 +97,7 @@ async def one(
             return answer(request, kind, registry.read(kind, namespace, name), 200)
         case "PUT":
             made = await registry.update(
-                kind, namespace, name, await object_of(request, kind, registry.schema(kind)), subresource=sub, dry_run=dry,
+                kind, namespace, name, await object_of(request, registry, kind), subresource=sub, dry_run=dry,
                 manager=writer(request),
             )  # fmt: skip
             return answer(request, kind, made, 200)
@@ -104,7 +105,7 @@ async def one(
             made, created = await patched(request, registry, kind, namespace, name, sub, dry=dry)
             return answer(request, kind, made, 201 if created else 200)
         case "DELETE":
-            options = await _deletion(request)
+            options = await _deletion(request, registry)
             gone = await registry.delete(
                 kind, namespace, name, uid=options.uid, propagation=options.propagation, grace_seconds=options.grace_seconds,
                 dry_run=options.dry_run,
@@ -134,16 +135,16 @@ class _Deletion(NamedTuple):
     dry_run: bool
 
 
-async def _deletion(request: web.Request) -> _Deletion:
-    given = await body(request) if request.can_read_body else {}
+async def _deletion(request: web.Request, registry: Registry) -> _Deletion:
+    given = await sent(request, registry, pack.DELETE_OPTIONS) if request.can_read_body else {}
     query = request.query
     grace = query.get("gracePeriodSeconds", given.get("gracePeriodSeconds"))
     orphan = given.get("orphanDependents")  # before there was propagationPolicy
     usual = "Orphan" if orphan else "Background"
     try:
-        seconds = None if grace is None else int(grace)
+        seconds = None if grace is None else int(str(grace)[:20])
     except ValueError as wrong:
-        raise ApiError(400, "BadRequest", f"gracePeriodSeconds is no number: {grace!r}") from wrong
+        raise ApiError(400, "BadRequest", f"gracePeriodSeconds is no number: {str(grace)[:100]!r}") from wrong
     propagation = query.get("propagationPolicy") or given.get("propagationPolicy") or usual
     dry_run = query.get("dryRun") == "All" or given.get("dryRun") == ["All"]
     context.DRY_RUN.set(dry_run)  # kubectl says it in the body
@@ -156,18 +157,17 @@ async def patched(
     """(the object after the patch, whether it is new)."""
     patch = await body(request)
     if request.content_type == APPLY:
-        applied = checked(request, patch, registry.schema(kind))
+        applied = checked(request, registry, kind, patch)
         return await registry.apply(
             kind, namespace, name, applied, manager=writer(request), force=truth(request, "force"), subresource=sub, dry_run=dry
         )  # fmt: skip
-    bound = isinstance(patch, dict) and "resourceVersion" in (patch.get("metadata") or {})
+    metadata = patch.get("metadata") if isinstance(patch, dict) else None
+    bound = isinstance(metadata, dict) and "resourceVersion" in metadata
     for _ in range(
         5
     ):  # another writer may be quicker; a patch without resourceVersion means the newest state
         old = registry.get(kind, namespace, name)
-        made = checked(
-            request, changed(request.content_type, kind, old, patch, registry), registry.schema(kind)
-        )
+        made = checked(request, registry, kind, changed(request.content_type, kind, old, patch, registry))
         try:
             found = await registry.update(
                 kind, namespace, name, made, subresource=sub, dry_run=dry, manager=writer(request)

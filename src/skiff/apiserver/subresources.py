@@ -8,24 +8,27 @@ from aiohttp import web
 
 from skiff.api import Node, Object
 from skiff.apiserver.access import Access, User
-from skiff.apiserver.bodies import body
+from skiff.apiserver.bodies import body, fitting, object_of, sent
 from skiff.apiserver.eviction import evict
 from skiff.apiserver.objects import answer, changed, writer
 from skiff.apiserver.registry import Registry
 from skiff.errors import ApiError
 from skiff.kinds import PODS, SERVICE_ACCOUNTS, Kind
+from skiff.schema import pack
 
 STREAMS = frozenset({"log", "exec", "attach", "portforward"})
 SPECIAL = frozenset({"scale", "token", "eviction", "binding"})
 
 
-async def review(request: web.Request, access: Access, kind: Kind, user: User) -> web.Response:
+async def review(
+    request: web.Request, registry: Registry, access: Access, kind: Kind, user: User
+) -> web.Response:
     """A question that is answered and not stored."""
     if request.method != "POST":
         raise ApiError(
             405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
         )
-    return web.json_response(access.review(kind, await body(request), user), status=201)
+    return web.json_response(access.review(kind, await object_of(request, registry, kind), user), status=201)
 
 
 async def stream(
@@ -77,8 +80,10 @@ async def special(
         if access is None:
             raise ApiError(404, "NotFound", "this server issues no tokens")
         account = registry.get(SERVICE_ACCOUNTS, namespace, name)
-        return web.json_response(access.token(account, await body(request)), status=201)
-    asked = await body(request)
+        return web.json_response(
+            access.token(account, await sent(request, registry, pack.TOKEN_REQUEST)), status=201
+        )
+    asked = await sent(request, registry, pack.EVICTION if sub == "eviction" else pack.BINDING)
     dry = request.query.get("dryRun") == "All"
     if sub == "eviction":
         await evict(registry, namespace, name, asked, dry_run=dry)
@@ -104,6 +109,7 @@ async def _scale(
         raise ApiError(
             405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
         )
+    given = fitting(registry, pack.SCALE, given)
     replicas = (given.get("spec") or {}).get("replicas", 0)
     if not isinstance(replicas, int) or replicas < 0:
         raise ApiError(

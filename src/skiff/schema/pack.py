@@ -22,15 +22,27 @@ _QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 _INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
 _LIMITS = ("pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems",
            "multipleOf", "exclusiveMinimum", "exclusiveMaximum", "minProperties", "maxProperties")  # fmt: skip
+#: What is sent to subresources, and is of no kind that is stored.
+SCALE, EVICTION, BINDING = (
+    "io.k8s.api.autoscaling.v1.Scale",
+    "io.k8s.api.policy.v1.Eviction",
+    "io.k8s.api.core.v1.Binding",
+)
+TOKEN_REQUEST = "io.k8s.api.authentication.v1.TokenRequest"  # noqa: S105  # a name
+DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
+_SENT = (SCALE, EVICTION, BINDING, TOKEN_REQUEST, DELETE_OPTIONS)
 _GVK = "x-kubernetes-group-version-kind"
 
 
 def load(cache: Path) -> Definitions:
     """The definitions that the built-in kinds need; made from the package when the cache is missing or broken."""
     try:
-        return msgspec.json.decode(gzip.decompress(cache.read_bytes()), type=Definitions)
+        found = msgspec.json.decode(gzip.decompress(cache.read_bytes()), type=Definitions)
+        if all(it in found for it in _SENT):  # otherwise an older release wrote it
+            return found
     except (OSError, EOFError, msgspec.DecodeError, ValueError):
-        made = compact(_package_definitions(), BUILT_IN)
+        pass
+    made = compact(_package_definitions(), BUILT_IN)
     cache.parent.mkdir(parents=True, exist_ok=True)
     fresh = cache.with_suffix(".new")
     fresh.write_bytes(gzip.compress(msgspec.json.encode(made), 6))
@@ -51,6 +63,7 @@ def _package_definitions() -> Definitions:
 def compact(raw: Definitions, kinds: Iterable[Kind]) -> Definitions:
     """What the kinds, and what they refer to, are made of; nullable types and rewritten scalars put right."""
     wanted = [name for kind in kinds if (name := definition_name(raw, kind))]
+    wanted += _SENT
     wanted += [name for name in raw if name.startswith("io.k8s.apimachinery.pkg.apis.meta.v1.")]
     made: Definitions = {}
     while wanted:

@@ -61,7 +61,7 @@ ROOT = "/api/v1/namespaces/default"
         ("GET", f"{ROOT}/nodes/skiff", {}, b"", 404, "NotFound", "the server could not find the requested resource"),
         ("GET", "/api/v1/configmaps/a", {}, b"", 404, "NotFound", "the server could not find the requested resource"),
         ("GET", f"{ROOT}/configmaps?watch=1&timeoutSeconds=x", {}, b"", 400, "BadRequest", "timeoutSeconds is no number: 'x'"),
-        ("PATCH", f"{ROOT}/configmaps/bug", {"Content-Type": "text/plain"}, b"{}", 500, "InternalError",
+        ("PATCH", f"{ROOT}/configmaps/bug", {"Content-Type": "application/merge-patch+json"}, b"{}", 500, "InternalError",
          "Internal error occurred: KeyError('this is a bug')"),
     ],
 )  # fmt: skip

@@ -29,7 +29,7 @@ _PACKAGE = re.compile(
 _ROOTS = ("apps/v1.Scale", "autoscaling/v1.Scale", "policy/v1.Eviction", "core/v1.Binding", "authentication/v1.TokenRequest",
           "meta/v1.DeleteOptions", "meta/v1.CreateOptions", "meta/v1.UpdateOptions", "meta/v1.PatchOptions")  # fmt: skip
 #: Named types that are messages of their own although they are no structs.
-_LISTS = {"authentication/v1.ExtraValue", "authorization/v1.ExtraValue"}
+_LISTS = {"authentication/v1.ExtraValue", "authorization/v1.ExtraValue", "certificates/v1.ExtraValue"}
 
 
 @dataclass

@@ -6,10 +6,11 @@ socket. The implementation is ``skiff.apiserver.local.LocalApi``.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from skiff.kinds import Kind
 
@@ -66,9 +67,32 @@ class Api(Protocol):
         ...
 
 
+class Measured(NamedTuple):
+    """What a container has used; the names are "" for the daemon itself."""
+
+    namespace: str
+    pod: str
+    container: str
+    uid: str  # of its pod
+    begun: str  # when this run of it began
+    cpu_ns: int  # since then
+    memory_bytes: int  # now
+
+
 class Node(Protocol):
     """What the API server's streaming subresources ask of the node that runs the pods."""
 
+    @property
+    def name(self) -> str: ...
+    def address(self, namespace: str, pod: str) -> str:
+        """The address that the node gave to a pod, whatever its status says."""
+        ...
+
+    def outlet(self) -> socket.socket:
+        """A socket inside the node's network, from where the pods are."""
+        ...
+
+    async def measured(self) -> list[Measured]: ...
     def logs(
         self,
         namespace: str,

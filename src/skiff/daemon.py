@@ -15,7 +15,7 @@ from aiohttp import web
 from skiff import log
 from skiff.admission import plugins
 from skiff.api import Api, Object
-from skiff.apiserver import context
+from skiff.apiserver import context, signing
 from skiff.apiserver.allocation import Addresses
 from skiff.apiserver.custom import CustomKinds
 from skiff.apiserver.http import application
@@ -31,7 +31,7 @@ from skiff.bootstrap import bootstrap, lasting
 from skiff.claim import claim
 from skiff.controllers.run import ControllerSettings, run_all
 from skiff.errors import ApiError
-from skiff.kinds import BUILT_IN, NAMESPACES, PODS, SERVICE_ACCOUNTS, Kind
+from skiff.kinds import BUILT_IN, CERTIFICATE_SIGNING_REQUESTS, NAMESPACES, PODS, SERVICE_ACCOUNTS, Kind
 from skiff.node.agent import NodeAgent
 from skiff.realism import shapes
 from skiff.realism.chance import Chance
@@ -69,6 +69,12 @@ class Daemon:
             lambda kind, namespace, name: self.store.read(kind.storage, namespace, name),
         )
         self.registry.stored |= escalation.checks(authorizer, context.USER.get)
+        self.registry.stored |= signing.checks(
+            lambda user, verb, name: authorizer.allowed(
+                user, verb, group=CERTIFICATE_SIGNING_REQUESTS.group, resource="signers", name=name
+            )[0],
+            context.USER.get,
+        )
         self.access = ClusterAccess(self.tokens, authorizer)
         self.node = NodeAgent(self.api, settings, token=self._token)
         self.webhooks = Webhooks(
@@ -92,6 +98,7 @@ class Daemon:
             bool(self.settings.cpus or self.settings.memory_mib),
             lasting(self.settings),
             str(self.settings.home / "claims"),
+            self.pki.sign,
         )
         works = [
             loop.create_task(run_all(self.api, controllers), name="controllers"),

@@ -32,6 +32,8 @@ class Kind:
     singular: str = ""
     custom: bool = False  # made by a CustomResourceDefinition
     columns: tuple[Column, ...] = ()  # of a custom one
+    verbs: tuple[str, ...] = ()  # when not all of them are served
+    warning: str = ""  # told to whoever uses this version
 
     @property
     def api_version(self) -> str:
@@ -52,27 +54,27 @@ class Kind:
 
 
 def _kind(
-    api: str, kind: str, plural: str, short: str = "", sub: str = "", *, ns: bool = True, all_: bool = False
-) -> Kind:
+    api: str, kind: str, plural: str, short: str = "", sub: str = "", *, ns: bool = True, all_: bool = False,
+    categories: str = "", verbs: str = "", warning: str = "",
+) -> Kind:  # fmt: skip
     group, _, version = api.rpartition("/")
+    listed = ("all",) if all_ else tuple(categories.split())
     return Kind(
-        group,
-        version,
-        kind,
-        plural,
-        ns,
-        tuple(short.split()),
-        ("all",) if all_ else (),
-        frozenset(sub.split()),
-        kind.lower(),
-    )
+        group, version, kind, plural, ns, tuple(short.split()), listed, frozenset(sub.split()), kind.lower(),
+        verbs=tuple(verbs.split()), warning=warning,
+    )  # fmt: skip
 
 
 NAMESPACES = _kind("v1", "Namespace", "namespaces", "ns", "status finalize", ns=False)
 NODES = _kind("v1", "Node", "nodes", "no", "status proxy", ns=False)
-PODS = _kind("v1", "Pod", "pods", "po", "status log exec attach portforward eviction binding", all_=True)
-SERVICES = _kind("v1", "Service", "services", "svc", "status", all_=True)
-ENDPOINTS = _kind("v1", "Endpoints", "endpoints", "ep")
+PODS = _kind(
+    "v1", "Pod", "pods", "po", "status log exec attach portforward eviction binding proxy", all_=True
+)
+SERVICES = _kind("v1", "Service", "services", "svc", "status proxy", all_=True)
+ENDPOINTS = _kind(
+    "v1", "Endpoints", "endpoints", "ep",
+    warning="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+)  # fmt: skip
 CONFIG_MAPS = _kind("v1", "ConfigMap", "configmaps", "cm")
 SECRETS = _kind("v1", "Secret", "secrets")
 SERVICE_ACCOUNTS = _kind("v1", "ServiceAccount", "serviceaccounts", "sa", "token")
@@ -80,6 +82,7 @@ EVENTS = _kind("v1", "Event", "events", "ev")
 REPLICATION_CONTROLLERS = _kind(
     "v1", "ReplicationController", "replicationcontrollers", "rc", "status scale", all_=True
 )
+POD_TEMPLATES = _kind("v1", "PodTemplate", "podtemplates")
 RESOURCE_QUOTAS = _kind("v1", "ResourceQuota", "resourcequotas", "quota", "status")
 LIMIT_RANGES = _kind("v1", "LimitRange", "limitranges", "limits")
 PERSISTENT_VOLUMES = _kind("v1", "PersistentVolume", "persistentvolumes", "pv", "status", ns=False)
@@ -106,18 +109,21 @@ CUSTOM_RESOURCE_DEFINITIONS = _kind(
     "crd crds",
     "status",
     ns=False,
+    categories="api-extensions",
 )
 MUTATING_WEBHOOKS = _kind(
     "admissionregistration.k8s.io/v1",
     "MutatingWebhookConfiguration",
     "mutatingwebhookconfigurations",
     ns=False,
+    categories="api-extensions",
 )
 VALIDATING_WEBHOOKS = _kind(
     "admissionregistration.k8s.io/v1",
     "ValidatingWebhookConfiguration",
     "validatingwebhookconfigurations",
     ns=False,
+    categories="api-extensions",
 )
 EVENTS_V1 = _kind("events.k8s.io/v1", "Event", "events", "ev")
 INGRESSES = _kind("networking.k8s.io/v1", "Ingress", "ingresses", "ing", "status")
@@ -129,6 +135,16 @@ HORIZONTAL_POD_AUTOSCALERS = _kind(
 )
 PRIORITY_CLASSES = _kind("scheduling.k8s.io/v1", "PriorityClass", "priorityclasses", "pc", ns=False)
 STORAGE_CLASSES = _kind("storage.k8s.io/v1", "StorageClass", "storageclasses", "sc", ns=False)
+CERTIFICATE_SIGNING_REQUESTS = _kind(
+    "certificates.k8s.io/v1", "CertificateSigningRequest", "certificatesigningrequests", "csr", "status approval", ns=False
+)  # fmt: skip
+# Worked out when asked for, never stored.
+COMPONENT_STATUSES = _kind(
+    "v1", "ComponentStatus", "componentstatuses", "cs", ns=False, verbs="get list",
+    warning="v1 ComponentStatus is deprecated in v1.19+",
+)  # fmt: skip
+NODE_METRICS = _kind("metrics.k8s.io/v1beta1", "NodeMetrics", "nodes", ns=False, verbs="get list")
+POD_METRICS = _kind("metrics.k8s.io/v1beta1", "PodMetrics", "pods", verbs="get list")
 # Answered, never stored: the request is the object.
 TOKEN_REVIEWS = _kind("authentication.k8s.io/v1", "TokenReview", "tokenreviews", ns=False)
 SELF_SUBJECT_REVIEWS = _kind("authentication.k8s.io/v1", "SelfSubjectReview", "selfsubjectreviews", ns=False)
@@ -146,6 +162,9 @@ SELF_SUBJECT_RULES_REVIEWS = _kind(
 )
 
 BUILT_IN: tuple[Kind, ...] = tuple(it for it in list(globals().values()) if isinstance(it, Kind))
+
+#: Kinds that say how things are at this moment: nothing of them is stored, watched or written.
+COMPUTED: frozenset[Kind] = frozenset({COMPONENT_STATUSES, NODE_METRICS, POD_METRICS})
 
 #: Kinds whose POST is a question: nothing is stored.
 REVIEWS: frozenset[Kind] = frozenset(

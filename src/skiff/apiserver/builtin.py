@@ -19,6 +19,7 @@ from skiff.kinds import (
     DEPLOYMENTS,
     JOBS,
     MUTATING_WEBHOOKS,
+    POD_TEMPLATES,
     PODS,
     REPLICA_SETS,
     ROLE_BINDINGS,
@@ -276,5 +277,5 @@ _COMPLETE: dict[Kind, Callable[[Object], None]] = {
     PODS: _pod, DEPLOYMENTS: _deployment, REPLICA_SETS: _replica_set, STATEFUL_SETS: _stateful_set, DAEMON_SETS: _daemon_set,
     JOBS: _job, CRON_JOBS: _cron_job, SERVICES: _service, SECRETS: _secret, ROLE_BINDINGS: _binding,
     CLUSTER_ROLE_BINDINGS: _binding, MUTATING_WEBHOOKS: _webhooks, VALIDATING_WEBHOOKS: _webhooks,
-    CUSTOM_RESOURCE_DEFINITIONS: _definition,
+    CUSTOM_RESOURCE_DEFINITIONS: _definition, POD_TEMPLATES: _templated,
 }  # fmt: skip

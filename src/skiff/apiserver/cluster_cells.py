@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from skiff.api import Object
-from skiff.apiserver.cells import NONE, UNSET, age, born, join
+from skiff.apiserver.cells import NONE, UNSET, age, born, duration, join
 
 
 def node(it: Object, now: datetime) -> list[Any]:
@@ -137,3 +137,36 @@ def created(it: Object, _: datetime) -> list[Any]:
 def only_age(it: Object, now: datetime) -> list[Any]:
     """The cells of a kind of which nothing else is known."""
     return [born(it, now)]
+
+
+def signing_request(it: Object, now: datetime) -> list[Any]:
+    """CertificateSigningRequests."""
+    spec, status = it.get("spec") or {}, it.get("status") or {}
+    decided = [c["type"] for c in status.get("conditions") or () if c["type"] in ("Approved", "Denied")]
+    failed = [c["type"] for c in status.get("conditions") or () if c["type"] == "Failed"]
+    issued = ["Issued"] if status.get("certificate") else []
+    lasts = spec.get("expirationSeconds")
+    return [
+        born(it, now), spec.get("signerName") or NONE, spec.get("username", ""),
+        NONE if lasts is None else duration(lasts), ",".join([*(decided or ["Pending"]), *failed, *issued]),
+    ]  # fmt: skip
+
+
+def component(it: Object, _: datetime) -> list[Any]:
+    """ComponentStatuses."""
+    held: Object = next((c for c in it.get("conditions") or () if c["type"] == "Healthy"), {})
+    status = {"True": "Healthy", "False": "Unhealthy"}.get(held.get("status", ""), "Unknown")
+    return [status, held.get("message", ""), held.get("error", "")]
+
+
+def pod_metrics(it: Object, _: datetime) -> list[Any]:
+    """PodMetrics: all containers together."""
+    usages = [c["usage"] for c in it.get("containers") or ()]
+    cpu, memory = sum(int(u["cpu"][:-1]) for u in usages), sum(int(u["memory"][:-2]) for u in usages)
+    return [f"{cpu}n", f"{memory}Ki", it.get("window", "")]
+
+
+def node_metrics(it: Object, _: datetime) -> list[Any]:
+    """NodeMetrics."""
+    usage = it.get("usage") or {}
+    return [usage.get("cpu", ""), usage.get("memory", ""), it.get("window", "")]

@@ -89,5 +89,10 @@ SHAPES: dict[str, tuple[str, Cells]] = {
     ),
     "StorageClass": ("Provisioner,ReclaimPolicy,VolumeBindingMode,AllowVolumeExpansion,Age", cluster.storage_class),
     "ControllerRevision": ("Controller,Revision,Age", cluster.revision),
+    "CertificateSigningRequest": ("Age,SignerName,Requestor,RequestedDuration,Condition", cluster.signing_request),
+    "PodTemplate": ("Containers,Images,Pod Labels", workloads.pod_template),
+    "ComponentStatus": ("Status,Message,Error", cluster.component),
+    "PodMetrics": ("cpu,memory,window", cluster.pod_metrics),
+    "NodeMetrics": ("cpu,memory,window", cluster.node_metrics),
     "Scale": ("Desired,Available,Age", cluster.scale),
 }  # fmt: skip

@@ -27,11 +27,17 @@ def kinds_of(definition: Object) -> list[Kind]:
             spec["group"], version["name"], names["kind"], names["plural"], spec.get("scope") == "Namespaced",
             tuple(names.get("shortNames") or ()), tuple(names.get("categories") or ()),
             frozenset(version.get("subresources") or {}), names.get("singular") or names["kind"].lower(), custom=True,
-            columns=_columns(version),
+            columns=_columns(version), warning=_warning(spec["group"], version, names["kind"]),
         )
         for version in spec["versions"]
         if version.get("served")
     ]  # fmt: skip
+
+
+def _warning(group: str, version: dict[str, Any], kind: str) -> str:
+    if not version.get("deprecated"):
+        return ""
+    return version.get("deprecationWarning") or f"{group}/{version['name']} {kind} is deprecated"
 
 
 def _columns(version: dict[str, Any]) -> tuple[Column, ...]:

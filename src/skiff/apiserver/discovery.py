@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterable
 from typing import Any
 
-from skiff.kinds import REVIEWS, Kind
+from skiff.kinds import COMPUTED, REVIEWS, Kind
 
 VERSION = {
     "major": "1", "minor": "37", "gitVersion": "v1.37.0+skiff", "gitCommit": "", "gitTreeState": "clean", "buildDate": "",
@@ -25,6 +27,27 @@ _SUB = {
     "attach": ("PodAttachOptions", "", "v1", ["create", "get"]),
     "portforward": ("PodPortForwardOptions", "", "v1", ["create", "get"]),
 }
+#: Each kind has options of its own for it.
+_PROXY = {"pods": "PodProxyOptions", "services": "ServiceProxyOptions", "nodes": "NodeProxyOptions"}
+_PROXY_VERBS = ["create", "delete", "get", "patch", "update"]
+_USUAL = ["get", "patch", "update"]
+
+
+def _verbs(it: Kind) -> list[str]:
+    return ["create"] if it in REVIEWS else list(it.verbs) or VERBS
+
+
+def _sub(it: Kind, name: str) -> tuple[str, str, str, list[str]]:
+    """(kind, group, version, verbs) of a subresource; no group and version when they are those of its kind."""
+    if name == "proxy":
+        return _PROXY[it.plural], "", "v1", _PROXY_VERBS
+    return _SUB.get(name, (it.kind, "", "", _USUAL))
+
+
+def _storage_hash(it: Kind) -> str:
+    """As the real server makes it of the version in which a kind is stored: clients see that it changed."""
+    digest = hashlib.sha256(f"{it.group}/{it.version}/{it.kind}".encode()).digest()
+    return base64.b64encode(digest[:8]).decode()
 
 
 def aggregated(kinds: Iterable[Kind], *, core: bool) -> dict[str, Any]:
@@ -55,7 +78,7 @@ def _resource(it: Kind) -> dict[str, Any]:
     own = {"group": it.group, "version": it.version, "kind": it.kind}
     found: dict[str, Any] = {
         "resource": it.plural, "responseKind": own, "scope": "Namespaced" if it.namespaced else "Cluster",
-        "singularResource": it.singular or it.kind.lower(), "verbs": ["create"] if it in REVIEWS else VERBS,
+        "singularResource": it.singular or it.kind.lower(), "verbs": _verbs(it),
     }  # fmt: skip
     if it.short:
         found["shortNames"] = list(it.short)
@@ -63,10 +86,8 @@ def _resource(it: Kind) -> dict[str, Any]:
         found["categories"] = list(it.categories)
     subs = []
     for name in sorted(it.subresources):
-        kind, group, version, verbs = _SUB.get(
-            name, (it.kind, it.group, it.version, ["get", "patch", "update"])
-        )
-        response = {"group": group, "version": version, "kind": kind}
+        kind, group, version, verbs = _sub(it, name)
+        response = {"group": group, "version": version, "kind": kind} if version else {**own, "kind": kind}
         subs.append({"subresource": name, "responseKind": response, "verbs": verbs})
     return {**found, "subresources": subs} if subs else found
 
@@ -108,15 +129,17 @@ def resource_list(group_version: str, kinds: Iterable[Kind]) -> dict[str, Any]:
     for it in kinds:
         own: dict[str, Any] = {
             "name": it.plural, "singularName": it.singular or it.kind.lower(), "namespaced": it.namespaced, "kind": it.kind,
-            "verbs": ["create"] if it in REVIEWS else VERBS,
+            "verbs": _verbs(it),
         }  # fmt: skip
         if it.short:
             own["shortNames"] = list(it.short)
         if it.categories:
             own["categories"] = list(it.categories)
+        if it not in REVIEWS | COMPUTED:
+            own["storageVersionHash"] = _storage_hash(it)
         resources.append(own)
         for name in sorted(it.subresources):
-            kind, group_, version, verbs = _SUB.get(name, (it.kind, "", "", ["get", "patch", "update"]))
+            kind, group_, version, verbs = _sub(it, name)
             sub = {
                 "name": f"{it.plural}/{name}",
                 "singularName": "",

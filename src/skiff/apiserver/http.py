@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,19 +14,31 @@ from aiohttp import web
 
 from skiff.api import Node
 from skiff.apiserver import access as access_rules
-from skiff.apiserver import context, discovery, lasting, objects, openapi, subresources
+from skiff.apiserver import (
+    computed,
+    context,
+    discovery,
+    health,
+    lasting,
+    objects,
+    openapi,
+    proxy,
+    subresources,
+)
 from skiff.apiserver.access import Access, User
-from skiff.apiserver.bodies import WARNINGS
+from skiff.apiserver.bodies import WARNINGS, encoded
+from skiff.apiserver.counts import Asked, Counts, asked
 from skiff.apiserver.parse import too_deep
 from skiff.apiserver.parsers import PARSERS, Parsers
 from skiff.apiserver.registry import Registry
 from skiff.errors import ApiError, unknown_path
-from skiff.kinds import REVIEWS, Kind
+from skiff.kinds import COMPUTED, REVIEWS, Kind
+from skiff.queries import truth
 
 _log = structlog.get_logger("skiff.apiserver")
 
 MAX_BODY = 3 * 1024 * 1024  # as etcd and the API server limit objects
-_OPEN = {"/healthz", "/livez", "/readyz", "/version"}
+_OPEN = {*health.PATHS, "/version"}
 
 
 @dataclass(slots=True)
@@ -36,10 +49,12 @@ class Server:
     access: Access | None = None
     node: Node | None = None
     documents: dict[str, bytes] = field(default_factory=dict)  # OpenAPI by path, made when first asked for
+    counts: Counts = field(default_factory=Counts)
 
 
 SERVER = web.AppKey("server", Server)
 _USER = web.RequestKey("user", object)
+_ASKED = web.RequestKey("asked", Asked)
 
 
 def application(
@@ -47,15 +62,17 @@ def application(
 ) -> web.Application:  # fmt: skip
     """The API as an aiohttp application. ``around`` are middlewares that see requests first and answers last."""
     app = web.Application(
-        middlewares=[*around, _as_status, lasting.hold, _with_user], client_max_size=MAX_BODY
+        middlewares=[*around, _counted, _as_status, lasting.hold, _with_user], client_max_size=MAX_BODY
     )
     app[SERVER] = Server(registry, access, node)
     app[lasting.STORE] = registry.store
     app[PARSERS] = parsers = Parsers()
     app.on_cleanup.append(lambda _: parsers.stop())
-    for path in ("/healthz", "/livez", "/readyz"):
-        app.router.add_get(path, _ok)
-        app.router.add_get(path + "/{check:.*}", _ok)
+    app.on_response_prepare.append(_warn)
+    for path in health.PATHS:
+        app.router.add_get(path, _health)
+        app.router.add_get(path + "/{check:.+}", _health)
+    app.router.add_get("/metrics", _metrics)
     app.router.add_get("/version", _version)
     app.router.add_get("/version/", _version)
     app.router.add_get("/openapi/v2", _openapi_v2)
@@ -66,6 +83,22 @@ def application(
         app.router.add_get(root + "/", _groups)
     app.router.add_route("*", "/{root:api|apis}/{rest:.+}", _resource)
     return app
+
+
+@web.middleware
+async def _counted(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    counts, begun, code = request.app[SERVER].counts, time.monotonic(), 0
+    try:
+        response = await handler(request)
+        code = response.status
+        return response
+    finally:
+        # Who asked for a resource is counted from the moment on at which it is known which one.
+        if (it := request.get(_ASKED)) is None:
+            counts.begin(it := Asked("GET" if request.method in ("GET", "HEAD") else "other"))
+        counts.end(it, code, time.monotonic() - begun)
 
 
 @web.middleware
@@ -91,18 +124,22 @@ async def _as_status(
         response = _status(ApiError(500, "InternalError", f"Internal error occurred: {wrong!r}"))
     if not response.prepared and response.content_type == "application/json":
         response.charset = None  # clients compare the whole header with what Kubernetes sends
-    warned = [*request.get(WARNINGS, []), *context.WARNINGS.get([])]
-    if warned and not response.prepared:
-        for it in dict.fromkeys(warned):
-            escaped = it.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
-            response.headers.add("Warning", f'299 - "{escaped}"')
     return response
+
+
+async def _warn(request: web.Request, response: web.StreamResponse) -> None:
+    """Called before anything is sent: streams are told, too."""
+    for it in dict.fromkeys([*request.get(WARNINGS, []), *context.WARNINGS.get([])]):
+        escaped = it.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+        response.headers.add("Warning", f'299 - "{escaped}"')
 
 
 def _status(refused: ApiError) -> web.Response:
     again = (refused.details or {}).get("retryAfterSeconds")  # clients heed the header only
-    headers = {"Retry-After": str(again)} if again else None
-    return web.json_response(refused.status(), status=refused.code, headers=headers)
+    response = encoded(refused.status(), refused.code)
+    if again:
+        response.headers["Retry-After"] = str(again)
+    return response
 
 
 def _refusal(refused: web.HTTPException) -> ApiError:
@@ -141,25 +178,34 @@ def _require_path(request: web.Request) -> None:
         access_rules.require(access, user, verb, None, "", "", "", request.path)
 
 
-async def _ok(request: web.Request) -> web.Response:
-    if (trouble := request.app[SERVER].registry.store.trouble) and request.path.startswith("/readyz"):
-        return web.Response(status=500, text=f"[-]the database cannot be written: {trouble}\n")
-    return web.Response(text="ok")
+async def _health(request: web.Request) -> web.Response:
+    return health.answer(request, str(request.app[SERVER].registry.store.trouble or ""))
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    server = request.app[SERVER]
+    text, form = server.counts.text(server.registry, request.headers.get("Accept", ""))
+    return web.Response(body=text, headers={"Content-Type": form})
 
 
 async def _version(_: web.Request) -> web.Response:
-    return web.json_response(discovery.VERSION)
+    return encoded(discovery.VERSION)
 
 
 async def _openapi_v2(request: web.Request) -> web.Response:
-    """kubectl looks here for kinds that v3 does not know, and must find that there are none."""
+    """kubectl looks here, in protobuf, for kinds that v3 does not know, and must find that there are none."""
+    from skiff.apiserver import openapi_v2  # who asks for it is rare
+
     if "proto-openapi" in request.headers.get("Accept", ""):
         return web.Response(body=openapi.V2_PROTOBUF, headers={"Content-Type": openapi.V2_PROTOBUF_TYPE})
-    return web.json_response(openapi.V2)
+    registry = request.app[SERVER].registry
+    if registry.schemas is None:
+        raise unknown_path()
+    return _json(openapi_v2.document(registry.schemas, list(registry.kinds.values())))
 
 
 async def _openapi_index(request: web.Request) -> web.Response:
-    return web.json_response(openapi.index(request.app[SERVER].registry.kinds.values()))
+    return encoded(openapi.index(request.app[SERVER].registry.kinds.values()))
 
 
 async def _openapi(request: web.Request) -> web.Response:
@@ -189,10 +235,8 @@ async def _groups(request: web.Request) -> web.Response:
         return web.Response(body=body, headers={"Content-Type": discovery.AGGREGATED})
     if core:
         addresses = [{"clientCIDR": "0.0.0.0/0", "serverAddress": request.host}]
-        return web.json_response(
-            {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": addresses}
-        )
-    return web.json_response(discovery.group_list(kinds))
+        return encoded({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": addresses})
+    return encoded(discovery.group_list(kinds))
 
 
 async def _resource(request: web.Request) -> web.StreamResponse:
@@ -209,9 +253,9 @@ async def _resource(request: web.Request) -> web.StreamResponse:
     if not served:
         raise unknown_path()
     if not version:
-        return web.json_response(discovery.group(group, {it.version for it in served}))
+        return encoded(discovery.group(group, {it.version for it in served}))
     if not rest:
-        return web.json_response(discovery.resource_list(f"{group}/{version}" if group else version, served))
+        return encoded(discovery.resource_list(f"{group}/{version}" if group else version, served))
     namespace = ""
     if (
         rest[0] == "namespaces"
@@ -221,7 +265,8 @@ async def _resource(request: web.Request) -> web.StreamResponse:
         namespace, rest = rest[1], rest[2:]
     kind = registry.kinds.get((group, version, rest[0]))
     # A role in a namespace must not reach what belongs to no namespace by naming one in the path.
-    if kind is None or len(rest) > 3 or (namespace and not kind.namespaced):
+    proxied = len(rest) > 2 and rest[2] == "proxy"
+    if kind is None or (len(rest) > 3 and not proxied) or (namespace and not kind.namespaced):
         raise unknown_path()
     name, sub = (rest[1] if len(rest) > 1 else ""), (rest[2] if len(rest) > 2 else "")
     if (sub and sub not in kind.subresources) or (name and kind.namespaced and not namespace):
@@ -233,6 +278,12 @@ async def _served(
     request: web.Request, kind: Kind, namespace: str, name: str, sub: str
 ) -> web.StreamResponse:
     server = request.app[SERVER]
+    request[_ASKED] = asked(
+        request.method, kind, namespace, name, sub, watch=truth(request, "watch"), apply=request.content_type == objects.APPLY
+    )  # fmt: skip
+    server.counts.begin(request[_ASKED])
+    if kind.warning:
+        context.warn(kind.warning)
     if server.access:
         user: User = request[_USER]  # type: ignore[assignment]  # put there by _with_user
         meant = access_rules.name_of(request, name)
@@ -242,6 +293,10 @@ async def _served(
             return await subresources.review(request, server.registry, server.access, kind, user)
     if sub in subresources.STREAMS or request.method == "GET":
         request[lasting.ONLY_READS] = True
+    if kind in COMPUTED:
+        return await computed.answer_for(request, server.registry, server.node, kind, namespace, name)
+    if sub == "proxy":
+        return await proxy.serve(request, server.registry, server.node, kind, namespace, name)
     if sub in subresources.STREAMS:
         return await subresources.stream(request, server.registry, server.node, namespace, name, sub)
     if sub in subresources.SPECIAL:

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from skiff.apiserver import context, selectors, tables
-from skiff.apiserver.bodies import body, checked, object_of, sent
+from skiff.apiserver.bodies import body, checked, encoded, object_of, sent
 from skiff.apiserver.registry import Registry
 from skiff.apiserver.watching import watch
 from skiff.errors import ApiError
@@ -19,7 +19,7 @@ from skiff.patch import json_patch, merge_patch, strategic_merge_patch
 from skiff.queries import truth
 from skiff.schema import pack
 
-_NOT_ALLOWED = "the server does not allow this method on the requested resource"
+NOT_ALLOWED = "the server does not allow this method on the requested resource"
 APPLY = "application/apply-patch+yaml"
 
 
@@ -41,15 +41,18 @@ async def many(request: web.Request, registry: Registry, kind: Kind, namespace: 
             options = await _deletion(request, registry)
             for it in chosen:
                 await _delete_if_there(registry, kind, it, options)
-            return web.json_response(
-                _list_of(kind, chosen, {"resourceVersion": str(registry.store.revision)})
-            )
-    raise ApiError(405, "MethodNotAllowed", _NOT_ALLOWED)
+            return encoded(_list_of(kind, chosen, {"resourceVersion": str(registry.store.revision)}))
+    raise ApiError(405, "MethodNotAllowed", NOT_ALLOWED)
 
 
 def _listed(request: web.Request, registry: Registry, kind: Kind, namespace: str) -> web.Response:
     found = selected(request, registry.store.read_all(kind.storage, namespace))
-    found, metadata = _page(request, found, registry.store.committed)
+    return collection(request, kind, found, registry.store.committed)
+
+
+def collection(request: web.Request, kind: Kind, found: list[Any], revision: int) -> web.Response:
+    """Objects as a list or as rows, or the part of them that is asked for."""
+    found, metadata = _page(request, found, revision)
     if as_table(request):
         shown = tables.table(kind, found, include=request.query.get("includeObject", "Metadata"))
         shown["metadata"] = metadata
@@ -111,7 +114,7 @@ async def one(
                 dry_run=options.dry_run,
             )  # fmt: skip
             return answer(request, kind, gone, 200)
-    raise ApiError(405, "MethodNotAllowed", _NOT_ALLOWED)
+    raise ApiError(405, "MethodNotAllowed", NOT_ALLOWED)
 
 
 async def _delete_if_there(registry: Registry, kind: Kind, it: Any, options: _Deletion) -> None:

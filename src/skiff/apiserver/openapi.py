@@ -13,10 +13,8 @@ from skiff.schema.pack import Definitions, Schemas, definition_name
 
 _REFERENCE = "#/components/schemas/"
 _PLAIN = "io.k8s.api.core.v1.ConfigMap"
-_TITLE, _VERSION = "Kubernetes", "v1.37.0"
+TITLE, VERSION = "Kubernetes", "v1.37.0"
 
-#: The older form, of which only the frame is served: everything stands in v3.
-V2 = {"swagger": "2.0", "info": {"title": _TITLE, "version": _VERSION}, "paths": {}, "definitions": {}}
 V2_PROTOBUF_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 
@@ -24,8 +22,9 @@ def _field(number: int, content: bytes) -> bytes:
     return bytes([number << 3 | 2, len(content)]) + content
 
 
-#: The same as ``openapi.v2.Document``: swagger = 1, info = 2 with title = 1 and version = 2.
-V2_PROTOBUF = _field(1, b"2.0") + _field(2, _field(1, _TITLE.encode()) + _field(2, _VERSION.encode()))
+#: Of v2 in protobuf only the frame is served: who can read that reads v3, too.
+#: ``openapi.v2.Document``: swagger = 1, info = 2 with title = 1 and version = 2.
+V2_PROTOBUF = _field(1, b"2.0") + _field(2, _field(1, TITLE.encode()) + _field(2, VERSION.encode()))
 
 
 def index(kinds: Iterable[Kind]) -> dict[str, Any]:
@@ -47,20 +46,31 @@ def document(schemas: Schemas, kinds: list[Kind]) -> bytes:
     needed: Definitions = {}
     paths: dict[str, Any] = {}
     for it in kinds:
-        custom = schemas.custom.get((it.group, it.version, it.kind))
-        name = definition_name(schemas.definitions, it)
-        if custom is not None:
-            name = f"{'.'.join(reversed(it.group.split('.')))}.{it.version}.{it.kind}"
-            needed[name] = _whole(it, custom, schemas.definitions)
-            _gather(schemas.definitions, needed[name], needed)
-        elif name:
-            _gather(schemas.definitions, {"$ref": _REFERENCE + name}, needed)
-        paths.update(_paths(it, name))
-    info = {"title": _TITLE, "version": _VERSION}
-    needed = {name: _unfixed(it) for name, it in needed.items()}
+        paths.update(_paths(it, described(schemas, it, needed)))
+    info = {"title": TITLE, "version": VERSION}
     return msgspec.json.encode(
         {"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": needed}}
     )
+
+
+def described(schemas: Schemas, it: Kind, found: Definitions) -> str:
+    """The name of a kind's definition, "" when there is none. It and all it refers to, and the list of it, are put into
+    ``found``."""
+    name = definition_name(schemas.definitions, it)
+    custom = schemas.custom.get((it.group, it.version, it.kind))
+    if custom is not None:
+        name = f"{'.'.join(reversed(it.group.split('.')))}.{it.version}.{it.kind}"
+        found[name] = _unfixed(_whole(it, custom, schemas.definitions))
+        _gather(schemas.definitions, found[name], found)
+    elif name:
+        for wanted in (name, f"{name}List"):
+            include(schemas.definitions, wanted, found)
+    return name
+
+
+def include(definitions: Definitions, name: str, found: Definitions) -> None:
+    """Put a definition and all it refers to into ``found``."""
+    _gather(definitions, {"$ref": _REFERENCE + name}, found)
 
 
 def _whole(it: Kind, custom: dict[str, Any], definitions: Definitions) -> dict[str, Any]:
@@ -99,7 +109,7 @@ def _gather(definitions: Definitions, value: Any, found: Definitions) -> None:
         if isinstance(reference, str):
             name = reference.removeprefix(_REFERENCE)
             if name in definitions and name not in found:
-                found[name] = definitions[name]
+                found[name] = _unfixed(definitions[name])
                 _gather(definitions, definitions[name], found)
         for it in value.values():
             _gather(definitions, it, found)

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from skiff.api import Object
-from skiff.apiserver import rules
+from skiff.apiserver import rules, signing
 from skiff.apiserver.allocation import Addresses
 from skiff.apiserver.builtin import with_defaults
 from skiff.errors import ApiError, already_exists, conflict, invalid, not_found
-from skiff.kinds import BUILT_IN, NAMESPACES, PODS, SERVICES, Kind
+from skiff.kinds import BUILT_IN, CERTIFICATE_SIGNING_REQUESTS, NAMESPACES, PODS, SERVICES, Kind
 from skiff.schema.node import ANYTHING, SchemaNode
 from skiff.schema.pack import Schemas
 from skiff.schema.walk import apply_defaults, validate
@@ -220,7 +220,8 @@ class Registry:
         """Replace an object, or only its status. 409 when the given resourceVersion is not the stored one."""
         old = self.get(kind, namespace, name)
         given = obj.get("metadata") or {}
-        if given.get("resourceVersion") and given["resourceVersion"] != old["metadata"]["resourceVersion"]:
+        # "0" is as good as none: whatever is there now.
+        if given.get("resourceVersion", "0") not in ("", "0", None, old["metadata"]["resourceVersion"]):
             raise conflict(kind.plural, kind.group, name)
         if given.get("uid") and given["uid"] != old["metadata"]["uid"]:
             why = f"Precondition failed: UID in precondition: {given['uid']}, UID in object meta: {old['metadata']['uid']}"
@@ -245,6 +246,8 @@ class Registry:
 
     def _replaced(self, kind: Kind, old: Object, obj: Object, subresource: str) -> Object:
         kept = {key: old["metadata"][key] for key in _OURS if key in old["metadata"]}
+        if kind is CERTIFICATE_SIGNING_REQUESTS and subresource:
+            return signing.replaced(old, obj, subresource)
         if subresource in ("status", "finalize"):
             part = "status" if subresource == "status" else "spec"
             changed = {**old, part: obj[part]} if part in obj else {k: v for k, v in old.items() if k != part}

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from skiff.api import Node, Object
 from skiff.apiserver.access import Access, User
-from skiff.apiserver.bodies import body, fitting, object_of, sent
+from skiff.apiserver.bodies import body, encoded, fitting, object_of, sent
 from skiff.apiserver.eviction import evict
 from skiff.apiserver.objects import answer, changed, writer
 from skiff.apiserver.registry import Registry
@@ -28,7 +28,7 @@ async def review(
         raise ApiError(
             405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
         )
-    return web.json_response(access.review(kind, await object_of(request, registry, kind), user), status=201)
+    return encoded(access.review(kind, await object_of(request, registry, kind), user), 201)
 
 
 async def stream(
@@ -80,9 +80,7 @@ async def special(
         if access is None:
             raise ApiError(404, "NotFound", "this server issues no tokens")
         account = registry.get(SERVICE_ACCOUNTS, namespace, name)
-        return web.json_response(
-            access.token(account, await sent(request, registry, pack.TOKEN_REQUEST)), status=201
-        )
+        return encoded(access.token(account, await sent(request, registry, pack.TOKEN_REQUEST)), 201)
     asked = await sent(request, registry, pack.EVICTION if sub == "eviction" else pack.BINDING)
     dry = request.query.get("dryRun") == "All"
     if sub == "eviction":
@@ -91,9 +89,7 @@ async def special(
         pod = registry.get(PODS, namespace, name)
         spec = {**pod["spec"], "nodeName": (asked.get("target") or {}).get("name", "")}
         await registry.update(PODS, namespace, name, {**pod, "spec": spec}, dry_run=dry)
-    return web.json_response(
-        {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, status=201
-    )
+    return encoded({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, 201)
 
 
 async def _scale(

@@ -210,3 +210,12 @@ def budget(it: Object, now: datetime) -> list[Any]:
         allowed,
         born(it, now),
     ]
+
+
+def pod_template(it: Object, _: datetime) -> list[Any]:
+    """PodTemplates."""
+    template = it.get("template") or {}
+    return [
+        *_containers({"spec": {"template": template}}),
+        pairs((template.get("metadata") or {}).get("labels")),
+    ]

@@ -129,22 +129,14 @@ def bootstrap_objects() -> list[tuple[Kind, Object]]:
     """The roles and bindings every cluster has."""
     read, write = ["get", "list", "watch"], ["create", "delete", "deletecollection", "patch", "update"]
     usual = [
-        _rule(
-            [
-                "pods",
-                "pods/log",
-                "services",
-                "endpoints",
-                "configmaps",
-                "serviceaccounts",
-                "events",
-                "persistentvolumeclaims",
-            ],
-            [""],
-        ),
+        _rule([
+            "pods", "pods/log", "services", "endpoints", "configmaps", "serviceaccounts", "events", "persistentvolumeclaims",
+        ], [""]),
         _rule(["*"], ["apps", "batch", "autoscaling", "policy", "networking.k8s.io", "discovery.k8s.io"]),
-    ]
-    secret = [_rule(["secrets", "pods/exec", "pods/attach", "pods/portforward", "pods/eviction"], [""])]
+        _rule(["pods", "nodes"], ["metrics.k8s.io"]),
+    ]  # fmt: skip
+    reached = ["pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "services/proxy"]
+    secret = [_rule(["secrets", "pods/eviction", *reached], [""])]
     roles = _rule(["roles", "rolebindings"], [_API])
     paths = ["/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", "/version", "/version/"]
     health = ["/healthz", "/livez", "/readyz", "/version", "/version/"]
@@ -163,6 +155,7 @@ def bootstrap_objects() -> list[tuple[Kind, Object]]:
             AUTHENTICATED,
         ),
         "system:public-info-viewer": ([{"nonResourceURLs": health, "verbs": ["get"]}], "system:unauthenticated"),
+        "system:monitoring": ([{"nonResourceURLs": ["/metrics", *health], "verbs": ["get"]}], "system:monitoring"),
         "system:auth-delegator": (
             [
                 {**_rule(["tokenreviews"], ["authentication.k8s.io"]), "verbs": ["create"]},

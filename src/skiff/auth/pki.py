@@ -5,17 +5,19 @@ from __future__ import annotations
 import ipaddress
 import ssl
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _CA_DAYS, _SERVER_DAYS = 3650, 365
 _BACKDATE = timedelta(minutes=5)
+_PURPOSES = {"client auth": ExtendedKeyUsageOID.CLIENT_AUTH, "server auth": ExtendedKeyUsageOID.SERVER_AUTH}
 
 
 class ClusterPki:
@@ -58,6 +60,27 @@ class ClusterPki:
         """(certificate, key) as PEM: who has them is that user in those groups."""
         return self._leaf(user, groups, [], days, ExtendedKeyUsageOID.CLIENT_AUTH)
 
+    def sign(self, request: x509.CertificateSigningRequest, usages: Iterable[str], lasts: timedelta) -> bytes:
+        """A certificate for the request's key and names, as PEM. What it may be used for is the caller's word."""
+        wanted = frozenset(usages)
+        builder = _builder(request.subject, self._ca.subject, request.public_key(), lasts)
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        usage = x509.KeyUsage(
+            digital_signature="digital signature" in wanted, key_encipherment="key encipherment" in wanted,
+            content_commitment=False, data_encipherment=False, key_agreement=False, key_cert_sign=False, crl_sign=False,
+            encipher_only=False, decipher_only=False,
+        )  # fmt: skip
+        if "digital signature" in wanted or "key encipherment" in wanted:
+            builder = builder.add_extension(usage, critical=True)
+        purposes = [it for word, it in _PURPOSES.items() if word in wanted]
+        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._ca_key.public_key())
+        builder = builder.add_extension(issuer, critical=False)
+        for it in request.extensions:
+            if isinstance(it.value, x509.SubjectAlternativeName):
+                builder = builder.add_extension(it.value, critical=it.critical)
+        return builder.sign(self._ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
     def _leaf(
         self,
         common: str,
@@ -69,7 +92,8 @@ class ClusterPki:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, it) for it in groups]
         subject.append(x509.NameAttribute(NameOID.COMMON_NAME, common))
-        builder = _builder(x509.Name(subject), self._ca.subject, key, days).add_extension(
+        lasts = timedelta(days=days)
+        builder = _builder(x509.Name(subject), self._ca.subject, key.public_key(), lasts).add_extension(
             x509.BasicConstraints(ca=False, path_length=None), critical=True
         )
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
@@ -91,17 +115,17 @@ def _name(text: str) -> x509.GeneralName:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int
+    subject: x509.Name, issuer: x509.Name, key: CertificatePublicKeyTypes, lasts: timedelta
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _BACKDATE)
-        .not_valid_after(now + timedelta(days=days))
+        .not_valid_after(now + lasts)
     )
 
 
@@ -113,7 +137,7 @@ def _make(directory: Path) -> None:
         data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
     )  # fmt: skip
     made = (
-        _builder(name, name, key, _CA_DAYS)
+        _builder(name, name, key.public_key(), timedelta(days=_CA_DAYS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

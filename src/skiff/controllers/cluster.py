@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
@@ -17,6 +17,14 @@ from skiff.errors import ApiError
 from skiff.kinds import Kind
 
 _log = structlog.get_logger("skiff.controllers")
+
+
+#: (a request as ``cryptography`` reads it, its usages, how long it lasts): the certificate as PEM.
+Sign = Callable[[Any, Iterable[str], timedelta], bytes]
+
+
+def _no_signer(*_: Any) -> bytes:
+    raise ApiError(503, "ServiceUnavailable", "there is no CA here")
 
 
 class Settings(Protocol):
@@ -32,6 +40,8 @@ class Settings(Protocol):
     def lasting(self) -> tuple[tuple[Kind, Object], ...]: ...  # what comes back when it is deleted
     @property
     def volumes(self) -> str: ...  # the folder of what claims keep
+    @property
+    def sign(self) -> Sign: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,7 @@ class ControllerSettings:
     bounded: bool = False
     lasting: tuple[tuple[Kind, Object], ...] = ()
     volumes: str = ""
+    sign: Sign = _no_signer
 
 
 def now() -> datetime:

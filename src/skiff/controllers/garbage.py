@@ -7,7 +7,16 @@ from skiff.controllers.cluster import Cluster, Controller
 from skiff.controllers.informer import Informer, key_of, owners_of
 from skiff.controllers.queue import Key
 from skiff.errors import ApiError
-from skiff.kinds import BUILT_IN, CUSTOM_RESOURCE_DEFINITIONS, ENDPOINTS, EVENTS, EVENTS_V1, REVIEWS, Kind
+from skiff.kinds import (
+    BUILT_IN,
+    COMPUTED,
+    CUSTOM_RESOURCE_DEFINITIONS,
+    ENDPOINTS,
+    EVENTS,
+    EVENTS_V1,
+    REVIEWS,
+    Kind,
+)
 
 _FOREGROUND, _ORPHAN = "foregroundDeletion", "orphan"
 
@@ -36,7 +45,7 @@ def controller(cluster: Cluster) -> Controller:
 
     cluster.informers.on_arrival(follow)
     for kind in BUILT_IN:
-        if kind not in REVIEWS and kind not in {EVENTS, EVENTS_V1, ENDPOINTS}:
+        if kind not in REVIEWS | COMPUTED and kind not in {EVENTS, EVENTS_V1, ENDPOINTS}:
             _ = cluster.informers[kind]  # asking begins the cache
     cluster.informers[CUSTOM_RESOURCE_DEFINITIONS].listen(lambda _, new: _follow_custom(cluster, new))
     return it

@@ -6,6 +6,7 @@ import asyncio
 
 from skiff.api import Api
 from skiff.controllers import (
+    certificates,
     claims,
     daemon_set,
     deployment,
@@ -29,7 +30,7 @@ __all__ = ["ControllerSettings", "Settings", "run_all"]
 
 _CONTROLLERS = (
     namespace, service_account, scheduler, deployment, replica_set, stateful_set, daemon_set, job, endpoint_slice, claims,
-    forgetting, garbage, disruption, lasting, storage, taints,
+    forgetting, garbage, disruption, lasting, storage, taints, certificates,
 )  # fmt: skip
 
 

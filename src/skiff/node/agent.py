@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from skiff.api import Api, ExecSession, Object
+from skiff.api import Api, ExecSession, Measured, Object
 from skiff.controllers.informer import Informers
 from skiff.errors import ApiError
 from skiff.kinds import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
@@ -22,6 +22,7 @@ from skiff.net.namespace import NODE, NodeNetwork
 from skiff.node import claimed, limits, log_files, sessions, skeleton
 from skiff.node.leftovers import unmount
 from skiff.node.log_files import log_path
+from skiff.node.measuring import measure
 from skiff.node.packets import Packets
 from skiff.node.pod import PodWorker, folder_of
 from skiff.node.registration import keep_registered
@@ -31,6 +32,10 @@ _log = structlog.get_logger("skiff.node")
 
 _AT_ONCE = 4
 Token = Callable[[str, str, dict[str, Any]], Awaitable[str]]
+
+
+def _begun(state: Object) -> str:
+    return str((state.get("running") or {}).get("startedAt", ""))
 
 
 class NodeAgent:
@@ -165,6 +170,29 @@ class NodeAgent:
         return self.packets.service_address(namespace, service, port)
 
     # --- skiff.api.Node ------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """See ``skiff.api.Node``."""
+        return self.settings.node_name
+
+    def address(self, namespace: str, pod: str) -> str:
+        """See ``skiff.api.Node``."""
+        if ip := self._worker(namespace, pod).ip:
+            return ip
+        raise ApiError(503, "ServiceUnavailable", f"pod {namespace}/{pod} has no address yet")
+
+    def outlet(self) -> socket.socket:
+        """See ``skiff.api.Node``."""
+        return socket_inside(NODE, socket.AF_INET, socket.SOCK_STREAM)
+
+    async def measured(self) -> list[Measured]:
+        """See ``skiff.api.Node``."""
+        running = [
+            (worker.namespace, worker.name, it.name, worker.uid, _begun(it.state), it.guardian)
+            for worker in self._workers.values() for it in (*worker.inits, *worker.mains) if it.running
+        ]  # fmt: skip
+        return await asyncio.to_thread(measure, self.settings, running)
 
     async def logs(
         self, namespace: str, pod: str, container: str, *, follow: bool, previous: bool, tail: int | None,

@@ -17,6 +17,8 @@ from skiff.schema.node import ANYTHING, SchemaNode
 Definitions = dict[str, dict[str, Any]]
 
 _VERSION = "v1.37.0-local"
+#: In the cache only: which kinds it was made for.
+_MADE_OF = "skiff"
 _REF = "#/$defs/"
 _QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 _INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
@@ -36,16 +38,17 @@ _GVK = "x-kubernetes-group-version-kind"
 
 def load(cache: Path) -> Definitions:
     """The definitions that the built-in kinds need; made from the package when the cache is missing or broken."""
+    made_of = " ".join([*(f"{it.api_version}/{it.kind}" for it in BUILT_IN), *_SENT])
     try:
         found = msgspec.json.decode(gzip.decompress(cache.read_bytes()), type=Definitions)
-        if all(it in found for it in _SENT):  # otherwise an older release wrote it
-            return found
+        if found.pop(_MADE_OF, {}).get("kinds") == made_of:
+            return found  # else an older skiff made it, which served other kinds
     except (OSError, EOFError, msgspec.DecodeError, ValueError):
         pass
     made = compact(_package_definitions(), BUILT_IN)
     cache.parent.mkdir(parents=True, exist_ok=True)
     fresh = cache.with_suffix(".new")
-    fresh.write_bytes(gzip.compress(msgspec.json.encode(made), 6))
+    fresh.write_bytes(gzip.compress(msgspec.json.encode({**made, _MADE_OF: {"kinds": made_of}}), 6))
     fresh.replace(cache)  # a reader sees the old file or the new one, never half of it
     return made
 
@@ -63,6 +66,7 @@ def _package_definitions() -> Definitions:
 def compact(raw: Definitions, kinds: Iterable[Kind]) -> Definitions:
     """What the kinds, and what they refer to, are made of; nullable types and rewritten scalars put right."""
     wanted = [name for kind in kinds if (name := definition_name(raw, kind))]
+    wanted += [f"{name}List" for name in wanted]
     wanted += _SENT
     wanted += [name for name in raw if name.startswith("io.k8s.apimachinery.pkg.apis.meta.v1.")]
     made: Definitions = {}

@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from skiff.kinds import BUILT_IN, CONFIG_MAPS, DEPLOYMENTS, PODS, REVIEWS, SERVICES
+from skiff.kinds import (
+    BUILT_IN,
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    NODE_METRICS,
+    POD_METRICS,
+    PODS,
+    REVIEWS,
+    SERVICES,
+)  # fmt: skip
 from skiff.schema.node import SchemaNode
 from skiff.schema.pack import Schemas, load
 from skiff.schema.walk import apply_defaults, prune, unknown_fields, validate
@@ -25,8 +34,8 @@ def pod(**spec):
 
 
 def test_every_built_in_kind_has_a_schema(schemas):
-    missing = [it for it in BUILT_IN if not schemas.for_kind(it).properties]
-    assert not missing
+    missing = {it for it in BUILT_IN if not schemas.for_kind(it).properties}
+    assert missing == {NODE_METRICS, POD_METRICS}  # which are of another project
     assert REVIEWS
 
 

@@ -1,0 +1,30 @@
+"""What has everything on the node used? Each container's figures, and the daemon's own."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterable
+from pathlib import Path
+
+from skiff.api import Measured
+from skiff.node.container import first_process
+from skiff.node.usage import usage
+from skiff.settings import Settings
+
+
+def measure(settings: Settings, running: Iterable[tuple[str, str, str, str, str, int]]) -> list[Measured]:
+    """Of (namespace, pod, container, uid of the pod, when it began, its guardian's pid). For a thread: it reads many files."""
+    found = [_daemon()]
+    for namespace, pod, container, uid, begun, guardian in running:
+        pid = first_process(guardian)
+        if pid is not None:
+            used = usage(settings, uid, container, pid)
+            found.append(Measured(namespace, pod, container, uid, begun, used.cpu_ns, used.memory_bytes))
+    return found
+
+
+def _daemon() -> Measured:
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    cpu = int((own.ru_utime + own.ru_stime) * 1e9)
+    return Measured("", "", "", "", "", cpu, pages * resource.getpagesize())

@@ -82,14 +82,14 @@ class Cluster:
 
     def end(self) -> None:
         """Kill everything in the private machine and remove the folder."""
-        if self._machine is not None:
-            self._machine.communicate()  # its input ends, and with the first process all others
-            self._machine = None
-        for it in self._running:
+        for it in self._running:  # first: a machine does not end before all its processes are waited for
             if it.poll() is None:
                 it.kill()
             it.communicate()
         self._running.clear()
+        if self._machine is not None:
+            self._machine.communicate()  # its input ends, and with the first process all others
+            self._machine = None
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # --- commands --------------------------------------------------------------------------------

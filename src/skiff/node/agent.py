@@ -51,7 +51,6 @@ class NodeAgent:
         self._tasks: set[asyncio.Task[None]] = set()
         self._informers = Informers(api)
         self.packets = Packets(api, settings, self._informers)
-        self.groups: tuple[Path, ...] = ()
 
     # --- beginning and end ---------------------------------------------------------------------
 
@@ -59,8 +58,7 @@ class NodeAgent:
         """The node's network, limits and folders, without what a killed daemon left."""
         await unmount(self.settings.home)
         skeleton.prepare(self.settings.home)
-        self.groups, told = limits.prepare(self.settings)
-        (self.settings.home / limits.TOLD).write_text(told)
+        (self.settings.home / limits.TOLD).write_text(limits.prepare(self.settings))
         await self.network.prepare()
 
     def listen_api(self) -> socket.socket:
@@ -123,6 +121,7 @@ class NodeAgent:
         known |= claimed.earlier(
             self.settings.home, self._informers[PERSISTENT_VOLUME_CLAIMS].objects.values()
         )
+        limits.sweep(self.settings, {it["metadata"]["uid"] for it in self._informers[PODS].objects.values()})
         for folder in (self.settings.home / "pods", self.settings.home / "claims"):
             for it in folder.iterdir() if folder.is_dir() else ():
                 if it not in known:

@@ -51,9 +51,7 @@ def start(file: str) -> NoReturn:
     os.umask(0o022)
     begun = os.open(order["begun"], os.O_WRONLY | os.O_CLOEXEC)
     syscalls.hide_from_others()
-    _join(order["groups"])
-    if order["groups"]:
-        syscalls.unshare(syscalls.NEW_CGROUP)
+    groups = _groups(order)
     syscalls.set_hostname(order["hostname"])
     _make_root(order)
     if user := order["identity"]["user"]:
@@ -62,6 +60,9 @@ def start(file: str) -> NoReturn:
             2,
         ):  # as container runtimes do: a program may open /dev/stdout, and these pipes are root's
             os.fchown(it, user, -1)
+    _join(groups)
+    if groups:
+        syscalls.unshare(syscalls.NEW_CGROUP)
     _become(order, order["env"], lambda: os.write(begun, b"\n"))
 
 
@@ -72,7 +73,7 @@ def enter(packed: str) -> NoReturn:
     env.setdefault("TERM", os.environ.get("TERM", "xterm")) if "TERM" in os.environ else None
     syscalls.hide_from_others()
     process = syscalls.open_process(order["pid"])
-    _join(order["groups"])
+    groups = _groups(order)
     syscalls.enter(process, syscalls.NEW_PID)
     child = os.fork()
     if child:
@@ -82,13 +83,19 @@ def enter(packed: str) -> NoReturn:
     syscalls.enter(process, _ENTERED)
     os.close(process)
     _trust_nothing()
+    _join(groups)
     _become(order, env, lambda: None)
 
 
-def _join(groups: list[str]) -> None:
+def _groups(order: dict[str, Any]) -> list[int]:
+    return [os.open(f"{it}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for it in order["groups"]]
+
+
+def _join(groups: list[int]) -> None:
+    """As late as possible: the memory that this needs is not the container's."""
     for it in groups:
-        with open(f"{it}/cgroup.procs", "w") as file:
-            file.write("0")
+        os.write(it, b"0")
+        os.close(it)
 
 
 def _trust_nothing() -> None:

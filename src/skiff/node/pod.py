@@ -18,7 +18,7 @@ from skiff.kinds import PODS
 from skiff.net.dns import host_resolvers
 from skiff.net.kernel import KernelRefusedError, run
 from skiff.net.namespace import NODE, NODE_IP, NodeNetwork
-from skiff.node import statuses
+from skiff.node import limits, statuses
 from skiff.node.environment import CannotStartError, container_environment, expand, service_variables
 from skiff.node.identity import security
 from skiff.node.images import Image
@@ -43,7 +43,6 @@ class Host(Protocol):
     network: NodeNetwork
     setting_up: asyncio.Semaphore
     token: Callable[[str, str, dict[str, Any]], Awaitable[str]]
-    groups: tuple[Path, ...]
 
     async def withdrawn(self, ip: str) -> None: ...
     def services(self) -> dict[tuple[str, str], Object]: ...
@@ -75,6 +74,7 @@ class PodWorker:
         self.initialized = self.over = False
         self._begun = (pod.get("status") or {}).get("startTime") or statuses.stamp()
         self._dirty, self._deleted, self._vanished = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.limits = limits.OfPod(host.settings, self.uid)
         self._mounts = Mounts(host.api, host.token, self.folder, self.home, lambda: self.pod)
 
     # --- told from outside ---------------------------------------------------------------------
@@ -124,8 +124,7 @@ class PodWorker:
             if await self._has_place():
                 life = loop.create_task(self._live())
                 deleted = loop.create_task(self._deleted.wait())
-                fresh = loop.create_task(self._mounts.keep_fresh())
-                works = [loop.create_task(self._tell()), fresh, life, deleted]
+                works = [*map(loop.create_task, (self._tell(), self._mounts.keep_fresh())), life, deleted]
                 await asyncio.wait([life, deleted], return_when=asyncio.FIRST_COMPLETED)
                 if life.done() and not life.cancelled() and (wrong := life.exception()):
                     who = f"{self.namespace}/{self.name}"
@@ -150,8 +149,9 @@ class PodWorker:
                 return True
             except (KernelRefusedError, OSError, RuntimeError) as refused:
                 await self._leave_network()
-                said = f"Failed to create pod sandbox: {refused}"
-                await self.event("Warning", "FailedCreatePodSandBox", said)
+                await self.event(
+                    "Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {refused}"
+                )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._deleted.wait(), wait_s)
             wait_s = min(2 * wait_s, _MOST_S)
@@ -290,6 +290,7 @@ class PodWorker:
         await asyncio.gather(*(it.stop(grace) for it in self.mains))
         await asyncio.gather(*(it.stop(grace) for it in self.inits))
         await self._mounts.clear()
+        self.limits.forget()
         await self._leave_network()
 
     async def _leave_network(self) -> None:
@@ -356,11 +357,6 @@ class PodWorker:
 
     # --- containers ----------------------------------------------------------------------------
 
-    def groups(self, container: str) -> tuple[Path, ...]:
-        """The control groups of one container."""
-        del container
-        return self.host.groups
-
     async def plan(self, spec: Object, image: Image) -> Plan:
         """Everything needed to start a container; CannotStartError when it refers to what is not there."""
         said = security(self.pod, spec, image.user)
@@ -387,7 +383,7 @@ class PodWorker:
         return Plan(
             self.netns, self.hostname(), argv, env, spec.get("workingDir") or "/", self._mounts.of_container(spec, env),
             said, image.applets, image.commands, self.folder / "roots" / f"{spec['name']}", self.home,
-            self.groups(spec["name"]), image.shown,
+            self.limits.fresh(spec), image.shown,
         )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from skiff.node import container as processes
 from skiff.node import hooks, probes
 from skiff.node.environment import CannotStartError
 from skiff.node.images import Image, find_image
+from skiff.node.limits import OfPod
 from skiff.node.log_files import LogFile, end_of, last_lines, log_path
 from skiff.node.root import Plan, guarded
 from skiff.node.sessions import AttachedSession, Program, Terminal, beginning
@@ -42,9 +43,9 @@ class House(Protocol):
     home: Path  # the node's folder, where images.yaml may lie
     folder: Path  # the pod's folder
     ip: str
+    limits: OfPod
 
     async def plan(self, spec: Object, image: Image) -> Plan: ...
-    def groups(self, container: str) -> tuple[Path, ...]: ...
     async def event(self, kind: str, reason: str, message: str) -> None: ...
     def changed(self) -> None: ...
 
@@ -66,9 +67,8 @@ class Container:
         self._security: Object = {}  # of this run: the image may have named a user
         self._program = Program()
         self._stopping = asyncio.Event()  # nobody starts it again
-        self._id, self._asked = "", False
+        self._id, self._asked, self._failures = "", False, 0
         self._hooked: asyncio.Task[str] | None = None  # its preStop
-        self._failures = 0
 
     # --- what is told ------------------------------------------------------------------------
 
@@ -177,7 +177,8 @@ class Container:
         message = end_of(note, 4096)
         if code and not message and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
             message = last_lines(log_path(self.house.folder, self.name, self.restarts), 80)[-2048:]
-        reason = "Completed" if code == 0 else "Error"
+        oom = code in (137, 1) and self.house.limits.exceeded_memory(self.name)  # 1: some versions of unshare
+        code, reason = (137, "OOMKilled") if oom else (code, "Error" if code else "Completed")
         found = {
             "exitCode": code, "reason": reason, "startedAt": begun, "finishedAt": stamp(), "containerID": f"skiff://{self._id}",
         }  # fmt: skip
@@ -308,7 +309,7 @@ class Container:
     def command(self, argv: list[str]) -> list[str]:
         """The host's command line which runs a program in the container."""
         directory = self.spec.get("workingDir") or "/"
-        groups = self.house.groups(self.name)
+        groups = self.house.limits.groups(self.name)
         return processes.exec_command(self.guardian, argv, self._security, directory, self.house.home, groups)
 
     async def run(self, argv: list[str], seconds: float) -> tuple[int, str]:

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from skiff.node import limits
+from skiff.node.limits import number
 from skiff.settings import Settings
 
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
@@ -21,8 +23,23 @@ class Usage(NamedTuple):
 
 def usage(settings: Settings, uid: str, container: str, pid: int) -> Usage:
     """Of one container of the pod ``uid``, whose program has the host's process id ``pid``; zeros when it has ended."""
-    del settings, uid, container
-    return _summed(pid)
+    told = _accounted(limits.groups(settings, uid, container))
+    return told if told is not None else _summed(pid)
+
+
+def _accounted(groups: tuple[Path, ...]) -> Usage | None:
+    """As the kernel counts it; None when it does not count both."""
+    cpu_ns = memory = None
+    for it in groups:
+        if (micros := number(it / "cpu.stat", "usage_usec")) is not None:
+            cpu_ns = micros * 1000
+        elif (nanos := number(it / "cpuacct.usage")) is not None:
+            cpu_ns = nanos
+        if (held := number(it / "memory.current")) is not None:
+            memory = held - (number(it / "memory.stat", "inactive_file") or 0)
+        elif (held := number(it / "memory.usage_in_bytes")) is not None:
+            memory = held - (number(it / "memory.stat", "total_inactive_file") or 0)
+    return None if cpu_ns is None or memory is None else Usage(cpu_ns, max(memory, 0))
 
 
 def _summed(pid: int) -> Usage:

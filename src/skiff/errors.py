@@ -55,10 +55,19 @@ def conflict(plural: str, group: str, name: str, why: str = "") -> ApiError:
     )  # fmt: skip
 
 
+#: Causes of one refusal, and letters of each: more is not read, and must not be made of a large body.
+_MOST_CAUSES, _MOST_LETTERS = 100, 2_000
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}..."
+
+
 def invalid(kind: str, group: str, name: str, causes: list[tuple[str, str, str]]) -> ApiError:
     """422 with one cause per bad field: (reason such as FieldValueInvalid, message, field path)."""
-    listed = [{"reason": reason, "message": message, "field": field} for reason, message, field in causes]
-    said = ", ".join(f"{field}: {message}" for _, message, field in causes)
+    told = [(reason, _short(message), _short(field)) for reason, message, field in causes[:_MOST_CAUSES]]
+    listed = [{"reason": reason, "message": message, "field": field} for reason, message, field in told]
+    said = ", ".join(f"{field}: {message}" for _, message, field in told)
     full = f"{kind}.{group}" if group else kind
     return ApiError(
         422, "Invalid", f'{full} "{name}" is invalid: {said}' if len(causes) == 1 else f'{full} "{name}" is invalid: [{said}]',

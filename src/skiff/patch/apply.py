@@ -21,6 +21,10 @@ from skiff.patch.managed_fields import (
     without,
 )  # fmt: skip
 from skiff.schema.node import ANYTHING, SchemaNode
+from skiff.schema.walk import hashed
+
+#: Conflicts that are told one by one.
+_MOST_TOLD = 1_000
 
 
 class Owner(NamedTuple):
@@ -97,13 +101,13 @@ def _given_up(obj: Object, gone: frozenset[Path], kept: frozenset[Path], schema:
     """Without what nobody wants any more. An item of a list goes as a whole, with defaults that nobody owns; one of
     which somebody else owns a part stays, and keeps its key."""
     items = {path[:-1] for path in gone if path[-1] == SELF}
-    free = {item for item in items if not any(path[: len(item)] == item for path in kept)}
-    for item in sorted(free, key=len, reverse=True):
-        obj = without(obj, item, schema)
-    for path in sorted(gone, key=len, reverse=True):
-        if path[-1] != SELF and not _is_key(path) and not any(path[: len(item)] == item for item in free):
-            obj = without(obj, path, schema)
-    return obj
+    free = items - {path[:n] for path in kept for n in range(1, len(path) + 1)} if items else items
+    parts = {
+        path for path in gone
+        if path[-1] != SELF and not _is_key(path) and not any(path[:n] in free for n in range(1, len(path) + 1))
+    }  # fmt: skip
+    left: Object = without(obj, free | parts, schema)
+    return left
 
 
 def _is_key(path: Path) -> bool:
@@ -129,9 +133,11 @@ def _conflict(live: Object, disputed: dict[Owner, frozenset[Path]]) -> ApiError:
         }
         for owner, paths in disputed.items() for path in sorted(paths)
     ]  # fmt: skip
-    said = "; ".join(f"{it['message']}: {it['field']}" for it in causes)
+    said = "; ".join(f"{it['message']}: {it['field']}" for it in causes[:_MOST_TOLD])
     plural = "conflicts" if len(causes) > 1 else "conflict"
-    return ApiError(409, "Conflict", f"Apply failed with {len(causes)} {plural}: {said}", {"causes": causes})
+    return ApiError(
+        409, "Conflict", f"Apply failed with {len(causes)} {plural}: {said}", {"causes": causes[:_MOST_TOLD]}
+    )
 
 
 def _written(path: Path) -> str:
@@ -149,7 +155,8 @@ def _merged(live: Any, applied: Any, node: SchemaNode) -> Any:
     if isinstance(live, list) and isinstance(applied, list) and node.list_type == "map":
         return _merged_items(live, applied, node)
     if isinstance(live, list) and isinstance(applied, list) and node.list_type == "set":
-        return [*live, *(it for it in applied if it not in live)]
+        present = set(map(hashed, live))
+        return [*live, *(it for it in applied if hashed(it) not in present)]
     return applied
 
 

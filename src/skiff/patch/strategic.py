@@ -6,11 +6,13 @@ Rules: https://kubernetes.io/docs/tasks/manage-kubernetes-objects/update-api-obj
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
 from skiff.errors import ApiError
 from skiff.schema.node import ANYTHING, SchemaNode
+from skiff.schema.walk import hashed
 
 _DELETE, _ORDER = "$deleteFromPrimitiveList/", "$setElementOrder/"
 _DIRECTIVES = ("$patch", "$retainKeys")
@@ -33,20 +35,27 @@ def _merge_map(document: dict[str, Any], patch: dict[str, Any], schema: SchemaNo
         case "delete":
             return {}
         case other:
-            raise ApiError(400, "BadRequest", f"$patch: {other!r} is not one of merge, replace, delete")
+            raise ApiError(
+                400, "BadRequest", f"$patch: {str(other)[:100]!r} is not one of merge, replace, delete"
+            )
     if "$retainKeys" in patch:
-        result = {key: value for key, value in result.items() if key in patch["$retainKeys"]}
+        kept = {_hashable(it) for it in _listed(patch, "$retainKeys")}
+        result = {key: value for key, value in result.items() if key in kept}
     for key, value in patch.items():
         if key.startswith("$"):
             continue
-        _merge_field(result, key, value, schema.child(key) or ANYTHING, patch.get(_ORDER + key))
-    for key, value in patch.items():
+        order = _listed(patch, _ORDER + key) if _ORDER + key in patch else None
+        _merge_field(result, key, value, schema.child(key) or ANYTHING, order)
+    for key in patch:
         if key.startswith(_DELETE) and isinstance(result.get(field := key.removeprefix(_DELETE)), list):
-            result[field] = [it for it in result[field] if it not in value]
+            gone = {_hashable(it) for it in _listed(patch, key)}
+            result[field] = [it for it in result[field] if _hashable(it) not in gone]
         elif key.startswith(_ORDER) and (field := key.removeprefix(_ORDER)) not in patch and field in result:
-            result[field] = _ordered(result[field], value, (schema.child(field) or ANYTHING).merge_key)
+            order, merge_key = _listed(patch, key), (schema.child(field) or ANYTHING).merge_key
+            if isinstance(result[field], list):
+                result[field] = _ordered(result[field], order, merge_key)
         elif key.startswith("$") and key not in _DIRECTIVES and not key.startswith((_DELETE, _ORDER)):
-            raise ApiError(400, "BadRequest", f"{key} is no directive of a strategic merge patch")
+            raise ApiError(400, "BadRequest", f"{key[:200]} is no directive of a strategic merge patch")
     return result
 
 
@@ -75,40 +84,58 @@ def _merge_list(
         return [_without_directives(it) for it in patch if not (isinstance(it, dict) and "$patch" in it)]
     key = schema.merge_key
     if not key:  # a set of plain values
-        merged = list(dict.fromkeys([*document, *patch]))
-        return _ordered(merged, order, "")
-    result = [dict(it) if isinstance(it, dict) else it for it in document]
+        merged = {_hashable(it): it for it in reversed([*document, *patch])}
+        return _ordered(
+            [merged.pop(_hashable(it)) for it in [*document, *patch] if _hashable(it) in merged], order, ""
+        )
+    return _ordered(_merged_by_key(document, patch, schema, key), order, key)
+
+
+def _merged_by_key(document: list[Any], patch: list[Any], schema: SchemaNode, key: str) -> list[Any]:
+    result: list[Any] = list(document)
+    places: dict[Any, list[int]] = {}
+    for n, it in enumerate(result):
+        if isinstance(it, dict) and key in it:
+            places.setdefault(_hashable(it[key]), []).append(n)
+    gone: set[int] = set()
     for it in patch:
         if not isinstance(it, dict) or key not in it:
-            raise ApiError(400, "BadRequest", f"map: {it} does not contain declared merge key: {key}")
-        places = [n for n, old in enumerate(result) if isinstance(old, dict) and old.get(key) == it[key]]
+            raise ApiError(
+                400, "BadRequest", f"map: {str(it)[:200]} does not contain declared merge key: {key}"
+            )
+        name = _hashable(it[key])
         if it.get("$patch") == "delete":
-            result = [old for n, old in enumerate(result) if n not in places]
-        elif places:
-            result[places[0]] = _merge_map(result[places[0]], it, schema.items or ANYTHING)
+            gone.update(places.pop(name, ()))
+        elif name in places:
+            place = places[name][0]
+            result[place] = _merge_map(result[place], it, schema.items or ANYTHING)
         else:
+            places[name] = [len(result)]
             result.append(_merge_map({}, it, schema.items or ANYTHING))
-    return _ordered(result, order, key)
+    return [it for n, it in enumerate(result) if n not in gone]
 
 
 def _ordered(items: list[Any], order: list[Any] | None, key: str) -> list[Any]:
     """Items in the order the patch asks for; those it does not name keep their place before what followed them."""
     if not order:
         return items
-    wanted = [_name(it, key) for it in order]
-    named = {_hashable(_name(it, key)): it for it in items}
-    listed = [named[_hashable(it)] for it in wanted if _hashable(it) in named]
-    rest = [it for it in items if _name(it, key) not in wanted]
-    if not rest:
-        return listed
-    position = {_hashable(_name(it, key)): n for n, it in enumerate(items)}
+    named = {_hashable(_name(it, key)): (n, it) for n, it in enumerate(items)}
+    wanted = dict.fromkeys(_hashable(_name(it, key)) for it in order)
+    listed = [named[it] for it in wanted if it in named]
+    rest = deque((n, it) for n, it in enumerate(items) if _hashable(_name(it, key)) not in wanted)
     result: list[Any] = []
-    for it in listed:
-        here = position[_hashable(_name(it, key))]
-        while rest and position[_hashable(_name(rest[0], key))] < here:
-            result.append(rest.pop(0))
+    for here, it in listed:
+        while rest and rest[0][0] < here:
+            result.append(rest.popleft()[1])
         result.append(it)
-    return [*result, *rest]
+    return [*result, *(it for _, it in rest)]
+
+
+def _listed(patch: dict[str, Any], directive: str) -> list[Any]:
+    found = patch[directive]
+    if not isinstance(found, list):
+        raise ApiError(400, "BadRequest", f"{directive[:200]} of a strategic merge patch must be a list")
+    return found
 
 
 def _name(it: Any, key: str) -> Any:
@@ -116,7 +143,8 @@ def _name(it: Any, key: str) -> Any:
 
 
 def _hashable(it: Any) -> Any:
-    return it if isinstance(it, str | int | float | bool | None) else repr(it)
+    """Something equal only for what is equal."""
+    return it if isinstance(it, str | int | float | bool | None) else ("", hashed(it))
 
 
 def _without_directives(value: Any) -> Any:

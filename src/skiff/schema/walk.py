@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
+
+import msgspec
+import re2
 
 from skiff.schema import formats
 from skiff.schema.node import SchemaNode
@@ -20,9 +24,18 @@ _TYPES: dict[str, tuple[type, ...]] = {
 _NAMED = {it: name for name, (it, *_) in reversed(_TYPES.items())} | {float: "number"}
 
 
+#: Whoever has more problems than that reads no further; nor do we.
+MOST_PROBLEMS = 100
+_MOST_SHOWN = 500
+
+
 def validate(obj: Any, node: SchemaNode, path: str = "") -> list[Problem]:
-    """Everything that is wrong: types, required fields, enumerations and limits. Null counts as absent."""
-    return list(_problems(obj, node, path))
+    """What is wrong: types, required fields, enumerations and limits, the first hundred. Null counts as absent."""
+    return list(itertools.islice(_problems(obj, node, path), MOST_PROBLEMS))
+
+
+def _fits(obj: Any, node: SchemaNode, path: str) -> bool:
+    return next(_problems(obj, node, path), None) is None
 
 
 def _problems(obj: Any, node: SchemaNode, path: str) -> Iterator[Problem]:
@@ -33,7 +46,7 @@ def _problems(obj: Any, node: SchemaNode, path: str) -> Iterator[Problem]:
         return
     if node.enum and obj not in node.enum:
         said = ", ".join(f'"{it}"' for it in node.enum)
-        yield "FieldValueNotSupported", f'Unsupported value: "{obj}": supported values: {said}', path
+        yield "FieldValueNotSupported", f'Unsupported value: "{shown(obj)}": supported values: {said}', path
     if node.limits:  # most have neither, and this walk is what a write costs
         yield from _limit_problems(obj, node, path)
     if node.combined or node.unique:
@@ -91,13 +104,17 @@ def _limit_problems(obj: Any, node: SchemaNode, path: str) -> Iterator[Problem]:
         yield "FieldValueInvalid", f"Invalid value: should be at least {limits[least]} ({least})", path
     if measured is not None and most in limits and measured > limits[most]:
         yield "FieldValueInvalid", f"Invalid value: should be at most {limits[most]} ({most})", path
-    if isinstance(obj, str) and "pattern" in limits and not re.search(limits["pattern"], obj):
-        yield "FieldValueInvalid", f"Invalid value: \"{obj}\": should match '{limits['pattern']}'", path
     if isinstance(obj, str) and "format" in limits and not formats.fits(obj, limits["format"]):
         said = json.dumps(obj, ensure_ascii=False)
         yield (
             "FieldValueInvalid",
             f"Invalid value: {said}: {path} in body must be of type {limits['format']}: {said}",
+            path,
+        )
+    if isinstance(obj, str) and "pattern" in limits and not _matches(limits["pattern"], obj):
+        yield (
+            "FieldValueInvalid",
+            f"Invalid value: \"{shown(obj)}\": should match '{limits['pattern']}'",
             path,
         )
     if number is not None:
@@ -116,21 +133,21 @@ def _number_problems(number: float, limits: Mapping[str, Any], path: str) -> Ite
 def _combined_problems(obj: Any, node: SchemaNode, path: str) -> Iterator[Problem]:
     for it in node.combined.get("allOf", ()):
         yield from _problems(obj, it, path)
-    if (some := node.combined.get("anyOf")) and all(validate(obj, it, path) for it in some):
+    if (some := node.combined.get("anyOf")) and not any(_fits(obj, it, path) for it in some):
         yield "FieldValueInvalid", f'Invalid value: "{path}" must validate at least one schema (anyOf)', path
     if one := node.combined.get("oneOf"):
-        found = sum(not validate(obj, it, path) for it in one)
+        found = sum(_fits(obj, it, path) for it in one)
         if found != 1:
             said = f'Invalid value: "{path}" must validate one and only one schema (oneOf). Found {found} valid alternatives'
             yield "FieldValueInvalid", said, path
-    if any(not validate(obj, it, path) for it in node.combined.get("not", ())):
+    if any(_fits(obj, it, path) for it in node.combined.get("not", ())):
         yield "FieldValueInvalid", f'Invalid value: "{path}" must not validate the schema (not)', path
     if node.unique and isinstance(obj, list):
         yield from _duplicates(obj, node, path)
 
 
 def _duplicates(items: list[Any], node: SchemaNode, path: str) -> Iterator[Problem]:
-    seen = []
+    seen: set[bytes] = set()
     for index, it in enumerate(items):
         inside = node.items.properties if node.items else {}
         key = it
@@ -139,9 +156,36 @@ def _duplicates(items: list[Any], node: SchemaNode, path: str) -> Iterator[Probl
                 name: it.get(name, inside[name].default if name in inside else None)
                 for name in node.list_keys
             }
-        if key in seen:
-            yield "FieldValueDuplicate", f"Duplicate value: {json.dumps(key)}", f"{path}[{index}]"
-        seen.append(key)
+        if (form := hashed(key)) in seen:
+            yield "FieldValueDuplicate", f"Duplicate value: {shown(json.dumps(key))}", f"{path}[{index}]"
+        seen.add(form)
+
+
+def shown(value: Any) -> str:
+    """As it stands in a message, which is for people: the beginning of what is long."""
+    text = str(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+@lru_cache(maxsize=4096)
+def compiled(pattern: str) -> Any:
+    """By RE2, as in Kubernetes: patterns come from users, and Python's own engine may search for hours. ``re2.error``
+    for what it does not understand."""
+    options = re2.Options()
+    options.log_errors = False
+    return re2.compile(pattern, options)
+
+
+def _matches(pattern: str, text: str) -> bool:
+    try:
+        return compiled(pattern).search(text) is not None
+    except re2.error:
+        return False  # stored before patterns were looked at: nothing fits it, and the message names it
+
+
+def hashed(value: Any) -> bytes:
+    """Equal for equal JSON only: looked for in a set, where comparing one by one would take the square of a list."""
+    return msgspec.json.encode(value, order="deterministic")
 
 
 def unknown_fields(obj: Any, node: SchemaNode, path: str = "") -> list[str]:

@@ -31,6 +31,7 @@ _OBJECT_META, _COMMON = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", ("met
 WARNINGS = web.RequestKey("warnings", list[str])
 #: What is told of one request, of many things that are wrong with it.
 _MOST_TOLD = 100
+_LARGE = 64 * 1024
 
 
 def encoded(answer: Any, status: int = 200) -> web.Response:
@@ -46,6 +47,7 @@ async def body(request: web.Request) -> Any:
         said = f"the body of the request was in an unknown format - accepted media types include: {known}"
         raise ApiError(415, "UnsupportedMediaType", said)
     raw = await request.read()
+    context.LARGE.set(len(raw) > _LARGE)
     mode = request.query.get("fieldValidation", "Ignore")
     user = context.USER.get()
     made = await request.app[PARSERS].parse(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextvars import ContextVar
 from typing import Any
 
@@ -10,6 +11,15 @@ USER: ContextVar[Any] = ContextVar("user", default=None)
 DRY_RUN: ContextVar[bool] = ContextVar("dry_run", default=False)
 #: What webhooks want the client to know: a list for each request. Inside the daemon nobody is told.
 WARNINGS: ContextVar[list[str]] = ContextVar("warnings")
+
+#: Whether the request carries so much that it is worked on in turns with everybody else's.
+LARGE: ContextVar[bool] = ContextVar("large", default=False)
+
+
+async def breathe() -> None:
+    """Between two steps of work on a large object: let others have their turn. What was read before may have changed."""
+    if LARGE.get():
+        await asyncio.sleep(0)
 
 
 def warn(*texts: str) -> None:

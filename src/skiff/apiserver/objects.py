@@ -170,7 +170,10 @@ async def patched(
         5
     ):  # another writer may be quicker; a patch without resourceVersion means the newest state
         old = registry.get(kind, namespace, name)
-        made = checked(request, registry, kind, changed(request.content_type, kind, old, patch, registry))
+        await context.breathe()
+        made = changed(request.content_type, kind, old, patch, registry)
+        await context.breathe()
+        made = checked(request, registry, kind, made)
         try:
             found = await registry.update(
                 kind, namespace, name, made, subresource=sub, dry_run=dry, manager=writer(request)

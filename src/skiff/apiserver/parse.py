@@ -154,22 +154,22 @@ class _Builder:
         ] = []  # what is not closed, and a map's next key
 
     def take(self, event: Any) -> None:
-        """The next event."""
-        match event:
-            case yaml.ScalarEvent():
-                self._put(_scalar(event))
-            case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
-                if len(self._open) > MAX_DEPTH:
-                    raise too_deep()
-                self._open.append(({} if isinstance(event, yaml.MappingStartEvent) else [], []))
-            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
-                self._put(self._open.pop()[0])
-            case yaml.AliasEvent():
-                raise yaml.YAMLError("aliases are not accepted here")
-            case yaml.DocumentStartEvent():
-                self._documents += 1
-                if self._documents > 1:
-                    raise yaml.YAMLError("a body has one document")
+        """The next event. By its class alone: there are millions of them."""
+        kind = type(event)
+        if kind is yaml.ScalarEvent:
+            self._put(_scalar(event))
+        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+            if len(self._open) > MAX_DEPTH:
+                raise too_deep()
+            self._open.append(({} if kind is yaml.MappingStartEvent else [], []))
+        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+            self._put(self._open.pop()[0])
+        elif kind is yaml.AliasEvent:
+            raise yaml.YAMLError("aliases are not accepted here")
+        elif kind is yaml.DocumentStartEvent:
+            self._documents += 1
+            if self._documents > 1:
+                raise yaml.YAMLError("a body has one document")
 
     def _put(self, value: Any) -> None:
         if not self._open:

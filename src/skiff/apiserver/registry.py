@@ -13,6 +13,7 @@ from skiff.api import Object
 from skiff.apiserver import rules, signing
 from skiff.apiserver.allocation import Addresses
 from skiff.apiserver.builtin import with_defaults
+from skiff.apiserver.context import breathe
 from skiff.errors import ApiError, already_exists, conflict, invalid, not_found
 from skiff.kinds import BUILT_IN, CERTIFICATE_SIGNING_REQUESTS, NAMESPACES, PODS, SERVICES, Kind
 from skiff.schema.node import ANYTHING, SchemaNode
@@ -109,17 +110,22 @@ class Registry:
             made["status"] = {"phase": "Active"}
         elif "status" in kind.subresources:
             made.pop("status", None)
+        await breathe()
         made = self._completed(kind, made, None)
+        await breathe()
         if self.admission:
             made = self._completed(kind, await self.admission.mutate(kind, "CREATE", "", made, None), None)
+            await breathe()
         self._checked(kind, made, None)
+        await breathe()
         made = self._owned(kind, None, made, manager, "")
+        await breathe()
         if self.admission:
             await self.admission.validate(kind, "CREATE", "", made, None)
-            if self.store.get(
-                kind.storage, metadata.get("namespace", ""), name
-            ):  # somebody was quicker meanwhile
-                raise already_exists(kind.plural, kind.group, name)
+        if self.store.get(
+            kind.storage, metadata.get("namespace", ""), name
+        ):  # somebody was quicker meanwhile
+            raise already_exists(kind.plural, kind.group, name)
         return made if dry_run else self._put(kind, made, None)
 
     async def apply(
@@ -130,6 +136,7 @@ class Registry:
         from skiff.patch.apply import server_side_apply  # ownership of fields: only for those who ask for it
 
         for _ in range(5):
+            await breathe()
             live = self.store.get(kind.storage, namespace, name)
             metadata = {**(applied.get("metadata") or {}), "name": name}
             if kind.namespaced:
@@ -226,17 +233,22 @@ class Registry:
         if given.get("uid") and given["uid"] != old["metadata"]["uid"]:
             why = f"Precondition failed: UID in precondition: {given['uid']}, UID in object meta: {old['metadata']['uid']}"
             raise conflict(kind.plural, kind.group, name, why)
+        await breathe()
         made = self._replaced(kind, old, obj, subresource)
+        await breathe()
         if self.admission:
             made = self._replaced(
                 kind, old, await self.admission.mutate(kind, "UPDATE", subresource, made, old), subresource
             )
+            await breathe()
         self._checked(kind, made, old)
+        await breathe()
         made = self._owned(kind, old, made, manager, subresource)
+        await breathe()
         if self.admission:
             await self.admission.validate(kind, "UPDATE", subresource, made, old)
-            if self.get(kind, namespace, name) is not old:
-                raise conflict(kind.plural, kind.group, name)
+        if self.get(kind, namespace, name) is not old:
+            raise conflict(kind.plural, kind.group, name)
         if made == old or dry_run:
             return made  # nothing changed: no new revision, no event
         if made["metadata"].get("deletionTimestamp") and not _finalizers(made) and not _graceful(kind, made):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Generator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
+
+_Made = TypeVar("_Made")
 
 #: Who asks (``skiff.apiserver.access.User``); None inside the daemon.
 USER: ContextVar[Any] = ContextVar("user", default=None)
@@ -20,6 +23,17 @@ async def breathe() -> None:
     """Between two steps of work on a large object: let others have their turn. What was read before may have changed."""
     if LARGE.get():
         await asyncio.sleep(0)
+
+
+async def in_turns(steps: Generator[None, None, _Made]) -> _Made:
+    """Do the steps; between two of them others have their turn, if the request is large."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            made: _Made = done.value
+            return made
+        await breathe()
 
 
 def warn(*texts: str) -> None:

@@ -49,10 +49,9 @@ def _columns(version: dict[str, Any]) -> tuple[Column, ...]:
     )  # fmt: skip
 
 
-def schema_of(definition: Object, version: str) -> dict[str, Any]:
+def schema_of(version: dict[str, Any]) -> dict[str, Any]:
     """The OpenAPI schema of a version; one that allows everything when there is none."""
-    found: dict[str, Any] = next((it for it in definition["spec"]["versions"] if it["name"] == version), {})
-    schema: dict[str, Any] = (found.get("schema") or {}).get("openAPIV3Schema") or {}
+    schema: dict[str, Any] = (version.get("schema") or {}).get("openAPIV3Schema") or {}
     return schema or {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
@@ -119,10 +118,11 @@ class CustomKinds:
             self._serve(change.previous)
 
     def _serve(self, definition: Object) -> None:
+        versions = {it["name"]: it for it in reversed(definition["spec"]["versions"])}
         for kind in kinds_of(definition):
             self._registry.kinds[kind.group, kind.version, kind.plural] = kind
             if self._registry.schemas:
-                raw = schema_of(definition, kind.version)
+                raw = schema_of(versions[kind.version])
                 self._registry.schemas.add_custom(kind, node(raw, root=True), raw)
 
     def _withdraw(self, definition: Object) -> None:

@@ -38,6 +38,7 @@ from skiff.queries import truth
 _log = structlog.get_logger("skiff.apiserver")
 
 MAX_BODY = 3 * 1024 * 1024  # as etcd and the API server limit objects
+_MOST_WARNED, _EACH_WARNED = 4096, 256
 _OPEN = {*health.PATHS, "/version"}
 
 
@@ -129,9 +130,17 @@ async def _as_status(
 
 async def _warn(request: web.Request, response: web.StreamResponse) -> None:
     """Called before anything is sent: streams are told, too."""
-    for it in dict.fromkeys([*request.get(WARNINGS, []), *context.WARNINGS.get([])]):
-        escaped = it.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    for it in _bounded([*request.get(WARNINGS, []), *context.WARNINGS.get([])]):
+        escaped = it.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{escaped}"')
+
+
+def _bounded(warned: list[str]) -> list[str]:
+    """What fits into headers, as the API server bounds it: 4 KiB, or 256 letters of each as far as they fit into that."""
+    told = ["".join(c if c.isprintable() else " " for c in it[:_MOST_WARNED]) for it in dict.fromkeys(warned)]
+    if sum(map(len, told)) <= _MOST_WARNED:
+        return told
+    return [it[:_EACH_WARNED] for it in told[: _MOST_WARNED // _EACH_WARNED]]
 
 
 def _status(refused: ApiError) -> web.Response:

@@ -159,6 +159,8 @@ async def patched(
 ) -> tuple[Any, bool]:
     """(the object after the patch, whether it is new)."""
     patch = await body(request)
+    if registry.store.is_large(kind.storage, namespace, name):
+        context.LARGE.set(True)
     if request.content_type == APPLY:
         applied = checked(request, registry, kind, patch)
         return await registry.apply(

@@ -21,6 +21,8 @@ MAGIC = b"k8s\x00"
 #: Options that every group knows under its own name.
 _OPTIONS = frozenset({"DeleteOptions", "CreateOptions", "UpdateOptions", "PatchOptions"})
 
+#: Unknown fields that are told one by one.
+_MOST_TOLD = 100
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -111,7 +113,8 @@ class _Reader:
         for number, value in _fields(raw):
             field = table.get(number)
             if field is None:
-                self._unknown.append(f"{place}[{number}]")
+                if len(self._unknown) < _MOST_TOLD:
+                    self._unknown.append(f"{place}[{number}]")
             elif not field.name:
                 made |= self.message(_octets(value), field.type, place)
             else:

@@ -13,7 +13,7 @@ from skiff.api import Object
 from skiff.apiserver import rules, signing
 from skiff.apiserver.allocation import Addresses
 from skiff.apiserver.builtin import with_defaults
-from skiff.apiserver.context import breathe
+from skiff.apiserver.context import breathe, in_turns
 from skiff.errors import ApiError, already_exists, conflict, invalid, not_found
 from skiff.kinds import BUILT_IN, CERTIFICATE_SIGNING_REQUESTS, NAMESPACES, PODS, SERVICES, Kind
 from skiff.schema.node import ANYTHING, SchemaNode
@@ -133,7 +133,7 @@ class Registry:
         dry_run: bool = False,
     ) -> tuple[Object, bool]:  # fmt: skip
         """Server-side apply: (the object, whether it is new). 409 when a field belongs to somebody else."""
-        from skiff.patch.apply import server_side_apply  # ownership of fields: only for those who ask for it
+        from skiff.patch.apply import in_steps  # ownership of fields: only for those who ask for it
 
         for _ in range(5):
             await breathe()
@@ -141,10 +141,11 @@ class Registry:
             metadata = {**(applied.get("metadata") or {}), "name": name}
             if kind.namespaced:
                 metadata["namespace"] = namespace
-            merged = server_side_apply(
+            steps = in_steps(
                 live, {**applied, "metadata": metadata}, manager=manager, force=force, schema=self.schema(kind), now=self.now(),
                 subresource=subresource, api_version=kind.api_version,
             )  # fmt: skip
+            merged = await in_turns(steps)
             try:
                 if live is None:
                     return await self.create(kind, namespace, merged, dry_run=dry_run), True

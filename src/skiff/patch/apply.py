@@ -6,6 +6,7 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
 from typing import Any, NamedTuple
 
 from skiff.api import Object
@@ -69,32 +70,50 @@ def _noted(obj: Object, held: dict[Owner, Holding]) -> Object:
     return {**obj, "metadata": metadata}
 
 
-def server_side_apply(
+def server_side_apply(live: Object | None, applied: Object, **options: Any) -> Object:
+    """The object after ``manager`` applied its wishes, in one go: see ``in_steps``."""
+    steps = in_steps(live, applied, **options)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            made: Object = done.value
+            return made
+
+
+def in_steps(
     live: Object | None, applied: Object, *, manager: str, force: bool, schema: SchemaNode, now: str, subresource: str = "",
     api_version: str,
-) -> Object:  # fmt: skip
-    """The object after ``manager`` applied its wishes. 409 with one cause per field that another manager set otherwise."""
+) -> Generator[None, None, Object]:  # fmt: skip
+    """The object after ``manager`` applied its wishes. 409 with one cause per field that another manager set otherwise.
+    It yields where others may have their turn: a large object takes a second in all."""
     if (applied.get("metadata") or {}).get("managedFields"):
         raise ApiError(400, "BadRequest", "metadata.managedFields must be nil")
     mine = Owner(manager, "Apply", subresource)
-    paths = frozenset(owned(applied, schema))
+    wanted = owned(applied, schema)
+    paths = frozenset(wanted)
+    yield
     if live is None:
         return _noted(applied, {mine: Holding(paths, api_version, now)})
     held = holdings(live)
+    order = list(held)
     before = held.pop(mine, Holding(frozenset(), api_version, now))
-    disputed = _disputed(live, applied, paths, held, schema)
+    yield
+    disputed = _disputed(owned(live, schema), wanted, held)
     if disputed and not force:
         raise _conflict(live, disputed)
+    yield
     made = _merged(live, applied, schema)
+    yield
     kept = frozenset[Path]().union(*(it.fields for it in held.values())) | paths
     made = _given_up(made, before.fields - kept, kept, schema)
+    yield
     for owner, taken in disputed.items():
         held[owner] = held[owner]._replace(fields=held[owner].fields - taken)
     same = before.fields == paths and before.api_version == api_version
     held[mine] = before if same else Holding(paths, api_version, now)
     # In a steady order: applying the same again changes not a byte.
-    order = [owner for owner in holdings(live) if owner in held]
-    return _noted(made, {**{owner: held[owner] for owner in order}, mine: held[mine]})
+    return _noted(made, {**{owner: held[owner] for owner in order if owner in held}, mine: held[mine]})
 
 
 def _given_up(obj: Object, gone: frozenset[Path], kept: frozenset[Path], schema: SchemaNode) -> Object:
@@ -115,10 +134,9 @@ def _is_key(path: Path) -> bool:
 
 
 def _disputed(
-    live: Object, applied: Object, paths: frozenset[Path], held: dict[Owner, Holding], schema: SchemaNode
+    present: dict[Path, Any], wanted: dict[Path, Any], held: dict[Owner, Holding]
 ) -> dict[Owner, frozenset[Path]]:
-    present, wanted = owned(live, schema), owned(applied, schema)
-    changed = {it for it in paths if it[-1] != SELF and present.get(it, MISSING) != wanted[it]}
+    changed = {path for path, it in wanted.items() if path[-1] != SELF and present.get(path, MISSING) != it}
     found = {owner: frozenset(it.fields & changed) for owner, it in held.items()}
     return {owner: it for owner, it in found.items() if it}
 

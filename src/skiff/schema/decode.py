@@ -33,6 +33,10 @@ _BOUNDS = {"int32": 1 << 31, "": 1 << 63, "int64": 1 << 63}
 _ZERO: dict[str, Any] = {"object": {}, "array": [], "string": "", "integer": 0, "number": 0, "boolean": False}
 
 
+#: Objects in a list. An empty one is two bytes, and gets some hundred of defaults; no real object has as many.
+MOST_ITEMS = 20_000
+
+
 class MismatchError(ValueError):
     """A field holds what its type cannot hold; the message says which, as Go's does."""
 
@@ -43,7 +47,11 @@ def decoded(value: Any, node: SchemaNode, place: str = "") -> Any:
         return _object(value, node, place)
     if isinstance(value, list) and node.type in ("array", ""):
         inside = node.items
-        return value if inside is None else [_item(it, inside, place) for it in value]
+        if inside is None:
+            return value
+        if len(value) > MOST_ITEMS and inside.type == "object":
+            raise MismatchError(f"{place or '.'} has {len(value)} items, of which there may be {MOST_ITEMS}")
+        return [_item(it, inside, place) for it in value]
     if node.int_or_string or node.format == "quantity":
         fits = isinstance(value, str | int | float) and not isinstance(value, bool)
         if not fits or (node.int_or_string and isinstance(value, float)):

@@ -60,14 +60,14 @@ class File:
         self._db.execute(f"PRAGMA user_version={FORMAT}")
         self._db.execute("COMMIT")
 
-    def read(self) -> tuple[int, list[tuple[Key, Object]]]:
-        """(the newest revision, all objects)."""
-        found: list[tuple[Key, Object]] = []
+    def read(self) -> tuple[int, list[tuple[Key, Object, int]]]:
+        """(the newest revision, all objects and their sizes as JSON)."""
+        found: list[tuple[Key, Object, int]] = []
         try:
             row = self._db.execute("SELECT rev FROM revision").fetchone()
             newest = int(row[0]) if row else 1
             for *key, rev, body in self._db.execute("SELECT grp, plural, ns, name, rev, body FROM object"):
-                found.append((tuple(key), msgspec.json.decode(body, type=dict)))
+                found.append((tuple(key), msgspec.json.decode(body, type=dict), len(body)))
                 newest = max(newest, rev)
         except (sqlite3.Error, msgspec.DecodeError, TypeError, ValueError) as wrong:
             raise _unusable(self._path, wrong) from wrong

@@ -34,6 +34,9 @@ _AGAIN_S = 1.0
 COMMIT_S = 30.0
 #: Bytes that may wait for their commit. Who writes more has to wait.
 PENDING_BYTES = 64 * 1024 * 1024
+#: Of one object as JSON. etcd takes 1.5 MiB, of protobuf which is shorter; refused in its words.
+MOST_BYTES = 2 * 1024 * 1024
+LARGE = 64 * 1024
 
 _Place = tuple[str, str]  # (namespace, name)
 
@@ -47,8 +50,12 @@ class Store:
         self._objects: dict[Storage, dict[_Place, Object]] = {}
         #: Of the newest write.
         self.revision, found = self._file.read()
-        for (group, plural, namespace, name), obj in found:
+        self._large: set[Key] = set()
+        for key, obj, size in found:
+            group, plural, namespace, name = key
             self._objects.setdefault((group, plural), {})[namespace, name] = obj
+            if size > LARGE:
+                self._large.add(key)
         #: Of the newest write that is committed.
         self.committed = self.revision
         self._history = History(self.revision)
@@ -100,6 +107,10 @@ class Store:
         found = self._objects.get(storage, {})
         return [found[place] for place in _of(found, namespace)]
 
+    def is_large(self, storage: Storage, namespace: str, name: str) -> bool:
+        """Whether work on an object takes so long that others should have their turn meanwhile."""
+        return (*storage, namespace, name) in self._large
+
     def put(self, storage: Storage, obj: Object) -> Object:
         """Store a new state at the next revision, which becomes its resourceVersion; returns what is stored."""
         self._require_room()
@@ -107,6 +118,9 @@ class Store:
         place = (metadata.get("namespace", ""), metadata["name"])
         stored = {**obj, "metadata": {**metadata, "resourceVersion": str(self.revision + 1)}}
         body = msgspec.json.encode(stored)
+        if len(body) > MOST_BYTES:
+            raise ApiError(413, "RequestEntityTooLarge", "etcdserver: request is too large")
+        (self._large.add if len(body) > LARGE else self._large.discard)((*storage, *place))
         self.revision += 1
         objects = self._objects.setdefault(storage, {})
         previous = objects.get(place)
@@ -122,6 +136,7 @@ class Store:
         previous = self._objects.get(storage, {}).pop(place, None)
         if previous is None:
             return None
+        self._large.discard((*storage, namespace, name))
         self.revision += 1
         last = {**previous, "metadata": {**previous["metadata"], "resourceVersion": str(self.revision)}}
         self._changed(

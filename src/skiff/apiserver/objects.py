@@ -13,13 +13,14 @@ from skiff.apiserver import context, selectors, tables
 from skiff.apiserver.bodies import body, checked, encoded, object_of, sent
 from skiff.apiserver.registry import Registry
 from skiff.apiserver.watching import watch
-from skiff.errors import ApiError
+from skiff.errors import ApiError, invalid
 from skiff.kinds import Kind
 from skiff.patch import json_patch, merge_patch, strategic_merge_patch
-from skiff.queries import truth
+from skiff.queries import number, truth
 from skiff.schema import pack
 
 NOT_ALLOWED = "the server does not allow this method on the requested resource"
+_LONGEST_MANAGER = 128
 APPLY = "application/apply-patch+yaml"
 
 
@@ -63,16 +64,16 @@ def collection(request: web.Request, kind: Kind, found: list[Any], revision: int
 
 def _page(request: web.Request, found: list[Any], revision: int) -> tuple[list[Any], dict[str, Any]]:
     """A part of the list and where the next begins. All pages carry the first one's revision: a watch misses nothing."""
-    limit, token = request.query.get("limit", "0"), request.query.get("continue", "")
+    size, token = number(request, "limit") or 0, request.query.get("continue", "")
     metadata: dict[str, Any] = {"resourceVersion": str(revision)}
     if token:
         try:
-            since, *after = msgspec.json.decode(base64.urlsafe_b64decode(token))
+            raw = base64.urlsafe_b64decode(token)
+            since, *after = msgspec.json.decode(raw, type=tuple[str, str, str])
         except (ValueError, msgspec.DecodeError) as wrong:
             raise ApiError(400, "BadRequest", f"continue key is not valid: {wrong}") from wrong
         metadata["resourceVersion"] = since
         found = [it for it in found if _place(it) > after]
-    size = int(limit) if limit.isdigit() else 0
     if size and len(found) > size:
         metadata["remainingItemCount"] = len(found) - size
         found = found[:size]
@@ -162,6 +163,9 @@ async def patched(
     if registry.store.is_large(kind.storage, namespace, name):
         context.LARGE.set(True)
     if request.content_type == APPLY:
+        if not request.query.get("fieldManager"):
+            cause = ("FieldValueRequired", "Required value: is required for apply patch", "fieldManager")
+            raise invalid("PatchOptions", "meta.k8s.io", "", [cause])
         applied = checked(request, registry, kind, patch)
         return await registry.apply(
             kind, namespace, name, applied, manager=writer(request), force=truth(request, "force"), subresource=sub, dry_run=dry
@@ -204,9 +208,12 @@ def changed(form: str, kind: Kind, old: Any, patch: Any, registry: Registry) -> 
 
 def writer(request: web.Request) -> str:
     """Who the fields of a write belong to: the client's word, else its program's name."""
-    return (
-        request.query.get("fieldManager") or request.headers.get("User-Agent", "").split("/")[0] or "unknown"
-    )
+    given = request.query.get("fieldManager", "")
+    if len(given.encode()) > _LONGEST_MANAGER or not given.isprintable():
+        said = f"metadata.fieldManager: Invalid value: must be printable, of at most {_LONGEST_MANAGER} bytes"
+        raise ApiError(422, "Invalid", said)
+    program = request.headers.get("User-Agent", "").split("/")[0][:_LONGEST_MANAGER]
+    return given or "".join(it for it in program if it.isprintable()) or "unknown"
 
 
 def answer(request: web.Request, kind: Kind, obj: Any, status: int) -> web.Response:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from skiff.api import Object
@@ -11,47 +12,97 @@ from skiff.errors import ApiError
 
 Test = Callable[[Object], bool]
 
-_SET = re.compile(r"^\s*([^\s!=,()]+)\s+(in|notin)\s*\(([^)]*)\)\s*$")
-_EQUAL = re.compile(r"^\s*([^\s!=,()]+)\s*(==|=|!=)\s*([^\s!=,()]*)\s*$")
-_FIELD = re.compile(r"^([^!=]+)(==|=|!=)(.*)$")
-_EXISTS = re.compile(r"^\s*(!?)\s*([^\s!=,()]+)\s*$")
+_SET = re.compile(r"([^\s!=,()]+)\s+(in|notin)\s*\(([^)]*)\)")
+_EQUAL = re.compile(r"([^\s!=,()]+)\s*(==|=|!=)\s*([^\s!=,()]*)")
+_FIELD = re.compile(r"([^!=]+)(==|=|!=)(.*)", re.DOTALL)
+_EXISTS = re.compile(r"(!?)\s*([^\s!=,()]+)")
+#: Fields that one selector may name, and names in the path of each: kubectl asks for five at most.
+_MOST_FIELDS, _MOST_STEPS = 50, 20
+
+
+@dataclass
+class _Wish:
+    """What all parts of a selector want of one label."""
+
+    there: bool = False  # it must be there
+    allowed: set[str] | None = None  # None is anything
+    denied: set[str] = field(default_factory=set)
+    absent: bool = False  # it must not be there
+
+    def fits(self, value: str) -> bool:
+        """Whether a label that is there may have this value."""
+        return (
+            not self.absent and value not in self.denied and (self.allowed is None or value in self.allowed)
+        )
 
 
 def by_labels(text: str) -> Test:
-    """``app=a,tier!=b,version in (1,2),!old``: all must hold. ApiError 400 for what cannot be read."""
-    tests = [_label_test(part) for part in re.split(r",(?![^(]*\))", text) if part.strip()]
-    return lambda obj: all(test((obj.get("metadata") or {}).get("labels") or {}) for test in tests)
+    """``app=a,tier!=b,version in (1,2),!old``: all must hold. ApiError 400 for what cannot be read.
+
+    Looking at an object takes as long as it has labels, however long the selector is.
+    """
+    wishes: dict[str, _Wish] = {}
+    for part in _parts(text):
+        _wish(wishes, part)
+    there = {key for key, it in wishes.items() if it.there}
+
+    def test(obj: Object) -> bool:
+        labels: dict[str, str] = (obj.get("metadata") or {}).get("labels") or {}
+        if len(there) > len(labels) or not there <= labels.keys():
+            return False
+        return all(wishes[key].fits(value) for key, value in labels.items() if key in wishes)
+
+    return test if wishes else lambda _: True
 
 
-def _label_test(part: str) -> Callable[[dict[str, str]], bool]:
-    if it := _SET.match(part):
-        key, values = it[1], {value.strip() for value in it[3].split(",")}
-        return (
-            (lambda labels: labels.get(key) in values)
-            if it[2] == "in"
-            else (lambda labels: labels.get(key) not in values)
+def _parts(text: str) -> Iterator[str]:
+    """Between commas, but for those in parentheses."""
+    held: list[str] = []
+    for piece in text.split(","):
+        held.append(piece)
+        if not held[0].count("(") or ")" in piece:
+            part = ",".join(held).strip()
+            held = []
+            if part:
+                yield part
+    if held:
+        raise ApiError(
+            400, "BadRequest", f"unable to parse requirement: {','.join(held)[:200]!r} is not closed"
         )
-    if it := _EQUAL.match(part):
-        key, value = it[1], it[3]
-        return (
-            (lambda labels: labels.get(key) != value)
-            if it[2] == "!="
-            else (lambda labels: labels.get(key) == value)
-        )
-    if it := _EXISTS.match(part):
-        key = it[2]
-        return (lambda labels: key not in labels) if it[1] else (lambda labels: key in labels)
-    raise ApiError(400, "BadRequest", f"unable to parse requirement: {part!r} is no label selector")
+
+
+def _wish(wishes: dict[str, _Wish], part: str) -> None:
+    if it := _SET.fullmatch(part):
+        values, wish = {value.strip() for value in it[3].split(",")}, wishes.setdefault(it[1], _Wish())
+        equal = it[2] == "in"
+    elif it := _EQUAL.fullmatch(part):
+        values, wish = {it[3]}, wishes.setdefault(it[1], _Wish())
+        equal = it[2] != "!="
+    elif it := _EXISTS.fullmatch(part):
+        wish = wishes.setdefault(it[2], _Wish())
+        wish.absent, wish.there = wish.absent or bool(it[1]), wish.there or not it[1]
+        return
+    else:
+        said = f"unable to parse requirement: {part[:200]!r} is no label selector"
+        raise ApiError(400, "BadRequest", said)
+    if equal:
+        wish.there = True
+        wish.allowed = values if wish.allowed is None else wish.allowed & values
+    else:
+        wish.denied |= values
 
 
 def by_fields(text: str) -> Test:
     """``metadata.name=a,spec.nodeName!=b``. Any scalar field may be named; the real server knows a few per kind."""
     tests = []
     for part in filter(None, (it.strip() for it in text.split(","))):
-        found = _FIELD.match(part)
-        if not found:
-            raise ApiError(400, "BadRequest", f"unable to parse field selector: {part!r}")
-        tests.append((found[1].split("."), found[2] != "!=", found[3]))
+        found = _FIELD.fullmatch(part)
+        path = found[1].split(".") if found else []
+        if not found or len(path) > _MOST_STEPS:
+            raise ApiError(400, "BadRequest", f"unable to parse field selector: {part[:200]!r}")
+        tests.append((path, found[2] != "!=", found[3]))
+    if len(tests) > _MOST_FIELDS:
+        raise ApiError(400, "BadRequest", f"a field selector has at most {_MOST_FIELDS} fields")
     return lambda obj: all((_field(obj, path) == value) is equal for path, equal, value in tests)
 
 

@@ -13,7 +13,7 @@ from skiff.apiserver import selectors, tables
 from skiff.apiserver.registry import Registry
 from skiff.errors import ApiError
 from skiff.kinds import Kind
-from skiff.queries import truth
+from skiff.queries import number, truth
 from skiff.store.history import Change, Follower, GoneError
 
 BOOKMARK_S = 60.0
@@ -42,10 +42,9 @@ async def watch(request: web.Request, registry: Registry, kind: Kind, namespace:
     except GoneError as gone:
         raise ApiError(410, "Expired", str(gone)) from gone
     except ValueError as wrong:
-        raise ApiError(400, "BadRequest", f"invalid resourceVersion {given!r}") from wrong
-    present = (
-        registry.store.read_all(kind.storage, namespace) if everything else []
-    )  # of exactly that revision
+        raise ApiError(400, "BadRequest", f"invalid resourceVersion {given[:100]!r}") from wrong
+    # Of exactly that revision.
+    present = registry.store.read_all(kind.storage, namespace) if everything else []
     try:
         await response.prepare(request)
         lines = [it.line("ADDED", obj) for obj in present if it.means(obj)]
@@ -64,10 +63,7 @@ async def watch(request: web.Request, registry: Registry, kind: Kind, namespace:
 
 
 def _longest(request: web.Request) -> float:
-    given = request.query.get("timeoutSeconds", "0")
-    if not given.isdigit():
-        raise ApiError(400, "BadRequest", f"timeoutSeconds is no number: {given!r}")
-    return float(given) or LONGEST_S * random.uniform(1, 2)
+    return float(number(request, "timeoutSeconds") or LONGEST_S * random.uniform(1, 2))
 
 
 async def _stream(it: _Watch, follower: Follower, response: web.StreamResponse, longest_s: float) -> None:

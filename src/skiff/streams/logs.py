@@ -10,7 +10,7 @@ from aiohttp import web
 
 from skiff.api import Node
 from skiff.errors import ApiError
-from skiff.queries import truth
+from skiff.queries import number, truth
 
 #: How long to wait for a first line, or a refusal, before the client is told that the stream is open.
 _FIRST_S = 0.3
@@ -24,9 +24,9 @@ async def serve(
     """Answer the request."""
     lines = node.logs(
         namespace, pod, container, follow=truth(request, "follow"), previous=truth(request, "previous"),
-        tail=_number(request, "tailLines"), since=_since(request), timestamps=truth(request, "timestamps"),
+        tail=number(request, "tailLines"), since=_since(request), timestamps=truth(request, "timestamps"),
     )  # fmt: skip
-    limit = _number(request, "limitBytes")
+    limit = number(request, "limitBytes")
     first = asyncio.ensure_future(anext(lines, None))
     try:
         done, _ = await asyncio.wait({first}, timeout=_FIRST_S)
@@ -58,22 +58,13 @@ async def _copy(
         part = await anext(lines, None)
 
 
-def _number(request: web.Request, name: str) -> int | None:
-    given = request.query.get(name, "")
-    if not given:
-        return None
-    if not given.isdigit():
-        raise ApiError(400, "BadRequest", f"{name} must be a number that is not negative, not {given!r}")
-    return int(given)
-
-
 def _since(request: web.Request) -> datetime | None:
     moment = request.query.get("sinceTime", "")
     if not moment:
-        seconds = _number(request, "sinceSeconds")
+        seconds = number(request, "sinceSeconds")
         return None if seconds is None else datetime.now(UTC) - timedelta(seconds=min(seconds, _LONGEST_S))
     try:
         since = datetime.fromisoformat(moment)
     except ValueError as wrong:
-        raise ApiError(400, "BadRequest", f"sinceTime is no time: {moment!r}") from wrong
+        raise ApiError(400, "BadRequest", f"sinceTime is no time: {moment[:100]!r}") from wrong
     return since if since.tzinfo else since.replace(tzinfo=UTC)

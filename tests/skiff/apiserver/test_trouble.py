@@ -60,7 +60,7 @@ ROOT = "/api/v1/namespaces/default"
          "the object provided is unrecognized: aliases are not accepted here"),
         ("GET", f"{ROOT}/nodes/skiff", {}, b"", 404, "NotFound", "the server could not find the requested resource"),
         ("GET", "/api/v1/configmaps/a", {}, b"", 404, "NotFound", "the server could not find the requested resource"),
-        ("GET", f"{ROOT}/configmaps?watch=1&timeoutSeconds=x", {}, b"", 400, "BadRequest", "timeoutSeconds is no number: 'x'"),
+        ("GET", f"{ROOT}/configmaps?watch=1&timeoutSeconds=x", {}, b"", 400, "BadRequest", "timeoutSeconds must be a number that is not negative, not 'x'"),
         ("PATCH", f"{ROOT}/configmaps/bug", {"Content-Type": "application/merge-patch+json"}, b"{}", 500, "InternalError",
          "Internal error occurred: KeyError('this is a bug')"),
     ],

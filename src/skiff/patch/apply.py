@@ -130,7 +130,13 @@ def _given_up(obj: Object, gone: frozenset[Path], kept: frozenset[Path], schema:
 
 
 def _is_key(path: Path) -> bool:
-    return len(path) > 1 and path[-2].startswith("k:") and path[-1][2:] in json.loads(path[-2][2:])
+    if len(path) < 2 or not path[-2].startswith("k:"):
+        return False
+    try:
+        keys = json.loads(path[-2][2:])
+    except ValueError:  # clients may write what they like
+        return False
+    return isinstance(keys, dict) and path[-1][2:] in keys
 
 
 def _disputed(
@@ -180,6 +186,8 @@ def _merged(live: Any, applied: Any, node: SchemaNode) -> Any:
 
 def _merged_items(live: list[Any], applied: list[Any], node: SchemaNode) -> list[Any]:
     inside = node.items or ANYTHING
+    if not all(isinstance(it, dict) for it in (*live, *applied)):
+        return applied  # not what its schema says, as its validation will tell
     wishes = {key_of(it, node): it for it in applied}
     made = [
         _merged(it, wishes.pop(key), inside) if (key := key_of(it, node)) in wishes else it for it in live

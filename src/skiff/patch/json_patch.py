@@ -29,7 +29,7 @@ def json_patch(document: Any, operations: Any) -> Any:
             shown = f"operation {number} ({str(operation.get('op'))[:20]} {str(operation.get('path'))[:200]}): {str(wrong)[:200]}"
             said = f"the server rejected our request due to an error in our request: {shown}"
             raise ApiError(422, "Invalid", said) from wrong
-    return work.holder[""]
+    return work.holder.get("")  # the whole document may have been removed
 
 
 class _Work:

@@ -82,7 +82,7 @@ def _value(item: Any) -> str:
 def leaves(fields: Fields, before: Path = ()) -> Iterator[Path]:
     """Every path that ends in the set."""
     for name, inside in fields.items():
-        if inside:
+        if inside and isinstance(inside, dict):  # clients may write what they like
             yield from leaves(inside, (*before, name))
         else:
             yield (*before, name)

@@ -6,9 +6,14 @@ on types, though not on fields being there.
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from typing import Any
 
 from skiff.schema.node import SchemaNode
+from skiff.schema.walk import shown
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool,
@@ -64,7 +69,17 @@ def decoded(value: Any, node: SchemaNode, place: str = "") -> Any:
         return _number(value, node, place)
     if not isinstance(value, wanted):
         raise _mismatch(value, node, place)
+    if node.format == "date-time" and isinstance(value, str) and value and not _is_time(value):
+        form = "2006-01-02T15:04:05Z07:00"
+        raise MismatchError(f'{place}: parsing time "{shown(value)}" as "{form}": cannot parse')
     return value
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return _TIME.fullmatch(text) is not None and bool(datetime.fromisoformat(text))
+    except ValueError:  # the 31st of a short month
+        return False
 
 
 def _object(value: dict[str, Any], node: SchemaNode, place: str) -> dict[str, Any]:
@@ -104,12 +119,12 @@ def _number(value: Any, node: SchemaNode, place: str) -> Any:
 
 
 def _mismatch(value: Any, node: SchemaNode, place: str) -> MismatchError:
-    shown = _NAMES.get(type(value), "null")
-    if shown == "number":
-        shown = f"number {value}"[:60]
+    said = _NAMES.get(type(value), "null")
+    if said == "number":
+        said = f"number {value}"[:60]
     wanted = (
         node.format if node.format in ("int32", "int64") else _GO.get(node.type, node.type or "IntOrString")
     )
     return MismatchError(
-        f"json: cannot unmarshal {shown} into Go struct field {place or '.'} of type {wanted}"
+        f"json: cannot unmarshal {said} into Go struct field {place or '.'} of type {wanted}"
     )

@@ -10,6 +10,7 @@ from skiff.errors import ApiError
 from skiff.kinds import ENDPOINT_SLICES, NAMESPACES, SERVICES, STORAGE_CLASSES, Kind
 from skiff.settings import Settings
 
+_ALWAYS = ("default", "kube-system", "kube-public", "kube-node-lease")
 #: The class of claims that name none.
 _FOLDERS: Object = {
     "metadata": {"name": "standard", "annotations": {DEFAULT_CLASS: "true"}},
@@ -19,19 +20,19 @@ _FOLDERS: Object = {
 
 async def bootstrap(registry: Registry, settings: Settings) -> None:
     """Create what is missing; what is there stays as it is."""
-    for name in ("default", "kube-system", "kube-public", "kube-node-lease"):
-        await _ensure(registry, NAMESPACES, {"metadata": {"name": name}})
-    for kind, obj in bootstrap_objects():
-        await _ensure(registry, kind, obj)
-    for kind, obj in lasting(settings):
+    for kind, obj in (*lasting(settings), *bootstrap_objects()):
         await _ensure(registry, kind, obj)
     await _ensure(registry, STORAGE_CLASSES, _FOLDERS)
 
 
 def lasting(settings: Settings) -> tuple[tuple[Kind, Object], ...]:
-    """What comes back when somebody deletes it: the cluster's own Services and their addresses."""
+    """What comes back when somebody deletes it: the system's namespaces, its own Services and their addresses."""
     made = _services(settings)
-    return (*((SERVICES, it) for it in made), *((ENDPOINT_SLICES, _slice(it)) for it in made))
+    return (
+        *((NAMESPACES, {"metadata": {"name": it}}) for it in _ALWAYS),
+        *((SERVICES, it) for it in made),
+        *((ENDPOINT_SLICES, _slice(it)) for it in made),
+    )
 
 
 async def _ensure(registry: Registry, kind: Kind, obj: Object) -> None:

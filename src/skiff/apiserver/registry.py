@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import uuid
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from skiff.api import Object
-from skiff.apiserver import rules, signing
+from skiff.apiserver import checks, signing
 from skiff.apiserver.allocation import Addresses
 from skiff.apiserver.builtin import with_defaults
 from skiff.apiserver.context import breathe, in_turns
@@ -18,19 +17,16 @@ from skiff.errors import ApiError, already_exists, conflict, invalid, not_found
 from skiff.kinds import BUILT_IN, CERTIFICATE_SIGNING_REQUESTS, NAMESPACES, PODS, SERVICES, Kind
 from skiff.schema.node import ANYTHING, SchemaNode
 from skiff.schema.pack import Schemas
-from skiff.schema.walk import apply_defaults, validate
+from skiff.schema.walk import apply_defaults
 from skiff.store.store import Store
 
 #: Letters of generated names: none that look alike, no vowels that would make words.
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-_NAME = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
 #: Metadata that a client may name and never change.
 _OURS = (
     "uid", "creationTimestamp", "resourceVersion", "namespace", "generation", "deletionTimestamp",
     "deletionGracePeriodSeconds",
 )  # fmt: skip
-#: Names of roles are path segments: anything but a slash.
-_NAMES = {"rbac.authorization.k8s.io": r"[^/%]+"}
 
 
 class Admission(Protocol):
@@ -184,25 +180,8 @@ class Registry:
         return made
 
     def _checked(self, kind: Kind, obj: Object, old: Object | None) -> None:
-        fresh = [it for it in obj if old is None or obj[it] is not old.get(it)]
-        if fresh == ["status"]:  # most writes are of this sort, and the rest was looked at before
-            status = self.schema(kind).child("status")
-            causes = validate(obj["status"], status, "status") if status else []
-        else:
-            causes = validate(obj, self.schema(kind))
-            if self.schemas and not causes:
-                causes = list(rules.broken(kind, obj, old))
-        if (
-            not re.fullmatch(_NAMES.get(kind.group, _NAME), obj["metadata"]["name"])
-            or len(obj["metadata"]["name"]) > 253
-        ):
-            said = f'Invalid value: "{obj["metadata"]["name"]}": a lowercase RFC 1123 subdomain must consist of lower case '
-            said += (
-                "alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character"
-            )
-            causes = [("FieldValueInvalid", said, "metadata.name"), *causes]
-        if causes:
-            raise invalid(kind.kind, kind.group, obj["metadata"]["name"], causes)
+        of_metadata = self.schemas.for_kind(NAMESPACES).child("metadata") if self.schemas else None
+        checks.check(kind, obj, old, self.schema(kind), of_metadata)
 
     def _put(self, kind: Kind, obj: Object, old: Object | None) -> Object:
         if told := self.stored.get(kind):
@@ -234,6 +213,7 @@ class Registry:
         if given.get("uid") and given["uid"] != old["metadata"]["uid"]:
             why = f"Precondition failed: UID in precondition: {given['uid']}, UID in object meta: {old['metadata']['uid']}"
             raise conflict(kind.plural, kind.group, name, why)
+        checks.check_identity(kind, obj, old)
         await breathe()
         made = self._replaced(kind, old, obj, subresource)
         await breathe()
@@ -283,6 +263,7 @@ class Registry:
                      grace_seconds: int | None = None, dry_run: bool = False) -> Object:  # fmt: skip
         """Remove an object, or mark it when somebody must act before: finalizers, a pod's node, a namespace's contents."""
         old = self.get(kind, namespace, name)
+        checks.check_deletion(kind, name)
         if uid and uid != old["metadata"]["uid"]:
             why = f"the UID in the precondition ({uid}) does not match the UID in record ({old['metadata']['uid']})"
             raise conflict(kind.plural, kind.group, name, why)

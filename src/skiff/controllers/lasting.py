@@ -1,4 +1,4 @@
-"""Is what a cluster cannot do without still there? Its own Services and their addresses come back when they are deleted."""
+"""Is what a cluster cannot do without still there? Its namespaces, Services and addresses come back when they are deleted."""
 
 from __future__ import annotations
 

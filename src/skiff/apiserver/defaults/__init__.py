@@ -1,0 +1,1 @@
+"""Defaults of the built-in kinds, one module for each group; ``skiff.apiserver.builtin`` has the table."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from skiff.admission.identity import system_classes
 from skiff.api import Object
 from skiff.apiserver.registry import Registry
 from skiff.auth.authorize import bootstrap_objects
 from skiff.controllers.storage import DEFAULT_CLASS, PROVISIONER
 from skiff.errors import ApiError
-from skiff.kinds import ENDPOINT_SLICES, NAMESPACES, SERVICES, STORAGE_CLASSES, Kind
+from skiff.kinds import ENDPOINT_SLICES, NAMESPACES, PRIORITY_CLASSES, SERVICES, STORAGE_CLASSES, Kind
 from skiff.settings import Settings
 
 _ALWAYS = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -22,6 +23,8 @@ async def bootstrap(registry: Registry, settings: Settings) -> None:
     """Create what is missing; what is there stays as it is."""
     for kind, obj in (*lasting(settings), *bootstrap_objects()):
         await _ensure(registry, kind, obj)
+    for obj in system_classes():
+        await _ensure(registry, PRIORITY_CLASSES, obj)
     await _ensure(registry, STORAGE_CLASSES, _FOLDERS)
 
 

@@ -125,6 +125,20 @@ VALIDATING_WEBHOOKS = _kind(
     ns=False,
     categories="api-extensions",
 )
+VALIDATING_POLICIES = _kind(
+    "admissionregistration.k8s.io/v1",
+    "ValidatingAdmissionPolicy",
+    "validatingadmissionpolicies",
+    "",
+    "status",
+    ns=False,
+)
+VALIDATING_POLICY_BINDINGS = _kind(
+    "admissionregistration.k8s.io/v1",
+    "ValidatingAdmissionPolicyBinding",
+    "validatingadmissionpolicybindings",
+    ns=False,
+)
 EVENTS_V1 = _kind("events.k8s.io/v1", "Event", "events", "ev")
 INGRESSES = _kind("networking.k8s.io/v1", "Ingress", "ingresses", "ing", "status")
 INGRESS_CLASSES = _kind("networking.k8s.io/v1", "IngressClass", "ingressclasses", ns=False)

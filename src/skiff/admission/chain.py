@@ -50,7 +50,8 @@ class Chain:
     ) -> Object:
         """The object as it shall be stored; ApiError when it cannot be completed."""
         for it in self._mutators.get(kind.storage, ()):
-            obj = it.mutate(Request(kind, operation, subresource, obj, old), obj)
+            made = it.mutate(Request(kind, operation, subresource, obj, old), obj)
+            obj = await made if inspect.isawaitable(made) else made
         return await self._hooks.mutate(kind, operation, subresource, obj, old) if self._hooks else obj
 
     async def validate(

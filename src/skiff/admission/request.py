@@ -44,7 +44,7 @@ class Request:
 class Mutator(Protocol):
     """May change what is stored, before webhooks do."""
 
-    def mutate(self, request: Request, obj: Object) -> Object: ...
+    def mutate(self, request: Request, obj: Object) -> Object | Awaitable[Object]: ...
 
 
 class Validator(Protocol):

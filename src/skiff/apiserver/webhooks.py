@@ -104,7 +104,7 @@ class Webhooks:
         found = sorted(self._configurations(configuration), key=lambda it: str(it["metadata"]["name"]))
         for hook in (hook for it in found for hook in it.get("webhooks") or ()):
             if any(
-                _covers(rule, kind, operation, subresource, hook) for rule in hook.get("rules") or ()
+                covers(rule, kind, operation, subresource, hook) for rule in hook.get("rules") or ()
             ) and self._selects(hook, kind, obj, old):
                 yield hook
 
@@ -134,10 +134,10 @@ class Webhooks:
         if context.DRY_RUN.get() and hook.get("sideEffects") not in ("None", "NoneOnDryRun"):
             said = f'admission webhook "{hook["name"]}" does not support dry run'
             raise ApiError(400, "BadRequest", said)
-        review = _review(kind, operation, subresource, obj, old)
+        review = review_of(kind, operation, subresource, obj, old)
         try:
-            if hook.get("matchConditions"):
-                raise _CallError("matchConditions are not supported here")
+            if not await self._wanted(hook, review):
+                return None
             response = await self._called(hook, review)
         except _CallError as wrong:
             if hook.get("failurePolicy", "Fail") == "Ignore":
@@ -154,6 +154,17 @@ class Webhooks:
         raise ApiError(
             code if code >= 400 else 403, status.get("reason") or "Forbidden", said, status.get("details")
         )
+
+    async def _wanted(self, hook: Object, review: Object) -> bool:
+        """Whether its conditions hold."""
+        if not hook.get("matchConditions"):
+            return True
+        from skiff.admission.cel.conditions import hold  # only for hooks that have some
+
+        try:
+            return await hold(hook["matchConditions"], review["request"])
+        except ValueError as wrong:
+            raise _CallError(str(wrong)) from wrong
 
     async def _called(self, hook: Object, review: Object) -> dict[str, Any]:
         config, seconds = hook.get("clientConfig") or {}, hook.get("timeoutSeconds") or 10
@@ -216,7 +227,8 @@ class Webhooks:
         return self._contexts[bundle]
 
 
-def _covers(rule: Object, kind: Kind, operation: str, subresource: str, hook: Object) -> bool:
+def covers(rule: Object, kind: Kind, operation: str, subresource: str, hook: Object) -> bool:
+    """Whether a rule is about such a request; ``hook`` says how versions are compared."""
     resource = f"{kind.plural}/{subresource}" if subresource else kind.plural
     wanted = rule.get("resources") or ()
     fits = resource in wanted or "*/*" in wanted or (not subresource and "*" in wanted)
@@ -237,7 +249,8 @@ def _among(word: str, listed: Iterable[str]) -> bool:
     return word in listed or "*" in listed
 
 
-def _review(kind: Kind, operation: str, subresource: str, obj: Object | None, old: Object | None) -> Object:
+def review_of(kind: Kind, operation: str, subresource: str, obj: Object | None, old: Object | None) -> Object:
+    """What a webhook is asked."""
     metadata: dict[str, Any] = (obj or old or {}).get("metadata") or {}
     user = context.USER.get()
     gvk = {"group": kind.group, "version": kind.version, "kind": kind.kind}

@@ -17,6 +17,7 @@ from skiff.controllers import (
     job,
     lasting,
     namespace,
+    quota,
     replica_set,
     scheduler,
     service_account,
@@ -30,7 +31,7 @@ __all__ = ["ControllerSettings", "Settings", "run_all"]
 
 _CONTROLLERS = (
     namespace, service_account, scheduler, deployment, replica_set, stateful_set, daemon_set, job, endpoint_slice, claims,
-    forgetting, garbage, disruption, lasting, storage, taints, certificates,
+    forgetting, garbage, disruption, lasting, storage, taints, certificates, quota,
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -69,6 +70,7 @@ class Store:
         self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._failures, self._why = 0, ""
         self._again: asyncio.TimerHandle | None = None
+        self._listeners: dict[Storage, list[Callable[[Change], None]]] = {}
         #: Told of each change that is undone, the newest first.
         self.undone: list[Callable[[Change], None]] = []
         #: Why the file cannot be written, while it cannot.
@@ -95,6 +97,13 @@ class Store:
     def follow(self, storage: Storage, since: int) -> Follower:
         """Hear every change after a revision. Raises GoneError when the history does not reach back to it."""
         return self._history.follow(storage, since)
+
+    def listen(self, storage: Storage, told: Callable[[Change], None]) -> None:
+        """Call this with every change from now on, before whoever made it goes on: for sums that must be exact.
+
+        A change that is undone is told again, the other way round.
+        """
+        self._listeners.setdefault(storage, []).append(told)
 
     # --- for writers: what they build on ---------------------------------------------------
 
@@ -176,6 +185,7 @@ class Store:
         self._before.setdefault(change.storage, {}).setdefault(place, change.previous)
         self._queue.append(change)
         self._queued_bytes += len(change.body)
+        self._hear(change)
         if not self._lasts:
             self.commit()
         elif not self._due and not self._writing:
@@ -184,6 +194,10 @@ class Store:
                 self._due = True
             except RuntimeError:  # no loop: a command reads or writes the file by itself
                 self.commit()
+
+    def _hear(self, change: Change) -> None:
+        for told in tuple(self._listeners.get(change.storage, ())):
+            told(change)
 
     def _begin(self) -> None:
         self._due = False
@@ -249,6 +263,7 @@ class Store:
                     self._objects[storage][place] = obj
         self._before = {}
         for change in reversed(lost):
+            self._hear(_reversed(change))
             for tell in self.undone:
                 tell(change)
         self._why = str(wrong)
@@ -287,6 +302,16 @@ def _of(found: dict[_Place, Object] | dict[_Place, Object | None], namespace: st
 def _place(change: Change) -> _Place:
     metadata = change.object["metadata"]
     return metadata.get("namespace", ""), metadata["name"]
+
+
+def _reversed(change: Change) -> Change:
+    """The change that takes another one back."""
+    it = change
+    if it.type == "DELETED":
+        return replace(it, type="ADDED", object=it.previous or it.object, previous=None)
+    if it.previous is None:
+        return replace(it, type="DELETED", previous=it.object)
+    return replace(it, object=it.previous, previous=it.object)
 
 
 def _last_words(batch: list[Change]) -> Written:

@@ -129,6 +129,14 @@ async def test_what_cannot_be_written_is_undone_with_what_was_built_on_it_and_to
     await it.settled(it.mark())
     follower, undone = it.follow(PODS, it.committed), []
     it.undone.append(lambda change: undone.append(change.revision))
+    heard: dict[str, object] = {"a": old, "gone": gone}  # as one who keeps sums would know it
+
+    def hear(change: history.Change) -> None:
+        name = change.object["metadata"]["name"]
+        assert heard.get(name) == change.previous
+        heard[name] = None if change.type == "DELETED" else change.object
+
+    it.listen(PODS, hear)
     it._file._db.execute(f"PRAGMA max_page_count={it._file._db.execute('PRAGMA page_count').fetchone()[0]}")
     mark = it.mark()
     it.put(PODS, pod("large", text="x" * 100_000))
@@ -143,6 +151,7 @@ async def test_what_cannot_be_written_is_undone_with_what_was_built_on_it_and_to
     assert it.trouble == "database or disk is full"
     assert undone == [8, 7, 6, 5, 4]
     assert it.all(PODS) == it.read_all(PODS) == [old, gone]
+    assert [known for known in heard.values() if known] == [old, gone]
     assert not follower.waiting
     while it.trouble:  # it is tried again, also when nobody writes
         await asyncio.sleep(0.05)

@@ -34,11 +34,12 @@ class Program:
     def __init__(self, text: str, compiled: Any) -> None:
         self.text, self._compiled = text, compiled
         self._loops = len(_LOOP.findall(text))
+        self._names = frozenset(it for named, it in words(text) if named)
 
     def __call__(self, data: Mapping[str, Any]) -> Any:
         """Its value; CelError when it has none."""
         try:
-            said = self._compiled.eval(data=data)
+            said = self._compiled.eval(data=self._asked(data))
             wrong = str(said.value()) if said.type() == Type.ERROR else ""
             if not wrong:
                 return said.plain_value()
@@ -46,9 +47,13 @@ class Program:
             wrong = str(failed)
         raise CelError(_worded(wrong))
 
-    def heavy(self, values: Iterable[Any]) -> bool:
+    def _asked(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Only what it speaks of: every value is converted, whether it is looked at or not."""
+        return {name: value for name, value in data.items() if name in self._names}
+
+    def heavy(self, data: Mapping[str, Any]) -> bool:
         """Whether evaluating it may take long."""
-        nodes, text = measured(values, HEAVY_NS // _NODE_NS)
+        nodes, text = measured(self._asked(data).values(), HEAVY_NS // _NODE_NS)
         steps = min(STEPS, max(nodes, 1) ** min(self._loops, 4)) if self._loops else 1
         return nodes * _NODE_NS + steps * (text + len(self.text) + _STEP_NS) > HEAVY_NS
 

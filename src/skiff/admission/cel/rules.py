@@ -198,7 +198,7 @@ async def broken(value: Any, old: Any, place: Ruled) -> list[Problem]:
     heavy: list[Due] = []
     begun = breath = time.monotonic()
     for it in due(value, old, place):
-        if it.rule.program().heavy(it.data.values()):
+        if it.rule.program().heavy(it.data):
             heavy.append(it)
         elif problem := judged(it):
             found.append(problem)

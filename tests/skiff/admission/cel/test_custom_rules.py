@@ -71,8 +71,7 @@ def test_a_rule_between_two_fields(served: Served) -> None:
         422,
         'Boat.sea.example "b" is invalid: spec: Invalid value: "object": m is at most num',
     )
-    assert said.details
-    assert said.details["causes"] == [
+    assert said.status()["details"]["causes"] == [
         {
             "reason": "FieldValueInvalid",
             "message": 'Invalid value: "object": m is at most num',

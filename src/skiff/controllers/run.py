@@ -8,6 +8,7 @@ from skiff.api import Api
 from skiff.controllers import (
     certificates,
     claims,
+    cron_job,
     daemon_set,
     deployment,
     disruption,
@@ -31,7 +32,7 @@ __all__ = ["ControllerSettings", "Settings", "run_all"]
 
 _CONTROLLERS = (
     namespace, service_account, scheduler, deployment, replica_set, stateful_set, daemon_set, job, endpoint_slice, claims,
-    forgetting, garbage, disruption, lasting, storage, taints, certificates, quota,
+    forgetting, garbage, disruption, lasting, storage, taints, certificates, quota, cron_job,
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from skiff.api import Object
-from skiff.apiserver import checks, signing
+from skiff.apiserver import checks, effects, signing
 from skiff.apiserver.allocation import Addresses
 from skiff.apiserver.builtin import with_defaults
 from skiff.apiserver.context import breathe, in_turns
@@ -122,6 +122,7 @@ class Registry:
             kind.storage, metadata.get("namespace", ""), name
         ):  # somebody was quicker meanwhile
             raise already_exists(kind.plural, kind.group, name)
+        effects.tell(kind, made, None, self.schema(kind))
         return made if dry_run else self._put(kind, made, None)
 
     async def apply(
@@ -230,6 +231,8 @@ class Registry:
             await self.admission.validate(kind, "UPDATE", subresource, made, old)
         if self.get(kind, namespace, name) is not old:
             raise conflict(kind.plural, kind.group, name)
+        if not subresource:
+            effects.tell(kind, made, old, self.schema(kind))
         if made == old or dry_run:
             return made  # nothing changed: no new revision, no event
         if made["metadata"].get("deletionTimestamp") and not _finalizers(made) and not _graceful(kind, made):

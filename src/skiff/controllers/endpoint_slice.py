@@ -16,7 +16,7 @@ from skiff.kinds import ENDPOINT_SLICES, PODS, SERVICES
 
 SERVICE = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
-_MANAGER = "endpointslice-controller.k8s.io"
+MANAGER = "endpointslice-controller.k8s.io"
 _LARGEST = 100
 
 
@@ -39,7 +39,7 @@ def controller(cluster: Cluster) -> Controller:
     def slice_changed(old: Object | None, new: Object | None) -> None:
         obj = new or old
         labels = (obj["metadata"].get("labels") or {}) if obj else {}
-        if obj and labels.get(MANAGED_BY) == _MANAGER and labels.get(SERVICE):
+        if obj and labels.get(MANAGED_BY) == MANAGER and labels.get(SERVICE):
             it.queue.add((obj["metadata"]["namespace"], labels[SERVICE]))
 
     cluster.informers[PODS].listen(pod_changed)
@@ -56,9 +56,8 @@ async def _reconcile(cluster: Cluster, key: Key) -> None:
     namespace, name = key
     service = cluster.informers[SERVICES].get(namespace, name)
     held = [
-        it for it in cluster.informers[ENDPOINT_SLICES].namespace(namespace)
-        if (it["metadata"].get("labels") or {}).get(SERVICE) == name
-        and (it["metadata"].get("labels") or {}).get(MANAGED_BY) == _MANAGER
+        it for it in cluster.informers[ENDPOINT_SLICES].of_service(namespace, name)
+        if (it["metadata"].get("labels") or {}).get(MANAGED_BY) == MANAGER
         and not it["metadata"].get("deletionTimestamp")
     ]  # fmt: skip
     spec = (service or {}).get("spec") or {}
@@ -145,7 +144,7 @@ async def _bring(
     free = list(held)
     labels = {
         **(service["metadata"].get("labels") or {}),
-        SERVICE: service["metadata"]["name"], MANAGED_BY: _MANAGER,
+        SERVICE: service["metadata"]["name"], MANAGED_BY: MANAGER,
         **({"service.kubernetes.io/headless": ""} if service["spec"].get("clusterIP") == "None" else {}),
     }  # fmt: skip
     for family, ports, endpoints in wanted:

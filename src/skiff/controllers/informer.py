@@ -9,6 +9,7 @@ import random
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import Any
 
 import structlog
 
@@ -44,6 +45,10 @@ def version_of(obj: Object) -> int:
     return int(text) if text.isdigit() else 0
 
 
+def _service_of(obj: Object) -> str:
+    return str((obj["metadata"].get("labels") or {}).get("kubernetes.io/service-name") or "")
+
+
 class Informer:
     """The objects of one kind. What it holds is shared: copy before changing."""
 
@@ -53,6 +58,7 @@ class Informer:
         self.synced = asyncio.Event()
         self._by_owner: dict[str, set[Key]] = {}
         self._by_namespace: dict[str, set[Key]] = {}
+        self._by_service: dict[Key, set[Key]] = {}
         self._listeners: list[Listener] = []
         self._gone: deque[str] = deque(maxlen=2000)
 
@@ -71,6 +77,10 @@ class Informer:
 
     def namespace(self, namespace: str) -> list[Object]:
         return [self.objects[it] for it in sorted(self._by_namespace.get(namespace, ()))]
+
+    def of_service(self, namespace: str, service: str) -> list[Object]:
+        """What a label says belongs to a Service: its slices."""
+        return [self.objects[it] for it in sorted(self._by_service.get((namespace, service), ()))]
 
     def learn(self, obj: Object) -> None:
         """Note what a write of our own returned, so that the next look does not repeat it before the watch tells."""
@@ -94,6 +104,8 @@ class Informer:
             self._unindex(key, old)
         self.objects[key] = obj
         self._by_namespace.setdefault(key[0], set()).add(key)
+        if service := _service_of(obj):
+            self._by_service.setdefault((key[0], service), set()).add(key)
         for owner in owners_of(obj):
             self._by_owner.setdefault(owner.get("uid", ""), set()).add(key)
         self._tell(old, obj)
@@ -107,9 +119,11 @@ class Informer:
         self._tell(old, None)
 
     def _unindex(self, key: Key, obj: Object) -> None:
-        for index, word in [(self._by_namespace, key[0])] + [
+        words: list[tuple[dict[Any, set[Key]], Any]] = [
             (self._by_owner, it.get("uid", "")) for it in owners_of(obj)
-        ]:
+        ]
+        words += [(self._by_namespace, key[0]), (self._by_service, (key[0], _service_of(obj)))]
+        for index, word in words:
             keys = index.get(word)
             if keys is not None:
                 keys.discard(key)

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime
+from typing import NamedTuple
 
 from skiff.api import Object
+from skiff.controllers import job_rules as rules
 from skiff.controllers import pods as pod_questions
 from skiff.controllers.cluster import Cluster, Controller, now, parsed, stamp
 from skiff.controllers.queue import Key
 from skiff.kinds import JOBS, PODS
 
 _SOURCE = "job-controller"
+
+
+class Tally(NamedTuple):
+    """How far a Job is."""
+
+    counts: Object  # of its status
+    living: list[Object]
+    leaving: list[Object]  # asked to end, and not ended
+    indexes: set[int]  # that are done
+    doomed: str  # why no more may be tried
 
 
 def controller(cluster: Cluster) -> Controller:
@@ -45,33 +58,46 @@ async def _reconcile(cluster: Cluster, job: Object) -> float | None:
     spec = job["spec"]
     status = job.get("status") or {}
     pods = await pod_questions.claimed(cluster, JOBS, job)
-    done = [it for it in pods if it.get("status", {}).get("phase") == "Succeeded"]
-    failed = [it for it in pods if it.get("status", {}).get("phase") == "Failed"]
-    living = [it for it in pods if pod_questions.active(it)]
+    tally = _tally(job, pods)
     begun = parsed(status.get("startTime")) or moment
-    # Pods that were cleaned away still count: a count never goes down.
-    counts = {
-        "active": len(living), "ready": sum(map(pod_questions.ready, living)),
-        "succeeded": max(len(done), status.get("succeeded", 0)), "failed": max(len(failed), status.get("failed", 0)),
-        "startTime": stamp(begun),
-    }  # fmt: skip
-    verdict = _verdict(
-        job, pods, counts["succeeded"], counts["failed"], len(living), (moment - begun).total_seconds()
-    )
+    counts = {**tally.counts, "startTime": stamp(begun)}
+    verdict = _verdict(job, pods, tally, (moment - begun).total_seconds())
     if verdict is not None:
-        await _end(cluster, job, living, counts, verdict, moment)
+        await _end(cluster, job, tally.living, counts, verdict, moment)
         return None
     counts |= _rest(job, moment)
     if spec.get("suspend"):
-        await pod_questions.delete_pods(cluster, job, living, _SOURCE)
+        await pod_questions.delete_pods(cluster, job, tally.living, _SOURCE)
     else:
-        counts["active"] = await _scale(cluster, job, pods, living, counts["succeeded"], moment)
+        counts["active"] = await _scale(cluster, job, pods, tally, moment)
     await cluster.status(JOBS, job, counts)
     waits = [_backoff(pods, moment)]
     if spec.get("activeDeadlineSeconds") is not None:
         waits.append(spec["activeDeadlineSeconds"] - (moment - begun).total_seconds())
     later = [it for it in waits if it > 0]
     return min(later) + 0.05 if later else None
+
+
+def _tally(job: Object, pods: list[Object]) -> Tally:
+    """Pods that were cleaned away still count: no number goes down."""
+    status = job.get("status") or {}
+    done = [it for it in pods if it.get("status", {}).get("phase") == "Succeeded"]
+    failed, doomed = rules.judged(job, [it for it in pods if it.get("status", {}).get("phase") == "Failed"])
+    living = [it for it in pods if pod_questions.active(it)]
+    leaving = [
+        it for it in pods if it["metadata"].get("deletionTimestamp") and not pod_questions.finished(it)
+    ]
+    counts: Object = {
+        "active": len(living), "ready": sum(map(pod_questions.ready, living)), "terminating": len(leaving),
+        "succeeded": max(len(done), status.get("succeeded", 0)), "failed": max(len(failed), status.get("failed", 0)),
+    }  # fmt: skip
+    indexes: set[int] = set()
+    if rules.indexed(job):
+        completions = int(job["spec"].get("completions") or 0)
+        indexes = rules.numbers(status.get("completedIndexes") or "", completions)
+        indexes |= {number for it in done if 0 <= (number := rules.number_of(it)) < completions}
+        counts |= {"succeeded": len(indexes), "completedIndexes": rules.written(indexes)}
+    return Tally(counts, living, leaving, indexes, doomed)
 
 
 def _rest(job: Object, moment: datetime) -> Object:
@@ -98,47 +124,78 @@ def _restarts(pods: list[Object]) -> int:
     )
 
 
-def _verdict(
-    job: Object, pods: list[Object], succeeded: int, failed: int, living: int, age_s: float
-) -> tuple[str, str, str] | None:
+def _verdict(job: Object, pods: list[Object], tally: Tally, age_s: float) -> tuple[str, str, str] | None:
     """(condition, reason, message) once the Job is over."""
-    spec = job["spec"]
+    spec, succeeded = job["spec"], tally.counts["succeeded"]
     completions = spec.get("completions")
-    if failed + _restarts(pods) > spec.get("backoffLimit", 6):
+    if tally.doomed:
+        return ("Failed", "PodFailurePolicy", tally.doomed)
+    if tally.counts["failed"] + _restarts(pods) > spec.get("backoffLimit", 6):
         return ("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
     if spec.get("activeDeadlineSeconds") is not None and age_s >= spec["activeDeadlineSeconds"]:
         return ("Failed", "DeadlineExceeded", "Job was active longer than specified deadline")
-    if completions is None and succeeded and not living:
-        return ("Complete", "CompletionsReached", "Reached expected number of succeeded pods")
-    if completions is not None and succeeded >= completions:
+    if (rule := rules.succeeded_by_policy(job, tally.indexes)) is not None:
+        return ("Complete", "SuccessPolicy", f"Matched rules at index {rule}")
+    enough = succeeded >= completions if completions is not None else succeeded and not tally.living
+    if enough:
         return ("Complete", "CompletionsReached", "Reached expected number of succeeded pods")
     return None
 
 
-async def _scale(
-    cluster: Cluster, job: Object, pods: list[Object], living: list[Object], succeeded: int, moment: datetime
-) -> int:
-    spec = job["spec"]
-    parallelism = int(spec.get("parallelism", 1))
+async def _scale(cluster: Cluster, job: Object, pods: list[Object], tally: Tally, moment: datetime) -> int:
+    spec, living = job["spec"], tally.living
+    parallelism, succeeded = int(spec.get("parallelism", 1)), tally.counts["succeeded"]
     completions: int | None = spec.get("completions")
     if completions is not None:
         wanted = min(parallelism, completions - succeeded)
     else:
         wanted = len(living) if succeeded else parallelism
-    missing = wanted - len(living)
+    # By this policy a pod that is ending holds its place until it has ended.
+    held = len(tally.leaving) if spec.get("podReplacementPolicy") == "Failed" else 0
+    missing = wanted - len(living) - held
     if missing < 0:
-        leaving = pod_questions.dismissal_order(living)[:-missing]
+        leaving = pod_questions.dismissal_order(living)[: min(-missing, len(living) - max(wanted, 0))]
         await pod_questions.delete_pods(cluster, job, leaving, _SOURCE)
-        return wanted
+        return len(living) - len(leaving)
     if missing == 0:
         return len(living)
     if _backoff(pods, moment) > 0:
         return len(living)
-    template = spec.get("template") or {}
-    labels = {"batch.kubernetes.io/job-name": job["metadata"]["name"], "job-name": job["metadata"]["name"]}
-    new = [pod_questions.pod_of(JOBS, job, template, labels=labels) for _ in range(missing)]
+    new = _new_pods(job, tally, missing)
     await pod_questions.create_pods(cluster, job, new, _SOURCE)
-    return wanted
+    return len(living) + min(len(new), pod_questions.BURST)
+
+
+def _new_pods(job: Object, tally: Tally, count: int) -> list[Object]:
+    name, template = job["metadata"]["name"], job["spec"].get("template") or {}
+    labels = {"batch.kubernetes.io/job-name": name, "job-name": name}
+    if not rules.indexed(job):
+        return [pod_questions.pod_of(JOBS, job, template, labels=labels) for _ in range(count)]
+    taken = {rules.number_of(it) for it in (*tally.living, *tally.leaving)} | tally.indexes
+    free = (
+        it
+        for it in range(min(int(job["spec"].get("completions") or 0), rules.MOST_INDEXES))
+        if it not in taken
+    )
+    return [_numbered(job, template, labels, number) for number in itertools.islice(free, count)]
+
+
+def _numbered(job: Object, template: Object, labels: dict[str, str], number: int) -> Object:
+    """A pod of an Indexed Job: its number is in its name, its hostname and its environment."""
+    pod = pod_questions.pod_of(JOBS, job, template, labels={**labels, rules.INDEX: str(number)})
+    named = f"{job['metadata']['name']}-{number}"
+    pod["metadata"] |= {"generateName": f"{named}-"}
+    pod["metadata"]["annotations"][rules.INDEX] = str(number)
+    pod["spec"].setdefault("hostname", named)
+    entry = {
+        "name": "JOB_COMPLETION_INDEX",
+        "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{rules.INDEX}']"}},
+    }
+    for part in ("initContainers", "containers"):
+        for it in pod["spec"].get(part) or ():
+            if not any(held.get("name") == entry["name"] for held in it.get("env") or ()):
+                it["env"] = [*(it.get("env") or ()), entry]
+    return pod
 
 
 def _backoff(pods: list[Object], moment: datetime) -> float:

@@ -67,6 +67,15 @@ def _meets(expression: Object, labels: dict[str, str]) -> bool:
             return False
 
 
+def selector_of(owner: Object) -> Object | None:
+    """What it selects as a LabelSelector. That of a ReplicationController is plain labels, its template's if it has none."""
+    selector: Object | None = owner["spec"].get("selector")
+    if owner.get("kind") != "ReplicationController":
+        return selector
+    template = ((owner["spec"].get("template") or {}).get("metadata") or {}).get("labels")
+    return {"matchLabels": labels} if (labels := selector or template) else None
+
+
 def condition(obj: Object, type_: str) -> Object | None:
     """The condition of that type."""
     return next(
@@ -118,7 +127,7 @@ def dismissal_order(pods: Iterable[Object]) -> list[Object]:
 
 async def claimed(cluster: Cluster, kind: Kind, owner: Object) -> list[Object]:
     """The owner's pods. Orphans its selector matches are adopted, own ones it no longer matches let go."""
-    selector = owner["spec"].get("selector")
+    selector = selector_of(owner)
     uid = owner["metadata"]["uid"]
     mine: list[Object] = []
     for pod in cluster.informers[PODS].namespace(owner["metadata"]["namespace"]):

@@ -1,4 +1,4 @@
-"""Are there as many pods as the ReplicaSet wants?"""
+"""Are there as many pods as the ReplicaSet, or the ReplicationController, wants?"""
 
 from __future__ import annotations
 
@@ -7,61 +7,64 @@ from skiff.controllers import pods as pod_questions
 from skiff.controllers.cluster import Cluster, Controller, now, stamp
 from skiff.controllers.informer import controller_of
 from skiff.controllers.queue import Key
-from skiff.kinds import PODS, REPLICA_SETS
-
-_SOURCE = "replicaset-controller"
+from skiff.kinds import PODS, REPLICA_SETS, Kind
 
 
 def controller(cluster: Cluster) -> Controller:
     """ReplicaSets, woken by themselves and by their pods; an orphan pod wakes those that might adopt it."""
+    return controller_of_kind(cluster, REPLICA_SETS)
+
+
+def controller_of_kind(cluster: Cluster, kind: Kind) -> Controller:
+    """The same for a kind that has replicas, a selector and a template."""
 
     async def reconcile(key: Key) -> float | None:
-        found = cluster.informers[REPLICA_SETS].get(*key)
-        return None if found is None else await _reconcile(cluster, found)
+        found = cluster.informers[kind].get(*key)
+        return None if found is None else await _reconcile(cluster, kind, found)
 
-    it = Controller("replicaset", reconcile)
-    it.follow(cluster, REPLICA_SETS)
-    it.follow_owned(cluster, PODS, REPLICA_SETS)
+    it = Controller(kind.kind.lower(), reconcile)
+    it.follow(cluster, kind)
+    it.follow_owned(cluster, PODS, kind)
 
     def orphan(_: Object | None, pod: Object | None) -> None:
         if pod is None or controller_of(pod) is not None or not pod["metadata"].get("labels"):
             return
-        for owner in cluster.informers[REPLICA_SETS].namespace(pod["metadata"].get("namespace", "")):
-            if pod_questions.matches(owner["spec"].get("selector"), pod["metadata"]["labels"]):
+        for owner in cluster.informers[kind].namespace(pod["metadata"].get("namespace", "")):
+            if pod_questions.matches(pod_questions.selector_of(owner), pod["metadata"]["labels"]):
                 it.queue.add((owner["metadata"]["namespace"], owner["metadata"]["name"]))
 
     cluster.informers[PODS].listen(orphan)
     return it
 
 
-async def _reconcile(cluster: Cluster, owner: Object) -> float | None:
-    pods = await pod_questions.claimed(cluster, REPLICA_SETS, owner)
+async def _reconcile(cluster: Cluster, kind: Kind, owner: Object) -> float | None:
+    pods = await pod_questions.claimed(cluster, kind, owner)
     living = [it for it in pods if pod_questions.active(it)]
     wanted = int(owner["spec"].get("replicas", 1))
     failure: Exception | None = None
     if not owner["metadata"].get("deletionTimestamp"):
         try:
-            await _scale(cluster, owner, living, wanted)
+            await _scale(cluster, kind, owner, living, wanted)
         except Exception as error:  # noqa: BLE001 - told in the status below, then raised again
             failure = error
-    again = await _tell(cluster, owner, failure)
+    again = await _tell(cluster, kind, owner, failure)
     if failure is not None:
         raise failure
     return again
 
 
-async def _scale(cluster: Cluster, owner: Object, living: list[Object], wanted: int) -> None:
+async def _scale(cluster: Cluster, kind: Kind, owner: Object, living: list[Object], wanted: int) -> None:
     missing = wanted - len(living)
     if missing > 0:
         template = owner["spec"].get("template") or {}
-        new = [pod_questions.pod_of(REPLICA_SETS, owner, template) for _ in range(missing)]
-        await pod_questions.create_pods(cluster, owner, new, _SOURCE)
+        new = [pod_questions.pod_of(kind, owner, template) for _ in range(missing)]
+        await pod_questions.create_pods(cluster, owner, new, source_of(kind))
     elif missing < 0:
         leaving = pod_questions.dismissal_order(living)[:-missing]
-        await pod_questions.delete_pods(cluster, owner, leaving, _SOURCE)
+        await pod_questions.delete_pods(cluster, owner, leaving, source_of(kind))
 
 
-async def _tell(cluster: Cluster, owner: Object, failure: Exception | None) -> float | None:
+async def _tell(cluster: Cluster, kind: Kind, owner: Object, failure: Exception | None) -> float | None:
     uid = owner["metadata"]["uid"]
     living = [it for it in cluster.informers[PODS].owned(uid) if pod_questions.active(it)]
     labels = ((owner["spec"].get("template") or {}).get("metadata") or {}).get("labels") or {}
@@ -91,6 +94,11 @@ async def _tell(cluster: Cluster, owner: Object, failure: Exception | None) -> f
     }
     if conditions or (owner.get("status") or {}).get("conditions"):
         status["conditions"] = conditions
-    await cluster.status(REPLICA_SETS, owner, status)
+    await cluster.status(kind, owner, status)
     later = [it for it in waits if it]
     return min(later) + 0.05 if later else None
+
+
+def source_of(kind: Kind) -> str:
+    """Who tells the events."""
+    return "replicaset-controller" if kind is REPLICA_SETS else "replication-controller"

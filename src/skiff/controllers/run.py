@@ -13,6 +13,7 @@ from skiff.controllers import (
     deployment,
     disruption,
     endpoint_slice,
+    endpoints,
     forgetting,
     garbage,
     job,
@@ -20,6 +21,7 @@ from skiff.controllers import (
     namespace,
     quota,
     replica_set,
+    replication,
     scheduler,
     service_account,
     stateful_set,
@@ -32,7 +34,7 @@ __all__ = ["ControllerSettings", "Settings", "run_all"]
 
 _CONTROLLERS = (
     namespace, service_account, scheduler, deployment, replica_set, stateful_set, daemon_set, job, endpoint_slice, claims,
-    forgetting, garbage, disruption, lasting, storage, taints, certificates, quota, cron_job,
+    forgetting, garbage, disruption, lasting, storage, taints, certificates, quota, cron_job, replication, endpoints,
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from skiff.api import Object
 from skiff.controllers import pods as pod_questions
-from skiff.controllers import revisions
+from skiff.controllers import retention, revisions
 from skiff.controllers.cluster import Cluster, Controller, now
 from skiff.controllers.informer import copied
 from skiff.controllers.queue import Key
@@ -36,6 +36,7 @@ async def _reconcile(cluster: Cluster, owner: Object) -> float | None:
     pods = {number: it for it in mine if (number := _number(owner, it)) is not None}
     if not owner["metadata"].get("deletionTimestamp"):
         await revisions.keep(cluster, STATEFUL_SETS, owner, revisions.name_of(owner))
+        await retention.keep(cluster, owner, pods, _numbers(owner))
         await _bring(cluster, owner, pods)
     return await _tell(cluster, owner)
 

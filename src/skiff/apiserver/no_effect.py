@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from skiff.controllers.storage import PROVISIONER
+from skiff.net.namespace import NODE_IP
 
 
 class Silent(NamedTuple):
@@ -54,6 +55,8 @@ TABLE: tuple[Silent, ...] = (
     _none("PodSecurityContext.seccompProfile", "system calls are not filtered", {"type": "Unconfined"}),
     _none("PodSecurityContext.windowsOptions", "there is only Linux"),
     # containers
+    Silent("ContainerPort.hostIP", f"is no address of the node: its ports answer at {NODE_IP} only",
+           ("0.0.0.0", NODE_IP)),
     _none("Container.resizePolicy", _ONE_SIZE),
     _none("Container.restartPolicyRules", "a container is restarted by its pod's restartPolicy"),
     _none("Container.volumeDevices", "the container does not get a device"),

@@ -105,6 +105,33 @@ def fronts(service: dict[str, Any], slices: list[dict[str, Any]]) -> list[Front]
     ]  # fmt: skip
 
 
+def host_fronts(pods: Iterable[dict[str, Any]]) -> list[Front]:
+    """The node's ports that belong to pods (``hostPort``). The scheduler gives each to one pod."""
+    found = []
+    for pod in pods:
+        status, spec = pod.get("status") or {}, pod.get("spec") or {}
+        address = str(status.get("podIP") or "")
+        if (
+            not is_address(address)
+            or spec.get("hostNetwork")
+            or status.get("phase") in ("Succeeded", "Failed")
+        ):
+            continue
+        for port in host_ports(pod):
+            protocol, number = (port.get("protocol") or "TCP").lower(), port["hostPort"]
+            here = port.get("hostIP") in (None, "", "0.0.0.0", NODE_IP)
+            if here and protocol in _PROTOCOLS and is_port(number) and is_port(port.get("containerPort")):
+                found.append(Front((), protocol, 0, number, ((address, port["containerPort"]),)))
+    return sorted(found)
+
+
+def host_ports(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    """Its container ports that name a port of the node."""
+    spec = pod.get("spec") or {}
+    every = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+    return [port for it in every for port in it.get("ports") or () if port.get("hostPort")]
+
+
 def ruleset(offered: Iterable[Front]) -> str:
     """The whole table, replaced in one transaction; established connections stay where they are."""
     chains: list[str] = []

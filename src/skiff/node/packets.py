@@ -11,11 +11,11 @@ import structlog
 from skiff.api import Api, Object
 from skiff.controllers.informer import Informers
 from skiff.errors import ApiError
-from skiff.kinds import ENDPOINT_SLICES, SERVICES
+from skiff.kinds import ENDPOINT_SLICES, PODS, SERVICES
 from skiff.net.dns import DnsServer, World
 from skiff.net.kernel import KernelRefusedError, run, socket_inside
 from skiff.net.namespace import NODE
-from skiff.net.services import fronts, ready_addresses, ready_endpoints, ruleset
+from skiff.net.services import fronts, host_fronts, host_ports, ready_addresses, ready_endpoints, ruleset
 from skiff.settings import Settings
 
 _log = structlog.get_logger("skiff.node")
@@ -40,6 +40,11 @@ class Packets:
         self._turn = asyncio.Condition()
         for kind in (SERVICES, ENDPOINT_SLICES):
             informers[kind].listen(lambda _old, _new: self._changed.set())
+        informers[PODS].listen(self._pod_changed)
+
+    def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        if any(it is not None and host_ports(it) for it in (old, new)):
+            self._changed.set()
 
     async def serve_dns(self) -> None:
         """Answer at the DNS Service's address, over UDP and TCP."""
@@ -93,6 +98,7 @@ class Packets:
             front for key, it in sorted(self.world.services.items()) if it["spec"].get("clusterIP") not in own
             for front in fronts(it, self.world.slices.get(key, []))
         ]  # fmt: skip
+        offered += host_fronts(self._informers[PODS].objects.values())
         text = ruleset(offered)
         if text == self._applied:
             return

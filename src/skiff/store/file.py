@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -46,7 +48,7 @@ class File:
             )
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")  # a commit is on the disk, also when the power goes
-        self._db.execute(f"PRAGMA busy_timeout={_LOCK_MS}")
+        self._db.execute("PRAGMA busy_timeout=0")  # whoever holds a lock must not hold up everybody
         if found == FORMAT:
             return
         self._db.execute("BEGIN IMMEDIATE")
@@ -73,11 +75,27 @@ class File:
             raise _unusable(self._path, wrong) from wrong
         return newest, found
 
+    def prepare(self, written: Written, revision: int) -> Callable[[], None]:
+        """A transaction without its end, which is what is returned: call it in a thread. What it raises, ``write`` would."""
+        try:
+            self._fill(written, revision)
+        except sqlite3.Error:  # somebody's lock, perhaps: then the thread waits for it
+            return partial(self.write, written, revision)
+        return self._commit
+
     def write(self, written: Written, revision: int) -> None:
         """One transaction: all of it is on the disk afterwards, or ``sqlite3.Error`` and none of it."""
+        self._db.execute(f"PRAGMA busy_timeout={_LOCK_MS}")
+        try:
+            self._fill(written, revision)
+        finally:
+            self._db.execute("PRAGMA busy_timeout=0")
+        self._commit()
+
+    def _fill(self, written: Written, revision: int) -> None:
         gone = [key for key, value in written.items() if value is None]
         kept = [(*key, *value) for key, value in written.items() if value is not None]
-        try:
+        with self._or_nothing():
             self._db.execute("BEGIN IMMEDIATE")
             if gone:
                 self._db.executemany(
@@ -86,7 +104,15 @@ class File:
             if kept:
                 self._db.executemany("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?)", kept)
             self._db.execute("INSERT OR REPLACE INTO revision VALUES (1, ?)", (revision,))
+
+    def _commit(self) -> None:
+        with self._or_nothing():
             self._db.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def _or_nothing(self) -> Iterator[None]:
+        try:
+            yield
         except sqlite3.Error:
             with contextlib.suppress(sqlite3.Error):  # it may have been rolled back already
                 self._db.execute("ROLLBACK")

@@ -2,7 +2,7 @@
 
 There are two states of an object. Writers build on the newest one. Everybody else sees what is committed, which is in the file
 and survives a kill and a power cut: reads show it, followers hear of it, and who wrote waits for it (``settled``).
-Commits are made in a thread, one at a time; what is written meanwhile goes together into the next one.
+Commits end in a thread, one at a time; what is written meanwhile goes together into the next one.
 When the file cannot be written, what it lacks is undone: who wrote it is told so (503) and nobody else has seen it.
 See ``docs/decisions/0009-nothing-is-said-before-it-is-kept.md``.
 """
@@ -204,7 +204,7 @@ class Store:
         if self._writing or self._closed or not (self._queue or self.trouble):
             return
         batch, loop = self._taken(), asyncio.get_running_loop()
-        made = self._thread.submit(self._file.write, _last_words(batch), self.revision)
+        made = self._thread.submit(self._file.prepare(_last_words(batch), self.revision))
         self._writing = (batch, made)
         made.add_done_callback(partial(_call, loop, self._ended))
 

@@ -110,7 +110,8 @@ class Registry:
         made = self._completed(kind, made, None)
         await breathe()
         if self.admission:
-            made = self._completed(kind, await self.admission.mutate(kind, "CREATE", "", made, None), None)
+            mutated = await self.admission.mutate(kind, "CREATE", "", made, None)
+            made = made if mutated is made else self._completed(kind, mutated, None)
             await breathe()
         self._checked(kind, made, None)
         await breathe()
@@ -219,9 +220,8 @@ class Registry:
         made = self._replaced(kind, old, obj, subresource)
         await breathe()
         if self.admission:
-            made = self._replaced(
-                kind, old, await self.admission.mutate(kind, "UPDATE", subresource, made, old), subresource
-            )
+            mutated = await self.admission.mutate(kind, "UPDATE", subresource, made, old)
+            made = made if mutated is made else self._replaced(kind, old, mutated, subresource)
             await breathe()
         self._checked(kind, made, old)
         await breathe()

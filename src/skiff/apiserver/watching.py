@@ -112,18 +112,20 @@ class _Watch:
         now = it.type != "DELETED" and self.means(it.object)
         before = it.previous is not None and self.means(it.previous)
         if now:
-            return self.line("MODIFIED" if before else "ADDED", it.object)
+            return self.line("MODIFIED" if before else "ADDED", it.object, it.body)
         if before:
-            return self.line("DELETED", it.object)
+            return self.line("DELETED", it.object, it.body)
         return None
 
-    def line(self, kind: str, obj: Any) -> bytes:
-        """One event."""
+    def line(self, kind: str, obj: Any, body: bytes = b"") -> bytes:
+        """One event. ``body`` is the object as JSON, when somebody made it already."""
         if self._table:
             obj = tables.table(self.kind, [obj], include=self._include, header=self._header)
             self._header = False
         elif self.kind.custom:  # it may have been stored in another version
             obj = {**obj, "apiVersion": self.kind.api_version}
+        elif body and not self.registry.shown:
+            return b'{"type":"%s","object":%s}\n' % (kind.encode(), body)
         if self.registry.shown:
             obj = self.registry.shown(obj)
         return msgspec.json.encode({"type": kind, "object": obj}) + b"\n"

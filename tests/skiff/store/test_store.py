@@ -281,7 +281,7 @@ def test_a_file_that_cannot_be_used_is_told_and_left_as_it_is(
 ) -> None:
     path = tmp_path / "state.db"
     store = Store(path)
-    for number in range(200):
+    for number in range(60):
         store.put(PODS, pod(f"p{number}", pad="x" * 300))
     store.close()
     harm(path)
@@ -291,6 +291,19 @@ def test_a_file_that_cannot_be_used_is_told_and_left_as_it_is(
     assert str(path) in str(refused.value)
     assert "skiff delete" in str(refused.value)
     assert path.read_bytes() == before
+
+
+def test_a_copy_can_be_made_of_a_file_in_use(tmp_path: Path) -> None:
+    """As docs/skiff.md says."""
+    store = Store(tmp_path / "state.db")
+    made = store.put(PODS, pod("a"))
+    somebody = sqlite3.connect(tmp_path / "state.db")
+    somebody.execute("VACUUM INTO ?", (str(tmp_path / "copy.db"),))
+    somebody.close()
+    copy = Store(tmp_path / "copy.db")
+    assert (copy.all(PODS), copy.revision) == ([made], store.revision)
+    copy.close()
+    store.close()
 
 
 def test_a_file_of_the_first_format_is_read(tmp_path: Path) -> None:

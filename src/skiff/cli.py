@@ -84,12 +84,26 @@ def delete() -> None:
     typer.echo(f"deleted {settings.home}, its namespaces, links and rules")
 
 
-@app.command()
-def images(output: Json = "table") -> None:
-    """Which images can run here, and as what; add your own in images.yaml of skiff's folder."""
-    from skiff.node.images import Images  # yaml: only here
+images = typer.Typer(
+    help="Which images can run here, and as what; docs/guide/images.md tells the format.",
+    invoke_without_command=True,
+)
+app.add_typer(images, name="images")
 
-    found = Images.load(Settings().home).rows()
+
+@images.callback()
+def images_begin(context: typer.Context, output: Json = "table") -> None:
+    """Which images can run here, and as what; docs/guide/images.md tells the format."""
+    if context.invoked_subcommand is None:
+        images_list(output)
+
+
+@images.command("list")
+def images_list(output: Json = "table") -> None:
+    """The table, your own lines first."""
+    from skiff.node.images import rows  # yaml: only here
+
+    found = rows(Settings().home)
     if output == "json":
         typer.echo(json.dumps([{"image": image, "command": command} for image, command in found], indent=2))
         return
@@ -97,6 +111,30 @@ def images(output: Json = "table") -> None:
     typer.echo(f"{'IMAGE':<{width}}COMMAND")
     for image, command in found:
         typer.echo(f"{image:<{width}}{command}")
+
+
+@images.command("add")
+def images_add(
+    image: Annotated[str, typer.Argument(help="The image as pods name it, or a glob.")],
+    program: Annotated[list[str], typer.Argument(help="The program and its arguments, after `--`.")],
+    path: Annotated[
+        list[str] | None, typer.Option(help="A folder that it needs; may be given again.")
+    ] = None,
+) -> None:
+    """Let an image stand for a program of this machine."""
+    from skiff.node.images import NAME, add
+
+    typer.echo(f"{Settings().home / NAME}: {add(Settings().home, image, program, path or [])}")
+
+
+@images.command("remove")
+def images_remove(image: Annotated[str, typer.Argument(help="As it is written in the table.")]) -> None:
+    """Take a line of your own away."""
+    from skiff.node.images import NAME, remove
+
+    if not remove(Settings().home, image):
+        typer.echo(f"Error: {Settings().home / NAME} has no line for {image}", err=True)
+        raise typer.Exit(1)
 
 
 @app.command(hidden=True)
@@ -129,6 +167,9 @@ def main() -> None:
         typer.echo(f"Error: {wrong}", err=True)
         sys.exit(1)
     except Exception as problem:
+        if type(problem).__name__ == "ImagesError":  # known to who has imported yaml
+            typer.echo(f"Error: {problem}", err=True)
+            sys.exit(1)
         if any(it.__name__ == "UsageError" for it in type(problem).__mro__):
             problem.show()  # type: ignore[attr-defined]  # typer carries click inside and does not export its errors
             sys.exit(64)

@@ -23,8 +23,9 @@ from skiff.node import claimed, limits, log_files, sessions, skeleton
 from skiff.node.leftovers import unmount
 from skiff.node.log_files import log_path
 from skiff.node.measuring import measure
+from skiff.node.mounts import folder_of
 from skiff.node.packets import Packets
-from skiff.node.pod import PodWorker, folder_of
+from skiff.node.pod import PodWorker
 from skiff.node.registration import keep_registered
 from skiff.settings import Settings
 

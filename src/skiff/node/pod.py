@@ -7,7 +7,6 @@ import contextlib
 import shutil
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
@@ -22,7 +21,7 @@ from skiff.node import limits, statuses
 from skiff.node.environment import CannotStartError, container_environment, expand, service_variables
 from skiff.node.identity import security
 from skiff.node.images import Image
-from skiff.node.mounts import Mounts
+from skiff.node.mounts import Mounts, folder_of
 from skiff.node.root import PATH, PROGRAMS, Plan
 from skiff.node.running import Container
 from skiff.settings import Settings
@@ -385,12 +384,6 @@ class PodWorker:
             said, image.applets, image.commands, self.folder / "roots" / f"{spec['name']}", self.home,
             self.limits.fresh(spec), image.shown,
         )  # fmt: skip
-
-
-def folder_of(home: Path, pod: Object) -> Path:
-    """Where the files of a pod lie."""
-    metadata = pod["metadata"]
-    return home / "pods" / f"{metadata['namespace']}_{metadata['name']}_{metadata['uid']}"
 
 
 async def _either(first: Any, second: asyncio.Task[Any]) -> None:

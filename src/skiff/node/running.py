@@ -18,7 +18,7 @@ from skiff.net.kernel import kill
 from skiff.node import container as processes
 from skiff.node import hooks, probes
 from skiff.node.environment import CannotStartError
-from skiff.node.images import Image, find_image
+from skiff.node.images import Image, sought
 from skiff.node.limits import OfPod
 from skiff.node.log_files import LogFile, end_of, last_lines, log_path
 from skiff.node.root import Plan, guarded
@@ -186,13 +186,11 @@ class Container:
 
     async def _image(self) -> Image | None:
         """The program of the image; waits, telling what to do, until there is one."""
-        image, looks = self.spec.get("image", ""), 0
-        while not (found := find_image(image, self.house.home)) and not self._stopping.is_set():
-            said = (
-                f'failed to pull image "{image}": skiff runs programs of this machine and has none for it. Add a line to '
-                f'{self.house.home / "images.yaml"}, such as: - {{image: "{image}", entrypoint: [/usr/bin/program]}}'
-            )
-            if looks == 0:
+        image, looks, told = self.spec.get("image", ""), 0, ""
+        while not (found := sought(image, self.house.home)).image and not self._stopping.is_set():
+            said = f'failed to pull image "{image}": {found.why}'
+            if said != told:
+                looks, told = 0, said
                 await self.house.event("Warning", "Failed", f"Failed to pull image: {said}")
                 await self.house.event("Warning", "Failed", "Error: ErrImagePull")
                 self._set({"waiting": {"reason": "ErrImagePull", "message": said}})
@@ -202,7 +200,7 @@ class Container:
                 self._set({"waiting": {"reason": "ImagePullBackOff", "message": held}})
             looks += 1
             await self._pause(1.0)  # the user may add it at any time, and looking costs nothing
-        return found
+        return found.image
 
     async def _planned(self, image: Image) -> Plan | None:
         told = ""

@@ -95,7 +95,7 @@ def test_no_file_of_a_pod_runs_before_it_gave_up_the_hosts_rights(it: Cluster) -
                     volumes=[{"name": "v", "configMap": {"name": "preload"}}]),
     )  # fmt: skip
     lines = said(it, "preload").splitlines()
-    assert lines[-1].startswith("CapBnd:")
+    assert [line for line in lines if line.startswith("CapBnd:")]
     # The shell and grep, with the container's rights. Not: whatever prepared the container.
     assert 1 <= len([line for line in lines if "nowhere.so" in line]) <= 2
 
@@ -276,3 +276,27 @@ def test_limits_hold_where_there_are_control_groups(it: Cluster) -> None:
     assert int(it.run("sh", "-c", within).stdout) > before  # what is executed counts too
     it.kubectl("delete", "pod", "limited", "--wait")
     assert not it.run("sh", "-c", f"ls -d /sys/fs/cgroup/*/skiff-*/{uid}", check=False).stdout
+
+
+@pytest.mark.finding("skiff 11")
+@pytest.mark.finding("skiff input 27")
+def test_a_program_of_a_checkout_is_reachable_and_its_neighbours_are_not(it: Cluster) -> None:
+    app, neighbour = it.folder / "checkout", it.folder / "neighbour"
+    app.mkdir()
+    neighbour.mkdir()
+    (app / "serve.sh").write_text("#!/bin/sh\ncat $(dirname $0)/data; ls $1; touch /tmp/x && echo done\n")
+    (app / "serve.sh").chmod(0o755)
+    (app / "data").write_text("its data\n")
+    it.apply(pod("checkout", {"name": "main", "image": "my/app:1"}))
+    it.until(lambda: "skiff images add my/app:1" in json.dumps(status(it, "checkout")), "it says how")
+    (it.home / "images.yaml").write_text("- {image: my/app, entry: [ls]}\n")
+    wrong = f'{it.home}/images.yaml, line 1: unknown key "entry"'
+    it.until(
+        lambda: wrong in it.kubectl("describe", "pod", "checkout").stdout.replace("\\", ""),
+        "what is wrong is told",
+    )
+    (it.home / "images.yaml").unlink()
+    it.run("skiff", "images", "add", "my/app:*", "--", str(app / "serve.sh"), str(neighbour))
+    lines = said(it, "checkout").splitlines()
+    assert sorted(lines)[:2] == ["done", "its data"]
+    assert [line for line in lines if str(neighbour) in line and line.endswith("No such file or directory")]

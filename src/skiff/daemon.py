@@ -7,7 +7,7 @@ import os
 import resource
 import signal
 import sys
-from typing import Any, TextIO, cast
+from typing import Any, Never, TextIO, cast
 
 import structlog
 from aiohttp import web
@@ -17,6 +17,7 @@ from skiff.admission import plugins
 from skiff.api import Api, Object
 from skiff.apiserver import context, signing
 from skiff.apiserver.allocation import Addresses
+from skiff.apiserver.connections import Site, keep
 from skiff.apiserver.custom import CustomKinds
 from skiff.apiserver.http import application
 from skiff.apiserver.local import LocalApi
@@ -81,6 +82,7 @@ class Daemon:
             lambda kind: self.store.all(kind.storage), self._namespace_labels, self.node.service_address
         )
         self.registry.admission = plugins.chain(self.registry, self.webhooks)
+        self._keeper: asyncio.Task[Never] | None = None
 
     async def run(self) -> None:
         """Until a signal says stop."""
@@ -122,6 +124,8 @@ class Daemon:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.node.stop()
         await self.webhooks.close()
+        if self._keeper:
+            self._keeper.cancel()
         await runner.cleanup()
         self.store.close()
         if self.chance:
@@ -140,10 +144,12 @@ class Daemon:
         tls = self.pki.server_context(names)
         around = [habits(self.chance)] if self.chance else []
         app = application(self.registry, access=self.access, node=self.node, around=around)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=600)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=120)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls, backlog=512).start()
-        await web.SockSite(runner, self.node.listen_api(), ssl_context=tls, backlog=512).start()
+        await Site(runner, self.node.listen_api(), ssl_context=tls, backlog=512).start()
+        assert runner.server is not None, "the runner is set up"
+        self._keeper = asyncio.get_running_loop().create_task(keep(runner.server), name="connections")
         return runner
 
     async def _token(self, namespace: str, account: str, options: dict[str, Any]) -> str:

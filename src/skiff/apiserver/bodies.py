@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -32,6 +33,8 @@ WARNINGS = web.RequestKey("warnings", list[str])
 #: What is told of one request, of many things that are wrong with it.
 _MOST_TOLD = 100
 _LARGE = 64 * 1024
+#: For a body to arrive.
+_READ_S = 60.0
 
 
 def encoded(answer: Any, status: int = 200) -> web.Response:
@@ -46,7 +49,12 @@ async def body(request: web.Request) -> Any:
         known = ", ".join(list(_FORMS)[:3])
         said = f"the body of the request was in an unknown format - accepted media types include: {known}"
         raise ApiError(415, "UnsupportedMediaType", said)
-    raw = await request.read()
+    try:
+        async with asyncio.timeout(_READ_S):
+            raw = await request.read()
+    except TimeoutError as late:
+        said = f"the body of the request did not arrive within {_READ_S:g} s"
+        raise ApiError(408, "Timeout", said) from late
     context.LARGE.set(len(raw) > _LARGE)
     mode = request.query.get("fieldValidation", "Ignore")
     user = context.USER.get()

@@ -15,7 +15,9 @@ from aiohttp import web
 from skiff.api import Node
 from skiff.apiserver import access as access_rules
 from skiff.apiserver import (
+    callers,
     computed,
+    connections,
     context,
     discovery,
     health,
@@ -27,6 +29,7 @@ from skiff.apiserver import (
 )
 from skiff.apiserver.access import Access, User
 from skiff.apiserver.bodies import WARNINGS, encoded
+from skiff.apiserver.callers import Callers
 from skiff.apiserver.counts import Asked, Counts, asked
 from skiff.apiserver.parse import too_deep
 from skiff.apiserver.parsers import PARSERS, Parsers
@@ -49,6 +52,7 @@ class Server:
     registry: Registry
     access: Access | None = None
     node: Node | None = None
+    callers: Callers = field(default_factory=Callers)
     documents: dict[str, bytes] = field(default_factory=dict)  # OpenAPI by path, made when first asked for
     counts: Counts = field(default_factory=Counts)
 
@@ -145,6 +149,7 @@ def _bounded(warned: list[str]) -> list[str]:
 
 def _status(refused: ApiError) -> web.Response:
     again = (refused.details or {}).get("retryAfterSeconds")  # clients heed the header only
+    again = again or (1 if refused.code == 429 else 0)
     response = encoded(refused.status(), refused.code)
     if again:
         response.headers["Retry-After"] = str(again)
@@ -168,11 +173,21 @@ async def _with_user(
     access = request.app[SERVER].access
     context.WARNINGS.set([])
     context.DRY_RUN.set(request.query.get("dryRun") == "All")
+    sort = callers.sort_of(request)
+    connections.asks(request, patient=sort is callers.Sort.STREAM)
     if access is None:
         return await handler(request)
     user = access.who(request)
     request[_USER] = user
     context.USER.set(user)
+    known = "system:unauthenticated" not in user.groups
+    with request.app[SERVER].callers.counted(sort, user.name if known else str(request.remote), user.groups):
+        return await _asked(request, handler)
+
+
+async def _asked(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
     if request.match_info.route.resource and "rest" not in request.match_info and request.path not in _OPEN:
         _require_path(request)
     return await handler(request)

@@ -47,10 +47,13 @@ async def watch(request: web.Request, registry: Registry, kind: Kind, namespace:
     present = registry.store.read_all(kind.storage, namespace) if everything else []
     try:
         await response.prepare(request)
-        lines = [it.line("ADDED", obj) for obj in present if it.means(obj)]
-        lines += [it.bookmark(since, {INITIAL_END: "true"})] if first else []
-        for start in range(0, len(lines), _AT_ONCE):
-            await response.write(b"".join(lines[start : start + _AT_ONCE]))
+        # Made as they are read: a watcher may be slow, or many.
+        for start in range(0, len(present), _AT_ONCE):
+            part = present[start : start + _AT_ONCE]
+            if told := b"".join(it.line("ADDED", obj) for obj in part if it.means(obj)):
+                await response.write(told)
+        if first:
+            await response.write(it.bookmark(since, {INITIAL_END: "true"}))
         await _stream(it, follower, response, min(longest_s, request.get(LONGEST, longest_s)))
         if last := request.get(LAST_WORDS):
             await response.write(last)

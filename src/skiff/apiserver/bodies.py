@@ -64,9 +64,11 @@ async def body(request: web.Request) -> Any:
     told = [f'duplicate field "{it}"' for it in made.twice]
     if told and mode == "Strict":
         raise ApiError(400, "BadRequest", f"strict decoding error: {', '.join(told)}")
-    for place in made.unknown:  # never dropped in silence
-        _log.warning("a protobuf body has a field that is not known here", field=place)
-        told.append(f"field {place} of the protobuf body is not known to this server and was ignored")
+    if made.unknown:  # never dropped in silence
+        _log.warning("a protobuf body has fields that are not known here", fields=made.unknown[:5])
+    told += [
+        f"field {it} of the protobuf body is not known to this server and was ignored" for it in made.unknown
+    ]
     request.setdefault(WARNINGS, []).extend(told)
     return made.value
 

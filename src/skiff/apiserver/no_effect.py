@@ -31,7 +31,6 @@ _ONE_SIZE = "containers are not resized while they run"
 TABLE: tuple[Silent, ...] = (
     _none("Ingress", "there is no ingress controller; a Gateway of the mesh or a Service of type NodePort leads inside"),
     _none("IngressClass", "there is no ingress controller"),
-    _none("NetworkPolicy", "packets between pods are not filtered"),
     _none("HorizontalPodAutoscaler", "nothing is scaled by what it uses"),
     _none("PriorityClass", "no pod gives way to another"),
     # pods

@@ -20,6 +20,7 @@ from skiff.kinds import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
 from skiff.net.kernel import socket_inside
 from skiff.net.namespace import NODE, NodeNetwork
 from skiff.node import claimed, limits, log_files, sessions, skeleton
+from skiff.node.filtering import Filtering
 from skiff.node.leftovers import unmount
 from skiff.node.log_files import log_path
 from skiff.node.measuring import measure
@@ -52,6 +53,7 @@ class NodeAgent:
         self._tasks: set[asyncio.Task[None]] = set()
         self._informers = Informers(api)
         self.packets = Packets(api, settings, self._informers)
+        self._filtering = Filtering(self._informers)
 
     # --- beginning and end ---------------------------------------------------------------------
 
@@ -79,6 +81,7 @@ class NodeAgent:
             await self._informers.wait()
             self._sweep()
             tasks.create_task(self.packets.keep_rules())
+            tasks.create_task(self._filtering.keep_rules())
             tasks.create_task(keep_registered(self.api, self.settings, self.capacity()))
 
     async def stop(self) -> None:

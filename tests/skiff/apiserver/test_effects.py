@@ -170,12 +170,12 @@ def test_nothing_odd_stops_it(schemas: Schemas) -> None:
 
 async def test_who_writes_hears_it_and_the_daemon_does_not(tmp_path: Path) -> None:
     async with Plane(tmp_path) as it:
-        policy = {
-            "metadata": {"name": "deny"},
-            "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
+        nothing = {
+            "metadata": {"name": "front"},
+            "spec": {"defaultBackend": {"service": {"name": "a", "port": {"number": 80}}}},
         }
-        said = await it.warnings(kinds.NETWORK_POLICIES, policy)
-        assert said == [f"skiff: NetworkPolicy {BY_PLACE['NetworkPolicy'].said}"]
+        said = await it.warnings(kinds.INGRESSES, nothing)
+        assert said == [f"skiff: Ingress {BY_PLACE['Ingress'].said}"]
         outside = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}], "externalIPs": ["10.96.0.1"]}}
         assert "takes what all pods of the cluster send" in (await it.warnings(kinds.SERVICES, outside))[0]
-        await it.make(kinds.NETWORK_POLICIES, "deny", spec=policy["spec"])  # inside, there is nobody to tell
+        await it.make(kinds.INGRESSES, "front", spec=nothing["spec"])  # inside, there is nobody to tell

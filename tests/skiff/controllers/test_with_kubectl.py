@@ -128,11 +128,12 @@ def test_a_claim_shows_its_volume_and_keeps_what_is_written(it: Cluster) -> None
 
 @pytest.mark.finding("skiff 3")
 def test_kubectl_shows_what_has_no_effect(it: Cluster) -> None:
-    policy = {
-        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "deny"}, "spec": {"podSelector": {}},
+    backend = {"service": {"name": "a", "port": {"number": 80}}}
+    front = {
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "front"}, "spec": {"defaultBackend": backend},
     }  # fmt: skip
-    said = it.kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=json.dumps(policy)).stderr
-    assert said.startswith("Warning: skiff: NetworkPolicy")
+    said = it.kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=json.dumps(front)).stderr
+    assert said.startswith("Warning: skiff: Ingress has no effect: ")
 
 
 @pytest.mark.finding("skiff 3")
@@ -144,3 +145,38 @@ def test_a_cron_job_runs_by_hand_too(it: Cluster) -> None:
     it.kubectl("wait", "-n", NAMESPACE, "--for=condition=Complete", "job/now", "--timeout=60s")
     shown = it.kubectl("get", "cronjob", "tick", "-n", NAMESPACE, "--no-headers").stdout.split()
     assert shown[:5] == ["tick", "0", "0", "1", "1"]
+
+
+@pytest.mark.finding("skiff 3")
+@pytest.mark.finding("skiff input 5")
+def test_a_policy_closes_pods_and_opens_what_it_allows(it: Cluster) -> None:
+    port = {"containerPort": 8080, "name": "web"}
+    it.apply(
+        deployment("server", SERVE, ports=[port]), deployment("client", "sleep 1000"), namespace=NAMESPACE
+    )
+    it.kubectl("expose", "-n", NAMESPACE, "deployment/server", "--port=80", "--target-port=8080")
+    ready(it, "server")
+    ready(it, "client")
+
+    def asked() -> bool:
+        words = ("busybox", "nc", "-w", "1", f"server.{NAMESPACE}", "80")
+        said = it.kubectl("exec", "-n", NAMESPACE, "deployment/client", "--", *words, check=False)
+        return said.stdout == "hello\n"
+
+    def policy(name: str, **spec: Any) -> dict[str, Any]:
+        head = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name}}
+        return {**head, "spec": spec}
+
+    it.until(asked, "it is open")
+    it.apply(policy("deny", podSelector={}, policyTypes=["Ingress", "Egress"]), namespace=NAMESPACE)
+    it.until(lambda: not asked(), "it is closed")
+    client, server = ({"podSelector": {"matchLabels": {"app": name}}} for name in ("client", "server"))
+    it.apply(
+        policy("into", **server, ingress=[{"from": [client], "ports": [{"port": "web"}]}]),
+        namespace=NAMESPACE,
+    )
+    assert not asked(), "the client may not send"
+    it.apply(policy("out", **client, policyTypes=["Egress"], egress=[{"to": [server]}]), namespace=NAMESPACE)
+    it.until(asked, "both sides allow it")
+    it.kubectl("delete", "networkpolicy", "-n", NAMESPACE, "--all")
+    it.until(asked, "it is open again")

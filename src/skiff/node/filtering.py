@@ -1,0 +1,76 @@
+"""Which packets does the node let through? The rules of NetworkPolicies, kept in step with policies, pods and namespaces."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from skiff.api import Object
+from skiff.controllers.informer import Informers
+from skiff.kinds import NAMESPACES, NETWORK_POLICIES, PODS
+from skiff.net.kernel import KernelRefusedError, run
+from skiff.net.namespace import NODE
+from skiff.net.policies import EMPTY, World, ruleset
+
+_log = structlog.get_logger("skiff.node")
+
+#: Changes that come together become one set of rules.
+_TOGETHER_S = 0.02
+#: When rules were refused, they are tried again.
+_AGAIN_S = 2.0
+
+
+class Filtering:
+    """What of the cluster the rules were made of, and when they must be made anew."""
+
+    def __init__(self, informers: Informers) -> None:
+        self._informers = informers
+        self._changed = asyncio.Event()
+        self._applied = EMPTY
+        informers[NETWORK_POLICIES].listen(lambda _old, _new: self._changed.set())
+        informers[NAMESPACES].listen(self._namespace_changed)
+        informers[PODS].listen(self._pod_changed)
+
+    def _namespace_changed(self, old: Object | None, new: Object | None) -> None:
+        labels = [(it["metadata"].get("labels") or {}) if it is not None else None for it in (old, new)]
+        if labels[0] != labels[1] and self._informers[NETWORK_POLICIES].objects:
+            self._changed.set()
+
+    def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        if self._informers[NETWORK_POLICIES].objects and _seen(old) != _seen(new):
+            self._changed.set()
+
+    async def keep_rules(self) -> None:
+        """Until cancelled."""
+        self._changed.set()
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(_TOGETHER_S)
+            self._changed.clear()
+            try:
+                await self._apply()
+            except KernelRefusedError as refused:  # those before stay in force
+                _log.error("the rules of NetworkPolicies were refused", reason=str(refused)[:2000])
+                asyncio.get_running_loop().call_later(_AGAIN_S, self._changed.set)
+            except Exception:  # noqa: BLE001  # what somebody wrote into a policy must not stop the node
+                _log.exception("the rules of NetworkPolicies could not be made")
+                asyncio.get_running_loop().call_later(_AGAIN_S, self._changed.set)
+
+    async def _apply(self) -> None:
+        policies = list(self._informers[NETWORK_POLICIES].objects.values())
+        text = EMPTY
+        if policies:
+            namespaces = self._informers[NAMESPACES].objects.values()
+            text = ruleset(policies, World(self._informers[PODS].objects.values(), namespaces))
+        if text != self._applied:
+            await run("ip", "netns", "exec", NODE, "nft", "-f", "-", feed=text)
+            self._applied = text
+
+
+def _seen(pod: Object | None) -> tuple[object, ...] | None:
+    """What of a pod the rules are made of."""
+    if pod is None:
+        return None
+    status = pod.get("status") or {}
+    return (pod["metadata"]["uid"], pod["metadata"].get("labels"), status.get("podIP"), status.get("phase"))

@@ -38,7 +38,9 @@ class Session:
         """What a command says, on both outputs; it must end with the given code."""
         it = self.cluster.kubectl("-n", NAMESPACE, *shlex.split(line), stdin=stdin, check=False)
         assert it.returncode == code, f"{line} ended with {it.returncode}: {it.stdout}{it.stderr}"
-        return (it.stdout + it.stderr).strip()
+        # That something has no effect is another test's matter.
+        lines = (it.stdout + it.stderr).strip().splitlines()
+        return "\n".join(line for line in lines if not line.startswith("Warning: skiff: "))
 
     def json(self, line: str) -> Any:
         """What a command prints as JSON."""

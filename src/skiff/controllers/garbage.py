@@ -120,12 +120,14 @@ async def _end_dependents(
     """Foreground: those that block must be gone before the owner may go."""
     uid = obj["metadata"]["uid"]
     blocking = 0
+    above = {owner.get("uid") for owner in owners_of(obj)}
     for of, it in dependents:
         others = [owner for owner in owners_of(it) if owner.get("uid") != uid]
         if any([await _exists(cluster, it, owner) for owner in others]):
             await cluster.patch(of, it, {"metadata": {"ownerReferences": others}})
             continue
-        blocking += any(
+        circle = it["metadata"]["uid"] in above and bool(it["metadata"].get("deletionTimestamp"))
+        blocking += not circle and any(  # two that own each other would wait for ever
             owner.get("uid") == uid and owner.get("blockOwnerDeletion") for owner in owners_of(it)
         )
         if not it["metadata"].get("deletionTimestamp"):
@@ -176,6 +178,15 @@ async def _exists(cluster: Cluster, dependent: Object, owner: Object) -> bool:
     if informer is None:
         return True  # a kind nobody knows (yet): never a reason to delete
     namespace = dependent["metadata"].get("namespace", "") if informer.kind.namespaced else ""
+    if (
+        informer.kind.namespaced and not namespace
+    ):  # nobody can say which one is meant, so it is no reason to delete
+        said = f"ownerRef [{owner.get('apiVersion')}/{owner.get('kind')}, namespace: , name: {owner.get('name')}, "
+        said += f'uid: {owner.get("uid")}] does not exist in namespace ""'
+        await cluster.event(
+            dependent, "Warning", "OwnerRefInvalidNamespace", said, "garbage-collector-controller"
+        )
+        return True
     held = informer.get(namespace, owner["name"])
     if held is not None and held["metadata"].get("uid") == owner.get("uid"):
         return True

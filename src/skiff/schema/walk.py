@@ -63,6 +63,9 @@ def _problems(obj: Any, node: SchemaNode, path: str) -> Iterator[Problem]:
             if value is None and node.custom and node.items.type and not node.items.nullable:
                 said = f'Invalid value: "null": {path}[{index}] in body must be of type {node.items.type}: "null"'
                 yield "FieldValueTypeInvalid", said, f"{path}[{index}]"
+            elif value is None and node.items.type == "object" and not node.items.nullable:
+                # In a list nothing is absent, and whoever reads it counts on objects.
+                yield "FieldValueRequired", "Required value", f"{path}[{index}]"
             yield from _problems(value, node.items, f"{path}[{index}]")
 
 

@@ -10,6 +10,7 @@ import pytest
 from plane import NODE, Plane, chosen, template
 
 from skiff.api import Object
+from skiff.errors import ApiError
 from skiff.kinds import DEPLOYMENTS, NAMESPACES, NODES, PERSISTENT_VOLUME_CLAIMS, PODS
 
 pytestmark = pytest.mark.finding("issue 7 part 5")
@@ -228,3 +229,29 @@ async def test_a_thousand_that_wait_are_no_square(tmp_path: Path) -> None:
             await it.make(PODS, f"p{number}", labels={"app": "many"}, spec=shape)
         await it.until(lambda: len(it.events("FailedScheduling")) == 999, "all but one wait", seconds=120)
         assert time.process_time() - begun < 60
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"tolerations": [None]}, {"volumes": [None]}, {"topologySpreadConstraints": [None]}, {"affinity": repelling(None)},  # type: ignore[arg-type]
+        {"container": {"ports": [None]}}, {"initContainers": [None]}, {"affinity": repelling(beside("x", labelSelector={"matchExpressions": [None]}))},
+    ],
+)  # fmt: skip
+async def test_nothing_where_something_belongs_is_refused(tmp_path: Path, spec: Any) -> None:
+    """One such pod would stop the rules of all Services, or hold its place for ever."""
+    async with Plane(tmp_path) as it:
+        with pytest.raises(ApiError) as refused:
+            await pod(it, "odd", **spec)
+        assert refused.value.code == 422
+        nulls = {
+            "affinity": None,
+            "tolerations": None,
+            "volumes": None,
+            "nodeSelector": None,
+            "overhead": None,
+            "container": {"ports": None},
+        }
+        await it.node()
+        await pod(it, "even", **nulls)
+        await bound(it, "even")

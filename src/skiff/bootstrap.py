@@ -6,9 +6,18 @@ from skiff.admission.identity import system_classes
 from skiff.api import Object
 from skiff.apiserver.registry import Registry
 from skiff.auth.authorize import bootstrap_objects
+from skiff.controllers.endpoints import SKIP
 from skiff.controllers.storage import DEFAULT_CLASS, PROVISIONER
 from skiff.errors import ApiError
-from skiff.kinds import ENDPOINT_SLICES, NAMESPACES, PRIORITY_CLASSES, SERVICES, STORAGE_CLASSES, Kind
+from skiff.kinds import (
+    ENDPOINT_SLICES,
+    ENDPOINTS,
+    NAMESPACES,
+    PRIORITY_CLASSES,
+    SERVICES,
+    STORAGE_CLASSES,
+    Kind,
+)  # fmt: skip
 from skiff.settings import Settings
 
 _ALWAYS = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -35,6 +44,7 @@ def lasting(settings: Settings) -> tuple[tuple[Kind, Object], ...]:
         *((NAMESPACES, {"metadata": {"name": it}}) for it in _ALWAYS),
         *((SERVICES, it) for it in made),
         *((ENDPOINT_SLICES, _slice(it)) for it in made),
+        *((ENDPOINTS, _endpoints(it)) for it in made),
     )
 
 
@@ -84,4 +94,13 @@ def _slice(service: Object) -> Object:
         },
         "addressType": "IPv4", "ports": ports,
         "endpoints": [{"addresses": [spec["clusterIP"]], "conditions": {"ready": True}}],
+    }  # fmt: skip
+
+
+def _endpoints(service: Object) -> Object:
+    """The same for clients that know no slices."""
+    metadata, piece = service["metadata"], _slice(service)
+    return {
+        "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "labels": {SKIP: "true"}},
+        "subsets": [{"addresses": [{"ip": service["spec"]["clusterIP"]}], "ports": piece["ports"]}],
     }  # fmt: skip

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -29,12 +31,19 @@ NODE = "skiff"
 ROOM = {"cpu": "4", "memory": "4096Mi", "pods": "250"}
 
 
+@functools.cache
+def _definitions() -> pack.Definitions:
+    """Made once: that takes longer than most of these tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        return pack.load(Path(folder) / "schemas.json.gz")
+
+
 class Plane:
     """A control plane. ``async with Plane(folder)``."""
 
     def __init__(self, folder: Path, *, bounded: bool = False) -> None:
         self.settings = Settings(home=folder)
-        schemas = pack.Schemas(pack.load(folder / "schemas.json.gz"))
+        schemas = pack.Schemas(_definitions())
         self.registry = Registry(
             Store(folder / "cluster.db"), schemas=schemas, addresses=Addresses(self.settings.service_cidr)
         )

@@ -175,12 +175,12 @@ async def test_where_the_files_of_a_volume_lie(tmp_path: Path) -> None:
 @pytest.mark.finding("skiff 2")
 @pytest.mark.finding("skiff input 4")
 async def test_what_a_cluster_needs_comes_back(tmp_path: Path) -> None:
-    from skiff.kinds import CONFIG_MAPS, ENDPOINT_SLICES, SERVICE_ACCOUNTS, SERVICES
+    from skiff.kinds import CONFIG_MAPS, ENDPOINT_SLICES, ENDPOINTS, SERVICE_ACCOUNTS, SERVICES
 
     async with Plane(tmp_path) as it:
         before = it.get(SERVICES, "kubernetes") or {}
         for kind, name in (
-            (SERVICES, "kubernetes"), (ENDPOINT_SLICES, "kubernetes"), (SERVICE_ACCOUNTS, "default"), (CONFIG_MAPS, "kube-root-ca.crt"),
+            (SERVICES, "kubernetes"), (ENDPOINT_SLICES, "kubernetes"), (ENDPOINTS, "kubernetes"), (SERVICE_ACCOUNTS, "default"), (CONFIG_MAPS, "kube-root-ca.crt"),
         ):  # fmt: skip
             await it.until(lambda kind=kind, name=name: it.get(kind, name), "it is there")
             await it.api.delete(kind, "default", name)

@@ -95,6 +95,21 @@ class Schedule:
             day += timedelta(days=1)
         return None
 
+    def latest(self, since: datetime, now: datetime) -> datetime | None:
+        """The last moment after ``since`` and not after ``now``. Costs the same however long ago ``since`` is."""
+        if self.every is not None:
+            count = (now - since) // self.every
+            return (since + count * self.every).astimezone(UTC).replace(microsecond=0) if count > 0 else None
+        back = timedelta(minutes=1)
+        while True:
+            begin = max(since, now - back)
+            found, following = None, self.after(begin)
+            while following is not None and following <= now:
+                found, following = following, self.after(following)
+            if found is not None or begin == since:
+                return found
+            back *= 2
+
     def _fits(self, day: int, month: int, weekday: int) -> bool:
         if month not in self.months:
             return False

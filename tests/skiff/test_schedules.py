@@ -35,6 +35,7 @@ def at(text: str) -> datetime:
         ("@every 1h30m", "", "2026-01-01T00:00:10", "2026-01-01T01:30:10"),
         ("@every 10ms", "", "2026-01-01T00:00:00", "2026-01-01T00:00:01"),
         ("0 12 * * *", "Europe/Berlin", "2026-07-01T00:00:00", "2026-07-01T10:00:00"),
+        ("15 1 * * *", "America/Sao_Paulo", "2018-11-03T12:00:00", "2018-11-04T03:15:00"),  # no midnight on that day
         # The clock leaves out 02:00-03:00 on the 29th of March, and has 02:30 twice on the 25th of October.
         ("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00", "2026-03-30T00:30:00"),
         ("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00", "2026-10-25T00:30:00"),

@@ -5,13 +5,12 @@ https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from skiff.api import Object
-from skiff.controllers import cron
 from skiff.controllers.cluster import Cluster, Controller, now, parsed, stamp
 from skiff.controllers.informer import controller_of, copied
 from skiff.controllers.job import ended
@@ -19,6 +18,7 @@ from skiff.controllers.pods import owner_reference
 from skiff.controllers.queue import Key
 from skiff.errors import ApiError
 from skiff.kinds import CRON_JOBS, JOBS
+from skiff.schedules import Schedule
 
 _SOURCE = "cronjob-controller"
 _MANY = 100
@@ -107,16 +107,15 @@ async def _forget(cluster: Cluster, owner: Object, jobs: list[Object]) -> None:
 async def _due(cluster: Cluster, owner: Object, status: dict[str, Any], jobs: list[Object]) -> float | None:
     """Begin the Job whose time has come; seconds until the next."""
     spec, moment = owner["spec"], now()
-    found = await _understood(cluster, owner)
-    if found is None or spec.get("suspend"):
+    schedule = await _understood(cluster, owner)
+    if schedule is None or spec.get("suspend"):
         return None
-    schedule, zone = found
     since = parsed(status["lastScheduleTime"] or owner["metadata"]["creationTimestamp"]) or moment
     deadline = spec.get("startingDeadlineSeconds")
     if deadline is not None:
         since = max(since, moment - timedelta(seconds=deadline))
-    first = schedule.next(since, zone)
-    second = schedule.next(first, zone) if first else None
+    first = schedule.after(since)
+    second = schedule.after(first) if first else None
     if first is None or second is None:
         said = f"invalid schedule: {spec['schedule']} : time difference between two schedules is less than 1 second"
         await cluster.event(owner, "Warning", "InvalidSchedule", said, _SOURCE)
@@ -126,27 +125,28 @@ async def _due(cluster: Cluster, owner: Object, status: dict[str, Any], jobs: li
             "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew"
         )
         await cluster.event(owner, "Warning", "TooManyMissedTimes", said, _SOURCE)
-    time = schedule.latest(since, moment, zone)
+    time = schedule.latest(since, moment)
     if time is not None:
         await _begin(cluster, owner, status, jobs, time)
-    following = schedule.next(moment, zone)
+    following = schedule.after(moment)
     return (following - moment).total_seconds() + 0.05 if following else None
 
 
-async def _understood(cluster: Cluster, owner: Object) -> tuple[cron.Schedule, tzinfo] | None:
-    spec = owner["spec"]
+async def _understood(cluster: Cluster, owner: Object) -> Schedule | None:
+    """What was stored before anybody checked it may be wrong."""
+    text, zone = owner["spec"].get("schedule", ""), owner["spec"].get("timeZone") or ""
     try:
-        schedule = cron.parse(spec.get("schedule", ""))
+        found = Schedule.parse(text)
     except ValueError as wrong:
-        said = f'unparseable schedule: "{spec.get("schedule", "")}" : {wrong}'
+        said = f'unparseable schedule: "{text}" : {wrong}'
         await cluster.event(owner, "Warning", "UnparseableSchedule", said, _SOURCE)
         return None
-    name = spec.get("timeZone") or "UTC"
     try:
-        return schedule, (UTC if name == "UTC" else ZoneInfo(name))
-    except (LookupError, ValueError, OSError) as wrong:
-        said = f'invalid timeZone: "{name}": {wrong}'
-        await cluster.event(owner, "Warning", "UnknownTimeZone", said, _SOURCE)
+        return Schedule.parse(text, zone) if zone else found
+    except ValueError as wrong:
+        await cluster.event(
+            owner, "Warning", "UnknownTimeZone", f'invalid timeZone: "{zone}": {wrong}', _SOURCE
+        )
         return None
 
 

@@ -23,6 +23,8 @@ _READ = 64 * 1024
 _Send = Callable[[bytes], Awaitable[None]]
 #: Frames that wait for one connection before the client is no longer listened to.
 _WAITING = 64
+#: Connections of one client at a time, and ports of one that has two channels for each: a byte names the channel.
+_MOST_CONNECTIONS, _MOST_PORTS = 512, 100
 
 
 async def serve(request: web.Request, node: Node, namespace: str, pod: str) -> web.StreamResponse:
@@ -45,9 +47,15 @@ def _ports(request: web.Request) -> list[int]:
     given = [it for text in request.query.getall("ports", []) for it in text.split(",") if it]
     if not given:
         raise ApiError(400, "BadRequest", 'query parameter "ports" is required')
-    if not all(it.isdigit() and 0 < int(it) < 65536 for it in given):
-        raise ApiError(400, "BadRequest", f"unable to parse {given} as ports")
+    if not all(map(_is_port, given)) or len(given) > _MOST_PORTS:
+        raise ApiError(
+            400, "BadRequest", f"unable to parse {str(given)[:200]} as at most {_MOST_PORTS} ports"
+        )
     return [int(it) for it in given]
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) < 65536
 
 
 def _refusal(pod: str, port: int, wrong: Exception) -> str:
@@ -111,7 +119,8 @@ class _Tunnel:
     async def _opened(self, frame: spdy.Opened) -> None:
         key = frame.headers.get("requestid", "")
         kind, port = frame.headers.get("streamtype", ""), frame.headers.get("port", "")
-        if kind not in ("error", "data") or not port.isdigit():
+        full = len(self._waiting) + len(self._open) >= _MOST_CONNECTIONS
+        if kind not in ("error", "data") or not _is_port(port) or (full and key not in self._waiting):
             await self._wire.send(spdy.reset(frame.stream, spdy.REFUSED))
             return
         await self._wire.send(self._codec.reply(frame.stream))

@@ -33,6 +33,8 @@ from skiff.streams.upgrade import is_spdy, upgraded
 _log = structlog.get_logger("skiff.streams")
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+#: Letters of a terminal's size.
+_LONGEST_SIZE = 200
 SPDY_PROTOCOLS = ("v4.channel.k8s.io",)
 
 
@@ -89,11 +91,16 @@ async def _hear(channels: Channels, session: ExecSession, *, stdin: bool) -> Non
         if channel == STDIN and stdin and content:
             await session.write(content)
         elif channel == RESIZE:
-            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
-                size = json.loads(content)
-                await session.resize(int(size["Width"]), int(size["Height"]))
+            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, OverflowError):
+                size = json.loads(content[:_LONGEST_SIZE])
+                await session.resize(_cells(size["Width"]), _cells(size["Height"]))
         elif channel == CLOSE and content[:1] == bytes([STDIN]) and stdin:
             await session.write(None)
+
+
+def _cells(given: Any) -> int:
+    """Of a terminal, which counts them in two bytes."""
+    return min(max(int(given), 0), 65535)
 
 
 async def _speak(channels: Channels, session: ExecSession, chosen: set[int]) -> None:

@@ -104,7 +104,10 @@ class Codec:
             size = int.from_bytes(self._rest[at + 5 : at + 8], "big")
             if len(self._rest) - at < 8 + size:
                 break
-            frame = self._frame(self._rest[at : at + 8], self._rest[at + 8 : at + 8 + size])
+            try:
+                frame = self._frame(self._rest[at : at + 8], self._rest[at + 8 : at + 8 + size])
+            except struct.error as short:
+                raise BrokenError(f"a frame that is too short: {short}") from short
             if frame is not None:
                 found.append(frame)
             at += 8 + size

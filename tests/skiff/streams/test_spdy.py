@@ -70,3 +70,11 @@ def test_replies_can_be_read_one_after_another() -> None:
 def test_what_is_no_spdy_is_refused(raw: bytes) -> None:
     with pytest.raises(BrokenError):
         Codec().feed(raw)
+
+
+@pytest.mark.finding("issue 7 part 3")
+@pytest.mark.parametrize("kind", [1, 3, 6])
+def test_a_frame_without_contents_is_broken(kind: int) -> None:
+    """Not an error of ours: whoever sends it is hung up on, and nobody else hears of it."""
+    with pytest.raises(spdy.BrokenError):
+        spdy.Codec().feed(struct.pack(">HHI", 0x8003, kind, 0))

@@ -106,6 +106,10 @@ def token_request(service_account: Object, body: Object, tokens: Tokens) -> Obje
             [("FieldValueInvalid", said, "spec.expirationSeconds")],
         )
     bound = spec.get("boundObjectRef") or {}
+    if bound.get("kind", "Pod") != "Pod":  # never a token that outlives what it is said to be bound to
+        said = f"Invalid value: {str(bound.get('kind'))[:100]!r}: tokens are bound to nothing but Pods here"
+        cause = ("FieldValueInvalid", said, "spec.boundObjectRef.kind")
+        raise invalid("TokenRequest", "authentication.k8s.io", "", [cause])
     pod = (bound.get("name", ""), bound.get("uid", "")) if bound.get("kind") == "Pod" else None
     if pod and not tokens.exists("Pod", metadata["namespace"], *pod):
         raise not_found("pods", "", pod[0])

@@ -81,9 +81,10 @@ class Tokens:
     def reviewed(self, token: str, audiences: Sequence[str] = ()) -> tuple[User, list[str]]:
         """(whose token it is, for which of the wanted audiences)."""
         claims = self._claims(token)
-        accepted = [it for it in audiences or OWN_AUDIENCES if it in (claims.get("aud") or ())]
+        meant = set(claims.get("aud") or ())
+        accepted = [it for it in audiences or OWN_AUDIENCES if it in meant]
         if not accepted:
-            raise _refused(f"the token is for {claims.get('aud')}")
+            raise _refused(f"the token is for {str(claims.get('aud'))[:500]}")
         if (
             claims.get("iss") != ISSUER
             or not isinstance(claims.get("exp"), int)

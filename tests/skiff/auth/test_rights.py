@@ -155,3 +155,21 @@ async def test_a_large_role_is_compared_quickly(it: Served) -> None:
     role = {"metadata": {"name": "sum"}, "aggregationRule": {"clusterRoleSelectors": selectors}}
     code, said = await it.ask("POST", path, role, token=granter)
     assert (code, said["details"]["causes"][0]["reason"]) == (422, "FieldValueTooMany")
+
+
+@pytest.mark.finding("issue 7 part 3")
+async def test_a_token_is_bound_to_what_it_says_or_refused(it: Served) -> None:
+    path, wish = (
+        "/api/v1/namespaces/default/serviceaccounts/root/token",
+        {"name": "p", "kind": "Pod", "apiVersion": "v1"},
+    )
+    code, said = await it.ask("POST", path, {"spec": {"boundObjectRef": wish}})
+    assert code == 201
+    bound = said["status"]["token"]
+    assert (await it.ask("GET", "/api/v1/namespaces/default/pods/p", token=bound))[0] == 200
+    await it.ask("DELETE", "/api/v1/namespaces/default/pods/p", {"gracePeriodSeconds": 0})
+    assert (await it.ask("GET", "/api/v1/namespaces/default/pods/p", token=bound))[0] == 401
+    code, said = await it.ask("POST", path, {"spec": {"boundObjectRef": {**wish, "kind": "Secret"}}})
+    assert (code, said["details"]["causes"][0]["field"]) == (422, "spec.boundObjectRef.kind")
+    code, _ = await it.ask("POST", path, {"spec": {"expirationSeconds": 10}})
+    assert code == 422

@@ -79,7 +79,9 @@ async def _tell(cluster: Cluster, kind: Kind, owner: Object, failure: Exception 
         held = pod_questions.condition(owner, "ReplicaFailure")
         conditions.append(
             {
-                "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": str(failure),
+                "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
+                # The first reason stays: each try has a name of its own in it, and a change of ours would wake us at once.
+                "message": held["message"] if held else str(failure),
                 "lastTransitionTime": held["lastTransitionTime"] if held else stamp(moment),
             }
         )  # fmt: skip

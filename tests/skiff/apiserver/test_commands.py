@@ -76,7 +76,7 @@ def kubectl(cluster: Cluster) -> Iterator[Session]:
         ("service nodeport s2 --tcp=80:8080 --node-port=30123", "service/s2"),
         ("service loadbalancer s3 --tcp=80:8080", "service/s3"),
         ("service externalname s4 --external-name=example.com", "service/s4"),
-        ("quota q1 --hard=cpu=1,pods=5 --scopes=BestEffort", "resourcequota/q1"),
+        ("quota q1 --hard=pods=50 --scopes=BestEffort", "resourcequota/q1"),
         ("poddisruptionbudget p1 --selector=app=web --min-available=50%", "poddisruptionbudget.policy/p1"),
         ("poddisruptionbudget p2 --selector=app=web --max-unavailable=1", "poddisruptionbudget.policy/p2"),
         ("priorityclass commands --value=-10 --description=d --preemption-policy=Never", "priorityclass.scheduling.k8s.io/commands"),

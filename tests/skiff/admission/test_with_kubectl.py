@@ -71,6 +71,7 @@ def test_a_quota_is_kept_told_and_the_reason_of_what_is_missing(it: Cluster) -> 
         "an event says why a pod is missing",
     )
     it.kubectl("-n", NAMESPACE, "delete", "deployment", "d", "--wait=false")
+    it.kubectl("-n", NAMESPACE, "delete", "pods", "--all", "--force", "--grace-period=0")
     it.until(
         lambda: used() == {"pods": "0", "secrets": "1", "count/deployments.apps": "0"},
         "the quota forgets what is gone",

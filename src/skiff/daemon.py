@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import sys
+from asyncio import sslproto
 from typing import Any, Never, TextIO, cast
 
 import structlog
@@ -192,6 +193,9 @@ def main(settings: Settings) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if sys.version_info < (3, 12):  # later it is the default: no thread for each process of the cluster
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+    sslproto.SSLProtocol.max_size = (
+        32 * 1024
+    )  # bytes read at once: a buffer of each connection, of 256 KiB otherwise
     try:
         daemon = Daemon(settings)
     except DatabaseError as wrong:

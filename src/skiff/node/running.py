@@ -31,7 +31,7 @@ _log = structlog.get_logger("skiff.node")
 _WAITS_S = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 _FORGIVEN_AFTER_S = 600.0
 #: Nobody asks a container without a readiness probe; but one that ends at once was never ready.
-_LASTS_S = 0.3
+_LASTS_S = 0.05
 _HOOK_S = 30.0
 _PATIENT_LOOKS = 10
 

@@ -9,10 +9,13 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 _CLONE_NEWNET = 0x40000000
 _PATIENCE = 20.0
+_Made = TypeVar("_Made")
 
 
 class KernelRefusedError(Exception):
@@ -45,14 +48,36 @@ def kill(process: asyncio.subprocess.Process) -> None:
             os.kill(process.pid, signal.SIGKILL)
 
 
+def write_inside(namespace: str, file: str, text: str) -> None:
+    """Set something of the kernel's in the named network namespace."""
+    _inside(namespace, lambda: Path(file).write_text(text))
+
+
 def socket_inside(
     namespace: str, family: int, kind: int, bind: tuple[str, int] | None = None
 ) -> socket.socket:
     """A socket which belongs to the named network namespace, whoever uses it afterwards."""
-    made: list[socket.socket] = []
+
+    def make() -> socket.socket:
+        sock = socket.socket(family, kind)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setblocking(False)
+            if bind is not None:
+                sock.bind(bind)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    return _inside(namespace, make)
+
+
+def _inside(namespace: str, work: Callable[[], _Made]) -> _Made:
+    made: list[_Made] = []
     wrong: list[OSError] = []
 
-    def make() -> None:
+    def enter() -> None:
         # setns changes this thread only, and the thread ends here.
         try:
             descriptor = os.open(Path("/run/netns") / namespace, os.O_RDONLY)
@@ -61,20 +86,13 @@ def socket_inside(
                     raise OSError(ctypes.get_errno(), f"cannot enter network namespace {namespace}")
             finally:
                 os.close(descriptor)
-            sock = socket.socket(family, kind)
-            made.append(sock)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.setblocking(False)
-            if bind is not None:
-                sock.bind(bind)
+            made.append(work())
         except OSError as error:
             wrong.append(error)
 
-    thread = threading.Thread(target=make)
+    thread = threading.Thread(target=enter)
     thread.start()
     thread.join()
     if wrong:
-        for sock in made:
-            sock.close()
         raise wrong[0]
     return made[0]

@@ -10,7 +10,7 @@ import signal
 import time
 from pathlib import Path
 
-from skiff.net.kernel import run
+from skiff.net.kernel import run, write_inside
 
 NODE = "skiff-node"
 HOST_LINK = "skiff0"
@@ -69,20 +69,19 @@ class NodeNetwork:
 
     async def _make_pod(self, name: str, ip: str) -> None:
         link = f"v{ipaddress.IPv4Address(ip).packed.hex()}"
-        await run("ip", "netns", "add", name)
+        await run("ip", "netns", "add", name)  # not in the batch: ``-n`` has mounts of its own
         await run(
-            "ip", "-n", NODE, "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", name
-        )
-        await run("ip", "-n", NODE, "-batch", "-", feed=f"link set {link} up\nroute add {ip}/32 dev {link}\n")
+            "ip", "-n", NODE, "-batch", "-",
+            feed=f"link add {link} type veth peer name eth0 netns {name}\n"
+            f"link set {link} up\nroute add {ip}/32 dev {link}\n",
+        )  # fmt: skip
         await run(
             "ip", "-n", name, "-batch", "-",
             feed=f"link set lo up\naddr add {ip}/32 dev eth0\nlink set eth0 up\n"
             f"route add {GATEWAY} dev eth0 scope link\nroute add default via {GATEWAY} dev eth0\n",
         )  # fmt: skip
         # As containerd does: any user of a pod may listen on port 80.
-        await run(
-            "ip", "netns", "exec", name, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start"
-        )
+        write_inside(name, "/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
 
     async def remove_pod(self, name: str, ip: str) -> None:
         """Remove a pod's namespace, and with it its link; the address is free again."""

@@ -1,8 +1,8 @@
-"""Whose is this machine's network? One cluster's at a time: addresses, links and namespaces have fixed names.
+"""Whose is this machine's network? One cluster's at a time: addresses and the host's link are the same for each.
 
 The daemon holds an abstract unix socket, which the kernel keeps once for each network and frees with the daemon, however
-it ends. Whoever connects is told the folder of the cluster that runs. The names of namespaces lie in a folder that several
-networks may share: while the API of a cluster answers in there, they are another cluster's.
+it ends. Whoever connects is told the folder of the cluster that runs. The names of namespaces are each cluster's own, since
+they lie in a folder that several networks may share; who uses them holds a lock on the node's namespace itself.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ import errno
 import socket
 from pathlib import Path
 
-from skiff.net.kernel import socket_inside
-from skiff.net.namespace import NODE
-from skiff.settings import Settings
+from skiff.net.namespace import names_are_free
 
 _ADDRESS = "\0skiff"
 _PATIENCE_S = 2.0
@@ -34,7 +32,7 @@ async def claim(home: Path) -> asyncio.Server:
             await writer.drain()
         writer.close()
 
-    if not names_are_free():
+    if not names_are_free(home):
         raise ClaimedError(ELSEWHERE)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -47,28 +45,8 @@ async def claim(home: Path) -> asyncio.Server:
     return await asyncio.start_unix_server(tell, sock=made)
 
 
-#: Said of a cluster in another network that uses the same names.
+#: Said of a daemon in another network that uses the same names.
 ELSEWHERE = "another network namespace of this machine, whose names also lie in /run/netns"
-
-
-def names_are_free() -> bool:
-    """Whether no living cluster, of this network or another, keeps its namespaces under the names that ours would have.
-
-    Needs root where there are such names. What a killed daemon left answers nobody, and is free.
-    """
-    try:
-        asking = socket_inside(NODE, socket.AF_INET, socket.SOCK_STREAM)
-    except OSError:
-        return True
-    with asking:
-        asking.settimeout(_PATIENCE_S)
-        try:
-            asking.connect((Settings().api_ip, 443))
-        except TimeoutError:
-            return False
-        except OSError:
-            return True
-    return False
 
 
 def holder() -> str:

@@ -1,4 +1,4 @@
-"""What can be asked on the command line? ``skiff start``, ``stop``, ``status``, ``delete``, ``images``.
+"""What can be asked on the command line? ``skiff start``, ``stop``, ``restart``, ``status``, ``delete``, ``images``.
 
 The daemon outlives the terminal; commands find it by the file that holds its process id and start time.
 """
@@ -58,9 +58,15 @@ def start(
 def stop() -> None:
     """End every process of the cluster. Objects stay; ``skiff start`` brings them and their pods back."""
     settings = Settings()
-    if lifecycle.running(settings):
-        typer.echo("ending all pods and the daemon")
+    typer.echo("ending all pods" + (" and the daemon" if lifecycle.running(settings) else ""))
     typer.echo("stopped" if lifecycle.stop(settings) else "not running")
+
+
+@app.command()
+def restart() -> None:
+    """Another daemon instead of the one that runs, such as after an upgrade. No pod is touched."""
+    for said in lifecycle.restart(Settings()):
+        typer.echo(said)
 
 
 @app.command()

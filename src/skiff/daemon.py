@@ -85,12 +85,12 @@ class Daemon:
         self.registry.admission = plugins.chain(self.registry, self.webhooks)
         self._keeper: asyncio.Task[Never] | None = None
 
-    async def run(self) -> None:
-        """Until a signal says stop."""
-        stop = asyncio.Event()
+    async def run(self) -> bool:
+        """Until a signal says stop, or leave: SIGHUP ends no pod. Whether it has to be run anew."""
+        stop, leave = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        for number, told in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, leave)):
+            loop.add_signal_handler(number, told.set)
         claimed = await claim(self.settings.home)
         await bootstrap(self.registry, self.settings)
         await self.node.prepare()
@@ -107,23 +107,24 @@ class Daemon:
             loop.create_task(run_all(self.api, controllers), name="controllers"),
             loop.create_task(self.node.run(), name="node"),
         ]
-        waiting = loop.create_task(stop.wait())
+        waiting = [loop.create_task(it.wait()) for it in (stop, leave, self.node.lost)]
         (self.settings.home / READY_FILE).write_text(str(os.getpid()))
         _log.info("serving", port=self.settings.api_port)
         try:
-            done, _ = await asyncio.wait([waiting, *works], return_when=asyncio.FIRST_COMPLETED)
-            for it in done - {waiting}:
-                it.result()  # a bug in one of them: say so and stop in order
+            done, _ = await asyncio.wait([*waiting, *works], return_when=asyncio.FIRST_COMPLETED)
+            for it in done - {*waiting}:
+                it.result()  # a bug in one of them: say so and end, and let the pods go on
         finally:
-            await self._end([waiting, *works], runner)
+            await self._end([*waiting, *works], runner, pods=stop.is_set())
             claimed.close()
+        return self.node.lost.is_set() and not stop.is_set() and not leave.is_set()
 
-    async def _end(self, tasks: list[asyncio.Task[Any]], runner: web.AppRunner) -> None:
+    async def _end(self, tasks: list[asyncio.Task[Any]], runner: web.AppRunner, *, pods: bool) -> None:
         (self.settings.home / READY_FILE).unlink(missing_ok=True)
         for it in tasks:
             it.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self.node.stop()
+        await (self.node.stop() if pods else self.node.leave())
         await self.webhooks.close()
         if self._keeper:
             self._keeper.cancel()
@@ -197,7 +198,7 @@ def main(settings: Settings) -> None:
         32 * 1024
     )  # bytes read at once: a buffer of each connection, of 256 KiB otherwise
     try:
-        daemon = Daemon(settings)
+        while asyncio.run(Daemon(settings).run()):
+            _log.warning("the node is made anew")
     except DatabaseError as wrong:
         sys.exit(f"Error: {wrong}")
-    asyncio.run(daemon.run())

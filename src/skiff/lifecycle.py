@@ -14,11 +14,15 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from skiff import claim, kubeconfig, watches
 from skiff import log as log_file
+from skiff.net import namespace
+from skiff.processes import alive, born
 from skiff.settings import Settings
 
 CONTEXT = "skiff"
@@ -74,11 +78,9 @@ def _require_free(settings: Settings) -> None:
         raise LifecycleError(
             f"another cluster runs on this machine, in {other}: end it with `SKIFF_HOME={other} skiff stop`"
         )
-    if not claim.names_are_free():
-        raise LifecycleError(
-            f"another cluster runs in {claim.ELSEWHERE}: end it there, or start this one with names of its own: "
-            "unshare --mount sh -c 'mount -t tmpfs tmpfs /run/netns && mount --make-rshared /run/netns && skiff start'"
-        )
+    if not namespace.names_are_free(settings.home):
+        raise LifecycleError(f"a daemon of {settings.home} runs in {claim.ELSEWHERE}: end it there")
+    _require_no_remains(settings)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -88,6 +90,25 @@ def _require_free(settings: Settings) -> None:
                 f"port {settings.api_port} of 127.0.0.1 cannot be used ({wrong.strerror}): end what listens there "
                 "(`ss -ltnp`), or choose another one with --port"
             ) from wrong
+
+
+def _require_no_remains(settings: Settings) -> None:
+    """Of another cluster, whose daemon was killed and whose pods go on. One without a folder can never come back."""
+    other = namespace.maker()
+    if not other or Path(other) == settings.home.resolve():
+        return
+    if (Path(other) / settings.database.name).exists():
+        raise LifecycleError(
+            f"the daemon of {other} was killed, and its pods go on on this machine: `SKIFF_HOME={other} skiff start` "
+            f"finds them again, `SKIFF_HOME={other} skiff delete` ends them"
+        )
+    asyncio.run(_leftovers().clear(replace(settings, home=Path(other)), alone=True))
+
+
+def _leftovers() -> ModuleType:
+    from skiff.node import leftovers  # the node's code: only for those who need it
+
+    return leftovers
 
 
 def _limits(settings: Settings) -> str:
@@ -122,7 +143,7 @@ def _spawn(settings: Settings) -> None:
             cwd="/",
             env=environment,
         )
-    words = (child.pid, _born(child.pid), settings.cpus, settings.memory_mib, settings.api_port)
+    words = (child.pid, born(child.pid), settings.cpus, settings.memory_mib, settings.api_port)
     (settings.home / "daemon.pid").write_text(" ".join(map(str, words)))
     deadline = time.monotonic() + START_S
     while not (settings.home / "ready").exists():
@@ -194,7 +215,7 @@ def _words(settings: Settings) -> list[str]:
         found = (settings.home / "daemon.pid").read_text().split()
     except OSError:
         found = []
-    known = len(found) == 5 and found[0].isdigit() and _born(int(found[0])) == found[1]
+    known = len(found) == 5 and found[0].isdigit() and born(int(found[0])) == found[1]
     return found if known else _searched(settings)
 
 
@@ -214,7 +235,7 @@ def _searched(settings: Settings) -> list[str]:
             )
             return [
                 it.name,
-                _born(int(it.name)),
+                born(int(it.name)),
                 *(options.get(name, "0") for name in ("cpus", "memory", "port")),
             ]
     return []
@@ -225,40 +246,58 @@ def _port(settings: Settings) -> int:
     return int(words[4]) if words else settings.api_port
 
 
-def _born(pid: int) -> str:
-    """The start time of a process in clock ticks: a pid alone may be somebody else's by now."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
-
-
 def running(settings: Settings) -> int:
     """The daemon's pid; 0 when it does not run."""
     words = _words(settings)
     if not words:
         return 0
-    pid = int(words[0])
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return 0
-    return 0 if state == "Z" else pid
+    return int(words[0]) if alive(int(words[0]), words[1]) else 0
 
 
 def stop(settings: Settings) -> bool:
-    """End the daemon in order; False when it did not run."""
+    """End the daemon in order, or what goes on without it; False when nothing ran."""
+    pid = running(settings)
+    if not pid:
+        return _clear_remains(settings)
+    return _end(settings, signal.SIGTERM)
+
+
+def _end(settings: Settings, how: signal.Signals) -> bool:
     pid = running(settings)
     if not pid:
         return False
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, how)
     if not _ended(settings, pid, STOP_S):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         _ended(settings, pid, KILLED_S)
     (settings.home / "daemon.pid").unlink(missing_ok=True)
     return True
+
+
+def _clear_remains(settings: Settings) -> bool:
+    """What a killed daemon left; whether containers were among it."""
+    if os.geteuid() != 0 or not namespace.names_are_free(settings.home):
+        return False
+    found = _leftovers().running(settings.home)
+    asyncio.run(_leftovers().clear(settings, alone=not claim.holder()))
+    return bool(found)
+
+
+def leave(settings: Settings) -> bool:
+    """End the daemon and no pod; False when it did not run."""
+    return _end(settings, signal.SIGHUP)
+
+
+def restart(settings: Settings) -> Iterator[str]:
+    """Another daemon instead of the one that runs, such as after an upgrade: pods go on meanwhile."""
+    if words := _words(settings):
+        cpus, memory, port = map(int, words[2:])
+        settings = replace(settings, cpus=cpus, memory_mib=memory, api_port=port)
+    if leave(settings):
+        yield "the daemon ended; pods go on"
+    yield from start(settings)
 
 
 def _ended(settings: Settings, pid: int, within_s: float) -> bool:
@@ -277,11 +316,7 @@ def delete(settings: Settings) -> None:
     if os.geteuid() != 0 and settings.home.exists():
         raise LifecycleError("what skiff made belongs to root: run `sudo skiff delete`")
     stop(settings)
-    from skiff.node import leftovers  # the node's code: only here
-
-    asyncio.run(leftovers.clear_own(settings))
-    if not claim.holder() and claim.names_are_free():  # else what is there is another cluster's
-        asyncio.run(leftovers.clear_network(settings))
+    _clear_remains(settings)  # also what an orderly end left
     watches.put_back(settings.home)
     before = _before(settings)
     shutil.rmtree(settings.home, ignore_errors=True)
@@ -298,4 +333,6 @@ def status(settings: Settings) -> dict[str, Any]:
             "node": "Ready" if _node_ready(settings) else "NotReady", "context": CONTEXT,
         }  # fmt: skip
         found |= {"limits": told} if (told := _limits(settings)) else {}
+    elif os.geteuid() == 0 and (left := _leftovers().running(settings.home)):
+        found["containers"] = f"{left} go on; `skiff start` finds them again, `skiff stop` ends them"
     return found

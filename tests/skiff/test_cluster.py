@@ -16,7 +16,7 @@ pytestmark = pytest.mark.root
 def test_a_cluster_of_its_own_that_ends_without_a_trace(new_cluster: type[Cluster]) -> None:
     with new_cluster() as it:
         assert [node["metadata"]["name"] for node in it.objects("nodes")] == ["skiff"]
-        assert "skiff-node" in it.run("ip", "netns", "list").stdout
+        assert "-node" in it.run("ip", "netns", "list").stdout
         marks = str(it.home).encode()
         assert _mentions(marks)
     assert not _mentions(marks)

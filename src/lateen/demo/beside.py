@@ -1,6 +1,6 @@
 """The demo beside a cluster that already runs on this machine.
 
-skiff's addresses, links and namespaces have fixed names, so two clusters cannot share a network. When one is there, the
+skiff's addresses and its link have fixed names, so two clusters cannot share a network. When one is there, the
 demo starts itself again in a network and mount namespace of its own, which end with it.
 """
 
@@ -12,7 +12,7 @@ import socket
 import sys
 from pathlib import Path
 
-_TAKEN = Path("/run/netns/skiff-node")
+_TAKEN = Path("/sys/class/net/skiff0")
 #: Set in the second start, so that there is no third.
 _MARK = "LATEEN_DEMO_ISOLATED"
 _PREPARE = """

@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import TypeVar
 
 _CLONE_NEWNET = 0x40000000
+_PIDFD_GETFD = 438  # the same on every kind of processor
+#: Where network namespaces have their names.
+NAMES = Path("/run/netns")
+T = TypeVar("T")
 _PATIENCE = 20.0
-_Made = TypeVar("_Made")
 
 
 class KernelRefusedError(Exception):
@@ -50,7 +53,33 @@ def kill(process: asyncio.subprocess.Process) -> None:
 
 def write_inside(namespace: str, file: str, text: str) -> None:
     """Set something of the kernel's in the named network namespace."""
-    _inside(namespace, lambda: Path(file).write_text(text))
+    inside(namespace, lambda: Path(file).write_text(text))
+
+
+def inside(namespace: str, ask: Callable[[], T]) -> T:
+    """What a quick question is answered with in the named network namespace."""
+    answers: list[T] = []
+    wrong: list[OSError] = []
+
+    def enter() -> None:
+        # setns changes this thread only, and the thread ends here.
+        try:
+            descriptor = os.open(NAMES / namespace, os.O_RDONLY)
+            try:
+                if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET):
+                    raise OSError(ctypes.get_errno(), f"cannot enter network namespace {namespace}")
+            finally:
+                os.close(descriptor)
+            answers.append(ask())
+        except OSError as error:
+            wrong.append(error)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    if wrong:
+        raise wrong[0]
+    return answers[0]
 
 
 def socket_inside(
@@ -70,29 +99,17 @@ def socket_inside(
             raise
         return sock
 
-    return _inside(namespace, make)
+    return inside(namespace, make)
 
 
-def _inside(namespace: str, work: Callable[[], _Made]) -> _Made:
-    made: list[_Made] = []
-    wrong: list[OSError] = []
-
-    def enter() -> None:
-        # setns changes this thread only, and the thread ends here.
-        try:
-            descriptor = os.open(Path("/run/netns") / namespace, os.O_RDONLY)
-            try:
-                if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET):
-                    raise OSError(ctypes.get_errno(), f"cannot enter network namespace {namespace}")
-            finally:
-                os.close(descriptor)
-            made.append(work())
-        except OSError as error:
-            wrong.append(error)
-
-    thread = threading.Thread(target=enter)
-    thread.start()
-    thread.join()
-    if wrong:
-        raise wrong[0]
-    return made[0]
+def taken(pid: int, number: int) -> int:
+    """A descriptor of another process as one of ours: what it means cannot be opened anew, such as a terminal's master."""
+    process = os.pidfd_open(pid)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        found = int(libc.syscall(_PIDFD_GETFD, process, number, 0))
+    finally:
+        os.close(process)
+    if found < 0:
+        raise OSError(ctypes.get_errno(), f"cannot take descriptor {number} of process {pid}")
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import socket
@@ -18,8 +19,8 @@ from skiff.controllers.informer import Informers
 from skiff.errors import ApiError
 from skiff.kinds import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
 from skiff.net.kernel import socket_inside
-from skiff.net.namespace import NODE, NodeNetwork
-from skiff.node import claimed, limits, log_files, sessions, skeleton
+from skiff.net.namespace import NodeNetwork
+from skiff.node import claimed, guardian, leftovers, limits, log_files, sessions, skeleton
 from skiff.node.filtering import Filtering
 from skiff.node.leftovers import unmount
 from skiff.node.log_files import log_path
@@ -33,6 +34,8 @@ from skiff.settings import Settings
 _log = structlog.get_logger("skiff.node")
 
 _AT_ONCE = 4
+#: Somebody removes a pod's network namespace or link: seen within so long.
+_LOOK_S = 2.0
 Token = Callable[[str, str, dict[str, Any]], Awaitable[str]]
 
 
@@ -46,27 +49,33 @@ class NodeAgent:
     def __init__(self, api: Api, settings: Settings, *, token: Token) -> None:
         self.api, self.settings, self.token = api, settings, token
         self.network = NodeNetwork(
-            settings.pod_cidr, settings.service_cidr, (settings.api_ip, settings.dns_ip)
+            settings.home, settings.pod_cidr, settings.service_cidr, (settings.api_ip, settings.dns_ip)
         )
         self.setting_up = asyncio.Semaphore(_AT_ONCE)
         self._workers: dict[str, PodWorker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._informers = Informers(api)
         self.packets = Packets(api, settings, self._informers)
-        self._filtering = Filtering(self._informers)
+        self._filtering = Filtering(self._informers, self.network.node)
+        self.leaving = False
+        self.lost = asyncio.Event()  # the node has to be made anew
 
     # --- beginning and end ---------------------------------------------------------------------
 
     async def prepare(self) -> None:
-        """The node's network, limits and folders, without what a killed daemon left."""
-        await unmount(self.settings.home)
+        """The node's network, limits and folders, with what an earlier daemon left and is still meant to be."""
         skeleton.prepare(self.settings.home)
+        guardian.install(self.settings.home)
         (self.settings.home / limits.TOLD).write_text(limits.prepare(self.settings))
-        await self.network.prepare()
+        pods = {folder_of(self.settings.home, it): it for it in await self.api.list(PODS)}
+        kept = await leftovers.sort(self.settings.home, {it for it, pod in pods.items() if _goes_on(pod)})
+        await self.network.prepare((it.name, it.ip, it.inode) for it in kept)
 
     def listen_api(self) -> socket.socket:
         """A socket at the API's address inside the node's network, for the API server."""
-        made = socket_inside(NODE, socket.AF_INET, socket.SOCK_STREAM, (self.settings.api_ip, 443))
+        made = socket_inside(
+            self.network.node, socket.AF_INET, socket.SOCK_STREAM, (self.settings.api_ip, 443)
+        )
         made.listen(512)
         return made
 
@@ -79,18 +88,40 @@ class NodeAgent:
         async with asyncio.TaskGroup() as tasks:
             self._informers.start(tasks)
             await self._informers.wait()
-            self._sweep()
+            await self._sweep()
+            tasks.create_task(self._keep_sandboxes())
             tasks.create_task(self.packets.keep_rules())
             tasks.create_task(self._filtering.keep_rules())
             tasks.create_task(keep_registered(self.api, self.settings, self.capacity()))
 
     async def stop(self) -> None:
         """End every pod's processes; the objects stay, so that the next start brings them back."""
+        await self._end_works()
+        await self.network.remove()
+        limits.remove(self.settings)
+
+    async def leave(self) -> None:
+        """Go away without touching a pod: the next daemon finds them."""
+        self.leaving = True
+        await self._end_works()
+        self.network.unlock()
+
+    async def _end_works(self) -> None:
         for it in self._tasks:
             it.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.network.remove()
-        limits.remove(self.settings)
+        self.packets.close()
+
+    async def _keep_sandboxes(self) -> None:
+        """Until somebody removes what all pods hang on. Pods whose own place in the network is gone get another one."""
+        while not self.network.lost():
+            with contextlib.suppress(OSError):  # gone in this moment
+                links = self.network.links()
+                for it in list(self._workers.values()):
+                    it.look(links)
+            await asyncio.sleep(_LOOK_S)
+        _log.error("somebody removed the node's network: it is made anew")
+        self.lost.set()
 
     # --- pods ----------------------------------------------------------------------------------
 
@@ -105,9 +136,7 @@ class NodeAgent:
             return
         if worker := self._workers.get(new["metadata"]["uid"]):
             worker.update(new)
-        elif (new.get("status") or {}).get("phase") not in ("Succeeded", "Failed") or new["metadata"].get(
-            "deletionTimestamp"
-        ):
+        elif _goes_on(new):
             worker = self._workers[new["metadata"]["uid"]] = PodWorker(self, new)
             task = asyncio.get_running_loop().create_task(self._lived(worker))
             self._tasks.add(task)
@@ -117,7 +146,7 @@ class NodeAgent:
         if new is None and old is not None:  # its claim is gone, and no pod uses that any more
             shutil.rmtree(claimed.folder(self.settings.home, old), ignore_errors=True)
 
-    def _sweep(self) -> None:
+    async def _sweep(self) -> None:
         """Remove the folders of pods and volumes that ended while no daemon ran."""
         known = {folder_of(self.settings.home, it) for it in self._informers[PODS].objects.values()}
         volumes = self._informers[PERSISTENT_VOLUMES].objects.values()
@@ -129,6 +158,7 @@ class NodeAgent:
         for folder in (self.settings.home / "pods", self.settings.home / "claims"):
             for it in folder.iterdir() if folder.is_dir() else ():
                 if it not in known:
+                    await unmount(it)
                     shutil.rmtree(it, ignore_errors=True)
 
     async def _lived(self, worker: PodWorker) -> None:
@@ -187,12 +217,12 @@ class NodeAgent:
 
     def outlet(self) -> socket.socket:
         """See ``skiff.api.Node``."""
-        return socket_inside(NODE, socket.AF_INET, socket.SOCK_STREAM)
+        return socket_inside(self.network.node, socket.AF_INET, socket.SOCK_STREAM)
 
     async def measured(self) -> list[Measured]:
         """See ``skiff.api.Node``."""
         running = [
-            (worker.namespace, worker.name, it.name, worker.uid, _begun(it.state), it.guardian)
+            (worker.namespace, worker.name, it.name, worker.uid, _begun(it.state), it.process.noted.program[0])
             for worker in self._workers.values() for it in (*worker.inits, *worker.mains) if it.running
         ]  # fmt: skip
         return await asyncio.to_thread(measure, self.settings, running)
@@ -244,8 +274,11 @@ class NodeAgent:
         """See ``skiff.api.Node``."""
         it = self._worker(namespace, pod).container(container)
         try:
-            argv = it.command(["/usr/bin/setsid", "--ctty", *command] if tty else command)
-            return await sessions.start(argv, await it.environment(), terminal=it.terminal() if tty else None)
+            inside = it.process
+            argv = inside.command(["/usr/bin/setsid", "--ctty", *command] if tty else command)
+            return await sessions.start(
+                argv, inside.environment(), terminal=inside.terminal() if tty else None
+            )
         except (ProcessLookupError, FileNotFoundError) as gone:
             raise ApiError(400, "BadRequest", str(gone)) from gone
 
@@ -254,7 +287,7 @@ class NodeAgent:
         it = self._worker(namespace, pod).container(container)
         if not it.running:
             raise ApiError(400, "BadRequest", f"container {container} not running ({next(iter(it.state))})")
-        return it.attach()
+        return it.process.attach()
 
     async def dial(self, namespace: str, pod: str, port: int) -> Any:
         """See ``skiff.api.Node``."""
@@ -265,3 +298,9 @@ class NodeAgent:
             made.close()
             raise
         return await asyncio.open_connection(sock=made)
+
+
+def _goes_on(pod: Object) -> bool:
+    """Whether there is something to do for it: what is over, and nobody has deleted, only lies there."""
+    over = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    return not over or bool(pod["metadata"].get("deletionTimestamp"))

@@ -10,7 +10,6 @@ from skiff.api import Object
 from skiff.controllers.informer import Informers
 from skiff.kinds import NAMESPACES, NETWORK_POLICIES, PODS
 from skiff.net.kernel import KernelRefusedError, run
-from skiff.net.namespace import NODE
 from skiff.net.policies import EMPTY, World, ruleset
 
 _log = structlog.get_logger("skiff.node")
@@ -24,10 +23,10 @@ _AGAIN_S = 2.0
 class Filtering:
     """What of the cluster the rules were made of, and when they must be made anew."""
 
-    def __init__(self, informers: Informers) -> None:
-        self._informers = informers
+    def __init__(self, informers: Informers, node: str) -> None:
+        self._informers, self._node = informers, node
         self._changed = asyncio.Event()
-        self._applied = EMPTY
+        self._applied = ""  # unknown: an earlier daemon may have left some
         informers[NETWORK_POLICIES].listen(lambda _old, _new: self._changed.set())
         informers[NAMESPACES].listen(self._namespace_changed)
         informers[PODS].listen(self._pod_changed)
@@ -64,7 +63,7 @@ class Filtering:
             namespaces = self._informers[NAMESPACES].objects.values()
             text = ruleset(policies, World(self._informers[PODS].objects.values(), namespaces))
         if text != self._applied:
-            await run("ip", "netns", "exec", NODE, "nft", "-f", "-", feed=text)
+            await run("ip", "netns", "exec", self._node, "nft", "-f", "-", feed=text)
             self._applied = text
 
 

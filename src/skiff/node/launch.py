@@ -49,7 +49,8 @@ def start(file: str) -> NoReturn:
     os.unlink(file)  # there are secrets among the variables
     signal.signal(signal.SIGTERM, lambda *_: os._exit(143))  # until the program decides itself
     os.umask(0o022)
-    begun = os.open(order["begun"], os.O_WRONLY | os.O_CLOEXEC)
+    begun = int(order["begun"])
+    os.set_inheritable(begun, False)
     syscalls.hide_from_others()
     groups = _groups(order)
     syscalls.set_hostname(order["hostname"])

@@ -1,4 +1,4 @@
-"""What did a daemon leave behind? Its containers end with it; namespaces, links, mounts and groups are taken away here."""
+"""What did a daemon leave behind? What still has a pod goes on; all else is ended and taken away here."""
 
 from __future__ import annotations
 
@@ -6,24 +6,48 @@ from pathlib import Path
 
 from skiff.net.kernel import run
 from skiff.net.namespace import NodeNetwork
-from skiff.node import limits
+from skiff.node import limits, records
+from skiff.node.records import Sandbox
 from skiff.settings import Settings
 
 
-async def clear_network(settings: Settings) -> None:
-    """Remove every network namespace, link and route of a node, whichever cluster made them."""
-    await NodeNetwork(settings.pod_cidr, settings.service_cidr, ()).remove()
+async def sort(home: Path, wanted: set[Path]) -> list[Sandbox]:
+    """The places in the network of pods that go on, by their folders. What runs for others is ended at once."""
+    kept = []
+    for folder in _folders(home):
+        if folder not in wanted:
+            records.kill(folder)
+            records.forget(folder)
+        elif found := records.sandbox(folder):
+            kept.append(found)
+    return kept
 
 
-async def clear_own(settings: Settings) -> None:
-    """Remove the mounts and control groups of this cluster."""
+def _folders(home: Path) -> list[Path]:
+    return sorted((home / "pods").iterdir()) if (home / "pods").is_dir() else []
+
+
+async def clear(settings: Settings, *, alone: bool) -> None:
+    """End what a killed daemon left of a cluster: processes, network namespaces, link, mounts and control groups.
+
+    ``alone``: see ``NodeNetwork.remove``.
+    """
+    for folder in _folders(settings.home):
+        records.kill(folder)
+        records.forget(folder)
+    await NodeNetwork(settings.home, settings.pod_cidr, settings.service_cidr, ()).remove(alone=alone)
     await unmount(settings.home)
     limits.remove(settings)
 
 
-async def unmount(home: Path) -> None:
-    """Volumes in memory of a daemon that was killed."""
-    below = f"{home.resolve()}/"
+def running(home: Path) -> int:
+    """How many containers go on, whether a daemon runs or not."""
+    return sum(records.running(it) for it in _folders(home))
+
+
+async def unmount(folder: Path) -> None:
+    """What is mounted below: volumes in memory of a daemon that was killed."""
+    below = f"{folder.resolve()}/"
     for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
         place = line.split()[4].replace("\\040", " ")
         if place.startswith(below):

@@ -33,15 +33,18 @@ class LogFile:
     async def pump(self, stream: str, output: Output, heard: Callable[[bytes], None]) -> None:
         """Write what comes until it ends, and let it be heard as it comes."""
         rest = b""
-        while data := await output.read(65536):
-            heard(data)
-            *lines, rest = (rest + data).split(b"\n")
-            if len(rest) > _LONGEST_LINE:
-                lines, rest = [*lines, rest], b""
-            if lines:
-                self._write(stream, lines)
-        if rest:
-            self._write(stream, [rest])
+        try:
+            while data := await output.read(65536):
+                heard(data)
+                *lines, rest = (rest + data).split(b"\n")
+                if len(rest) > _LONGEST_LINE:
+                    lines, rest = [*lines, rest], b""
+                if lines:
+                    self._write(stream, lines)
+                await asyncio.sleep(0)  # who says much keeps nobody waiting
+        finally:  # also when the daemon leaves in the middle of a line
+            if rest:
+                self._write(stream, [rest])
 
     def _write(self, stream: str, lines: list[bytes]) -> None:
         head = f"{datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%S.%f000Z')} {stream} F ".encode()

@@ -7,19 +7,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from skiff.api import Measured
-from skiff.node.container import first_process
 from skiff.node.usage import usage
 from skiff.settings import Settings
 
 
 def measure(settings: Settings, running: Iterable[tuple[str, str, str, str, str, int]]) -> list[Measured]:
-    """Of (namespace, pod, container, uid of the pod, when it began, its guardian's pid). For a thread: it reads many files."""
+    """Of (namespace, pod, container, uid of the pod, when it began, its program's pid). For a thread: it reads many files."""
     found = [_daemon()]
-    for namespace, pod, container, uid, begun, guardian in running:
-        pid = first_process(guardian)
-        if pid is not None:
-            used = usage(settings, uid, container, pid)
-            found.append(Measured(namespace, pod, container, uid, begun, used.cpu_ns, used.memory_bytes))
+    for namespace, pod, container, uid, begun, pid in running:
+        used = usage(settings, uid, container, pid)
+        found.append(Measured(namespace, pod, container, uid, begun, used.cpu_ns, used.memory_bytes))
     return found
 
 

@@ -18,6 +18,7 @@ from skiff.net.kernel import KernelRefusedError, run
 from skiff.node.beneath import LeadsOutError, make_beneath
 from skiff.node.claimed import claimed
 from skiff.node.environment import CannotStartError, Found, expand, quantity
+from skiff.node.leftovers import unmount
 from skiff.node.root import Mount
 from skiff.node.volumes import plain_directory, volume_files, write_files
 
@@ -67,8 +68,12 @@ class Mounts:
                 await self._plain(directory, volume, group)
 
     def _there(self, directory: Path, volume: Object) -> bool:
-        """Of a volume in memory an earlier daemon, when it was killed, left the place and nothing in it."""
-        return directory in self._memory if _in_memory(volume) else directory.exists()
+        """Of a volume in memory the place may be there and nothing in it: after a restart of the machine."""
+        if not _in_memory(volume):
+            return directory.exists()
+        if directory not in self._memory and directory.is_mount():
+            self._memory.append(directory)  # an earlier daemon's
+        return directory in self._memory
 
     async def _plain(self, directory: Path, volume: Object, group: int | None) -> None:
         if _in_memory(volume):
@@ -92,8 +97,9 @@ class Mounts:
 
     async def clear(self) -> None:
         """Take away what is more than files."""
+        if any(_in_memory(it) for it in self._pod()["spec"].get("volumes") or ()):
+            await unmount(self._folder)
         for it in self._memory:
-            await run("umount", "-l", str(it), check=False)
             shutil.rmtree(it, ignore_errors=True)
         self._memory.clear()
 

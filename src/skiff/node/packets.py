@@ -14,7 +14,7 @@ from skiff.errors import ApiError
 from skiff.kinds import ENDPOINT_SLICES, PODS, SERVICES
 from skiff.net.dns import DnsServer, World
 from skiff.net.kernel import KernelRefusedError, run, socket_inside
-from skiff.net.namespace import NODE
+from skiff.net.namespace import node_of
 from skiff.net.services import fronts, host_fronts, host_ports, ready_addresses, ready_endpoints, ruleset
 from skiff.settings import Settings
 
@@ -34,10 +34,12 @@ class Packets:
 
     def __init__(self, api: Api, settings: Settings, informers: Informers) -> None:
         self.api, self.settings, self._informers = api, settings, informers
+        self.node = node_of(settings.home)
         self.world = World({}, {})
         self._changed = asyncio.Event()
         self._applied, self._offered = "", frozenset[str]()
         self._turn = asyncio.Condition()
+        self._listening: list[asyncio.BaseTransport | asyncio.Server] = []
         for kind in (SERVICES, ENDPOINT_SLICES):
             informers[kind].listen(lambda _old, _new: self._changed.set())
         informers[PODS].listen(self._pod_changed)
@@ -51,12 +53,17 @@ class Packets:
         loop = asyncio.get_running_loop()
         server = DnsServer(lambda: self.world, self.settings.cluster_domain)
         where = (self.settings.dns_ip, 53)
-        await loop.create_datagram_endpoint(
-            lambda: server, sock=socket_inside(NODE, socket.AF_INET, socket.SOCK_DGRAM, where)
+        transport, _ = await loop.create_datagram_endpoint(
+            lambda: server, sock=socket_inside(self.node, socket.AF_INET, socket.SOCK_DGRAM, where)
         )
-        listening = socket_inside(NODE, socket.AF_INET, socket.SOCK_STREAM, where)
+        listening = socket_inside(self.node, socket.AF_INET, socket.SOCK_STREAM, where)
         listening.listen(64)
-        await asyncio.start_server(server.serve_tcp, sock=listening)
+        self._listening = [transport, await asyncio.start_server(server.serve_tcp, sock=listening)]
+
+    def close(self) -> None:
+        """Answer no more."""
+        for it in self._listening:
+            it.close()
 
     async def keep_rules(self) -> None:
         """Until cancelled."""
@@ -102,7 +109,7 @@ class Packets:
         text = ruleset(offered)
         if text == self._applied:
             return
-        await run("ip", "netns", "exec", NODE, "nft", "-f", "-", feed=text)
+        await run("ip", "netns", "exec", self.node, "nft", "-f", "-", feed=text)
         self._applied = text
 
     async def withdrawn(self, ip: str) -> None:

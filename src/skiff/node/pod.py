@@ -16,12 +16,13 @@ from skiff.errors import ApiError
 from skiff.kinds import PODS
 from skiff.net.dns import host_resolvers
 from skiff.net.kernel import KernelRefusedError, run
-from skiff.net.namespace import NODE, NODE_IP, NodeNetwork
-from skiff.node import limits, statuses
+from skiff.net.namespace import NODE_IP, NodeNetwork, inode_of
+from skiff.node import limits, records, statuses
 from skiff.node.environment import CannotStartError, container_environment, expand, service_variables
 from skiff.node.identity import security
 from skiff.node.images import Image
 from skiff.node.mounts import Mounts, folder_of
+from skiff.node.records import Sandbox
 from skiff.node.root import PATH, PROGRAMS, Plan
 from skiff.node.running import Container
 from skiff.settings import Settings
@@ -42,6 +43,7 @@ class Host(Protocol):
     network: NodeNetwork
     setting_up: asyncio.Semaphore
     token: Callable[[str, str, dict[str, Any]], Awaitable[str]]
+    leaving: bool
 
     async def withdrawn(self, ip: str) -> None: ...
     def services(self) -> dict[tuple[str, str], Object]: ...
@@ -57,7 +59,19 @@ class PodWorker:
         self.namespace, self.name, self.uid = metadata["namespace"], metadata["name"], metadata["uid"]
         self.folder = folder_of(self.home, pod)
         self.ip = self.netns = ""
-        before, unborn = statuses.earlier(pod), statuses.Before(0, {})
+        self.over = False
+        self._contain(statuses.earlier(pod))
+        self._begun = (pod.get("status") or {}).get("startTime") or statuses.stamp()
+        self._dirty, self._deleted, self._vanished = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._lost, self._filled = asyncio.Event(), asyncio.Event()  # its place in the network; its volumes
+        self._inode = 0
+        self._find()
+        self.limits = limits.OfPod(host.settings, self.uid)
+        self._mounts = Mounts(host.api, host.token, self.folder, self.home, lambda: self.pod)
+
+    def _contain(self, before: dict[str, statuses.Before]) -> None:
+        """Its containers, none of which runs yet."""
+        spec, unborn = self.pod["spec"], statuses.Before(0, {})
         self.inits = [
             Container(
                 self,
@@ -66,15 +80,22 @@ class PodWorker:
                 sidecar=it.get("restartPolicy") == "Always",
                 init=True,
             )
-            for it in pod["spec"].get("initContainers") or ()
+            for it in spec.get("initContainers") or ()
         ]
-        self.mains = [Container(self, it, before.get(it["name"], unborn)) for it in pod["spec"]["containers"]]
+        self.mains = [Container(self, it, before.get(it["name"], unborn)) for it in spec["containers"]]
         self.sidecars = [it for it in self.inits if it.sidecar]
-        self.initialized = self.over = False
-        self._begun = (pod.get("status") or {}).get("startTime") or statuses.stamp()
-        self._dirty, self._deleted, self._vanished = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.limits = limits.OfPod(host.settings, self.uid)
-        self._mounts = Mounts(host.api, host.token, self.folder, self.home, lambda: self.pod)
+        self.initialized = False
+
+    def _find(self) -> None:
+        """What an earlier daemon left of it goes on, if its place in the network is still there."""
+        place = records.sandbox(self.folder)
+        if place is None or not self.host.network.holds(place.name, place.ip, place.inode):
+            return
+        self.netns, self.ip, self._inode = place.name, place.ip, place.inode
+        ready = statuses.ready_runs(self.pod)
+        for it in (*self.inits, *self.mains):
+            it.find(ready.get(it.name, ""))
+        self.initialized = statuses.initialized(self.pod)
 
     # --- told from outside ---------------------------------------------------------------------
 
@@ -90,6 +111,12 @@ class PodWorker:
         """The object is gone: deleted by force, or finished before."""
         self._vanished.set()
         self._deleted.set()
+
+    def look(self, links: set[str]) -> None:
+        """Is its place in the network still there?"""
+        held = self.host.network.holds(self.netns, self.ip, self._inode, links)
+        if self.netns and not self.over and not held:
+            self._lost.set()
 
     def changed(self) -> None:
         """Something of the status is different."""
@@ -110,33 +137,69 @@ class PodWorker:
     async def run(self) -> None:
         """The whole life. Whatever goes wrong, everything of the pod is taken away at the end."""
         self.update(self.pod)
-        works: list[asyncio.Task[Any]] = []
-        loop = asyncio.get_running_loop()
-        if self._deleted.is_set():  # it was ending when an earlier daemon did
-            return await self._gone()
+        if not self.netns:  # nothing goes on; what may still run has lost its place
+            await self._forget()
+            if self._deleted.is_set():
+                return await self._gone()
         grace = _LEAST_S  # when the node stops
         try:
+            await self._stay()
+            grace = 0.0
+        finally:
+            if self.host.leaving:
+                for it in (*self.inits, *self.mains):
+                    it.leave()
+            else:
+                await self._clear(grace)
+        return await self._gone()
+
+    async def _stay(self) -> None:
+        """Until it has ended because it was deleted."""
+        loop = asyncio.get_running_loop()
+        works: list[asyncio.Task[Any]] = []
+        try:
             # It ran before: nobody shall send it anything yet.
-            if (self.pod.get("status") or {}).get("podIP"):
+            if not self.netns and (self.pod.get("status") or {}).get("podIP"):
                 with contextlib.suppress(ApiError):
                     await self._write_status()
-            if await self._has_place():
-                life = loop.create_task(self._live())
-                deleted = loop.create_task(self._deleted.wait())
-                works = [*map(loop.create_task, (self._tell(), self._mounts.keep_fresh())), life, deleted]
-                await asyncio.wait([life, deleted], return_when=asyncio.FIRST_COMPLETED)
+            while self.netns or await self._has_place():
+                life, deleted = loop.create_task(self._live()), loop.create_task(self._deleted.wait())
+                lost = loop.create_task(self._lost.wait())
+                works = [life, deleted, lost, *(works[3:] or self._chores())]
+                await asyncio.wait([life, deleted, lost], return_when=asyncio.FIRST_COMPLETED)
                 if life.done() and not life.cancelled() and (wrong := life.exception()):
                     who = f"{self.namespace}/{self.name}"
                     _log.error("a pod could not live", pod=who, reason=repr(wrong))
-                await deleted
-                await self._end_or_vanish()
-            grace = 0.0
+                await asyncio.wait([deleted, lost], return_when=asyncio.FIRST_COMPLETED)
+                if deleted.done():
+                    return await self._end_or_vanish()
+                await self._lose_place(life)
         finally:
             for it in works:
                 it.cancel()
             await asyncio.gather(*works, return_exceptions=True)
-            await self._clear(grace)
-        return await self._gone()
+
+    def _chores(self) -> list[asyncio.Task[Any]]:
+        loop = asyncio.get_running_loop()
+        return [loop.create_task(self._tell()), loop.create_task(self._mounts.keep_fresh())]
+
+    async def _lose_place(self, life: asyncio.Task[None]) -> None:
+        """Somebody removed its namespace or link: it begins again in another one, as with a kubelet."""
+        await self.event("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+        every = (*self.inits, *self.mains)
+        await asyncio.gather(*(it.stop(self._grace()) for it in every))
+        life.cancel()
+        await asyncio.gather(life, return_exceptions=True)
+        await asyncio.gather(*(it.release() for it in every))
+        await self._leave_network()
+        self._contain({it.name: statuses.before(it.status()) for it in every})
+        self._lost.clear()
+        self.changed()
+
+    async def _forget(self) -> None:
+        """End what is left of another daemon's containers."""
+        await asyncio.to_thread(records.kill, self.folder)
+        records.forget(self.folder)
 
     async def _has_place(self) -> bool:
         """Network and files, at last: what a busy machine refuses now it may grant in a moment. False: deleted before."""
@@ -159,9 +222,9 @@ class PodWorker:
     async def _set_up(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.pod["spec"].get("hostNetwork"):
-            self.netns, self.ip = NODE, NODE_IP
+            self.netns, self.ip = self.host.network.node, NODE_IP
         else:
-            self.netns, self.ip = await self.host.network.add_pod(f"{self.namespace}/{self.name}")
+            self.netns, self.ip = await self.host.network.add_pod()
             for it in (self.pod["spec"].get("securityContext") or {}).get("sysctls") or ():
                 try:
                     await run(
@@ -170,6 +233,8 @@ class PodWorker:
                 except KernelRefusedError as refused:
                     await self.event("Warning", "SysctlForbidden", str(refused))
         self._write_etc()
+        self._inode = inode_of(self.netns)
+        records.note_sandbox(self.folder, Sandbox(self.netns, self.ip, self._inode))
         self.pod = self._addressed(self.pod)
 
     def _addressed(self, pod: Object) -> Object:
@@ -221,16 +286,16 @@ class PodWorker:
     async def _live(self) -> None:
         if not self.inits:
             for it in self.mains:
-                it.state = {"waiting": {"reason": "ContainerCreating"}}
-        await self._mount()
+                it.creating()
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._mount())
             if not await self._initialize(tasks):
                 await self._stop_sidecars(time.monotonic() + self._grace())
                 self.over = True
                 return self.changed()
             self.initialized = True
             for it in self.mains:
-                it.state = {"waiting": {"reason": "ContainerCreating"}}
+                it.creating()
             self.changed()
             lives = []
             for it in self.mains:
@@ -288,14 +353,16 @@ class PodWorker:
     async def _clear(self, grace: float) -> None:
         await asyncio.gather(*(it.stop(grace) for it in self.mains))
         await asyncio.gather(*(it.stop(grace) for it in self.inits))
+        await asyncio.gather(*(it.release() for it in (*self.mains, *self.inits)))
         await self._mounts.clear()
         self.limits.forget()
         await self._leave_network()
 
     async def _leave_network(self) -> None:
-        if self.netns and self.netns != NODE:
+        if self.netns and self.netns != self.host.network.node:
             await self.host.network.remove_pod(self.netns, self.ip)
         self.netns = self.ip = ""
+        await self._forget()
 
     async def _gone(self) -> None:
         await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
@@ -347,7 +414,8 @@ class PodWorker:
         told = ""
         while True:
             try:
-                return await self._mounts.fill()
+                await self._mounts.fill()
+                return self._filled.set()
             except (CannotStartError, ApiError, KernelRefusedError, OSError) as missing:
                 if str(missing) != told:
                     told = str(missing)
@@ -358,6 +426,7 @@ class PodWorker:
 
     async def plan(self, spec: Object, image: Image) -> Plan:
         """Everything needed to start a container; CannotStartError when it refers to what is not there."""
+        await self._filled.wait()
         said = security(self.pod, spec, image.user)
         if said.get("runAsNonRoot") and not said.get("runAsUser"):
             raise CannotStartError(

@@ -55,15 +55,20 @@ class Plan(NamedTuple):
     shown: tuple[str, ...] = ()  # what the image needs of the host's other folders
 
 
-def starting(plan: Plan, begun: Path) -> list[str]:
+def starting(plan: Plan, begun: int) -> list[str]:
     """The command which, as the first process of its namespaces, becomes the container's program.
 
-    It tells the fifo ``begun`` that it is done. Give it ``surroundings``, not the container's variables.
+    It tells the descriptor ``begun`` that it is done. Give it ``surroundings``, not the container's variables.
     """
-    file = plan.scratch.with_name(f"{plan.scratch.name}.order")
+    file = order_file(plan.scratch)
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as order:
         marshal.dump(_order(plan, begun), order)
     return [*_launcher(plan.home), "start", str(file)]
+
+
+def order_file(scratch: Path) -> Path:
+    """What makes a container; its first process was given this name until the program begins."""
+    return scratch.with_name(f"{scratch.name}.order")
 
 
 def entering(
@@ -96,14 +101,14 @@ def _launcher(home: Path) -> list[str]:
     return [str(skeleton.interpreter(home)), "-S", "-s", "-P", "-c", _LAUNCH]
 
 
-def _order(plan: Plan, begun: Path) -> dict[str, Any]:
+def _order(plan: Plan, begun: int) -> dict[str, Any]:
     mounts = sorted((_mount(it) for it in plan.mounts), key=lambda it: it[2].count("/"))
     layers = [skeleton.applets(plan.home)] if plan.applets else []
     privileged = bool(plan.security.get("privileged"))
     home = os.path.realpath(plan.home)
     return {
         "argv": plan.argv, "env": plan.env, "directory": plan.directory or "/", "hostname": plan.hostname, "mounts": mounts,
-        "identity": identity(plan.security), "dies": True, "groups": [str(it) for it in plan.groups], "begun": str(begun),
+        "identity": identity(plan.security), "dies": True, "groups": [str(it) for it in plan.groups], "begun": begun,
         "scratch": str(plan.scratch), "skeletons": [str(it) for it in (*layers, skeleton.skeleton(plan.home))],
         "trees": skeleton.trees(), "shown": list(plan.shown), "covered": [home],
         "kept": [] if privileged else _KEPT, "masked": [] if privileged else _MASKED,

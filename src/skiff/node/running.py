@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
 import time
-import uuid
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 
 from skiff.api import Object
-from skiff.net.kernel import kill
-from skiff.node import container as processes
-from skiff.node import hooks, probes
+from skiff.node import hooks, probes, records
 from skiff.node.environment import CannotStartError
 from skiff.node.images import Image, sought
-from skiff.node.limits import OfPod
-from skiff.node.log_files import LogFile, end_of, last_lines, log_path
-from skiff.node.root import Plan, guarded
-from skiff.node.sessions import AttachedSession, Program, Terminal, beginning
+from skiff.node.log_files import end_of, last_lines, log_path
+from skiff.node.process import Place, Process
+from skiff.node.root import Plan
 from skiff.node.statuses import Before, stamp
 
 _log = structlog.get_logger("skiff.node")
@@ -36,14 +30,11 @@ _HOOK_S = 30.0
 _PATIENT_LOOKS = 10
 
 
-class House(Protocol):
+class House(Place, Protocol):
     """What a container needs of its pod."""
 
     pod: Object
-    home: Path  # the node's folder, where images.yaml may lie
-    folder: Path  # the pod's folder
     ip: str
-    limits: OfPod
 
     async def plan(self, spec: Object, image: Image) -> Plan: ...
     async def event(self, kind: str, reason: str, message: str) -> None: ...
@@ -61,14 +52,31 @@ class Container:
         self.restarts, self.last = before
         self.state: Object = {"waiting": {"reason": "PodInitializing"}}
         self.ready = self.started = False
+        self._failures = 0
         self.launched = asyncio.Event()  # started once, its postStart hook and startup probe done
         self.ended = asyncio.Event()  # this run
-        self._guardian: asyncio.subprocess.Process | None = None
-        self._security: Object = {}  # of this run: the image may have named a user
-        self._program = Program()
+        self._process: Process | None = None
+        self._found: Process | None = None  # of an earlier daemon, to be gone on with
         self._stopping = asyncio.Event()  # nobody starts it again
-        self._id, self._asked, self._failures = "", False, 0
+        self._id, self._asked = "", False
         self._hooked: asyncio.Task[str] | None = None  # its preStop
+
+    def find(self, ready: str) -> None:
+        """What an earlier daemon left of it goes on. ``ready`` is the id of the run that was ready at last."""
+        noted = records.run(self.house.folder, self.name)
+        if noted is not None:
+            self.restarts, self.last, self._failures = noted.number, noted.last, noted.failures
+        self._found = Process.of(self.house, self.spec)
+        if self._found is not None:
+            found = self._process = self._found
+            self._id = found.noted.id
+            self.ready, self.started = self._id == ready and not found.ended, found.noted.launched
+            self.state = {"running": {"startedAt": found.noted.started_at}}
+
+    def creating(self) -> None:
+        """It is its turn."""
+        if self._found is None:
+            self._set({"waiting": {"reason": "ContainerCreating"}})
 
     # --- what is told ------------------------------------------------------------------------
 
@@ -99,7 +107,10 @@ class Container:
             policy = "OnFailure"
         while True:
             begun = time.monotonic()
-            code = await self._once()
+            found, self._found = self._found, None
+            if found is not None:
+                begun -= found.lasted()
+            code = await (self._go_on(found) if found else self._once())
             if self._stopping.is_set() or policy == "Never" or (policy == "OnFailure" and code == 0):
                 return code
             if time.monotonic() - begun > _FORGIVEN_AFTER_S:
@@ -131,31 +142,39 @@ class Container:
         if plan is None or self._stopping.is_set():
             return 137
         self.ended = asyncio.Event()
-        terminal = Terminal() if self.spec.get("tty") else None
+        process = Process.new(self.house, self.spec, plan, self.restarts, self.last, self._failures)
+        self._process, self._id = process, process.noted.id
+        self.ready, self.started, self._asked, self._hooked = False, False, False, None
         try:
-            guardian = await processes.start(plan, stdin=bool(self.spec.get("stdin")), terminal=terminal)
+            await process.begin(plan)
         except OSError as refused:
             return await self._not_started(str(refused))
-        self._guardian, self._security = guardian, plan.security
-        self._program = Program(guardian.stdin, terminal, once=bool(self.spec.get("stdinOnce")))
-        self._id = uuid.uuid4().hex + uuid.uuid4().hex
-        begun = stamp()
-        self.ready, self.started, self._asked, self._hooked = False, False, False, None
-        log = LogFile(log_path(self.house.folder, self.name, self.restarts))
         log_path(self.house.folder, self.name, self.restarts - 2).unlink(missing_ok=True)
-        self._set({"running": {"startedAt": begun}})
-        if self._stopping.is_set():  # told to end while it was being started
-            kill(guardian)
+        if self._stopping.is_set() and not self._asked:  # told to end while it was being started
+            process.kill()
+        return await self._heard(process, fresh=True)
+
+    async def _go_on(self, process: Process) -> int:
+        """A run that an earlier daemon began."""
+        self._asked = process.noted.asked
+        await process.go_on(self.house.folder / "roots" / self.name)
+        return await self._heard(process, fresh=False)
+
+    async def _heard(self, process: Process, *, fresh: bool) -> int:
+        """Watch over a run until it ends; its exit code."""
+        self._set({"running": {"startedAt": process.noted.started_at}})
         prober = asyncio.ensure_future(self._watched())
         try:
-            await self._say_started()
-            code = await self._program.run(guardian, log)
+            if fresh:
+                await self._say_started()
+            code = await process.hear()
         finally:
             prober.cancel()
             await asyncio.gather(prober, return_exceptions=True)
-            self.ready = self.started = False
-        self._set({"terminated": self._epitaph(code, begun)})
+        self.ready = self.started = False
+        self._set({"terminated": self._epitaph(code, process)})
         self.ended.set()
+        await process.release()
         return code
 
     async def _not_started(self, why: str) -> int:
@@ -172,15 +191,17 @@ class Container:
         await self.house.event("Normal", "Created", f"Created container: {self.name}")
         await self.house.event("Normal", "Started", f"Started container {self.name}")
 
-    def _epitaph(self, code: int, begun: str) -> Object:
+    def _epitaph(self, code: int, process: Process) -> Object:
         note = self.house.folder / "termination" / self.name
         message = end_of(note, 4096)
         if code and not message and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
             message = last_lines(log_path(self.house.folder, self.name, self.restarts), 80)[-2048:]
         oom = code in (137, 1) and self.house.limits.exceeded_memory(self.name)  # 1: some versions of unshare
         code, reason = (137, "OOMKilled") if oom else (code, "Error" if code else "Completed")
+        reason = "Unknown" if process.unseen else reason
         found = {
-            "exitCode": code, "reason": reason, "startedAt": begun, "finishedAt": stamp(), "containerID": f"skiff://{self._id}",
+            "exitCode": code, "reason": reason, "startedAt": process.noted.started_at, "finishedAt": process.finished_at(),
+            "containerID": f"skiff://{self._id}",
         }  # fmt: skip
         return {**found, "message": message} if message else found
 
@@ -226,17 +247,21 @@ class Container:
             await asyncio.sleep(1.0)
 
     async def _watch_over(self) -> None:
-        hook = (self.spec.get("lifecycle") or {}).get("postStart")
-        if hook and await self._hook(hook, _HOOK_S, "PostStart"):
-            return await self._end(self._grace())
-        probe = self.spec.get("startupProbe")
-        if probe and not await self._repeat(probe, until_good=True, fatal=True):
-            return None
+        process = self._process
+        assert process
+        if not process.noted.launched:
+            hook = (self.spec.get("lifecycle") or {}).get("postStart")
+            if hook and await self._hook(hook, _HOOK_S, "PostStart"):
+                return await self._end(self._grace())
+            probe = self.spec.get("startupProbe")
+            if probe and not await self._repeat(probe, until_good=True, fatal=True):
+                return None
+            process.note(launched=True)
         self.started = True
         readiness, liveness = self.spec.get("readinessProbe"), self.spec.get("livenessProbe")
         self.launched.set()
         self.house.changed()
-        if not readiness:
+        if not readiness and not self.ready:
             await asyncio.sleep(_LASTS_S)
             self.ready = True
             self.house.changed()
@@ -253,7 +278,8 @@ class Container:
     async def _repeat(self, probe: Object, *, until_good: bool, fatal: bool) -> bool:
         """One probe for the life of a run; whether it became good at last. Until then it is asked every second at most."""
         good = bad = 0
-        await asyncio.sleep(float(probe.get("initialDelaySeconds") or 0))
+        lasted = self._process.lasted() if self._process else 0.0
+        await asyncio.sleep(max(float(probe.get("initialDelaySeconds") or 0) - lasted, 0.0))
         period, ever = float(probe.get("periodSeconds") or 10), False
         while not (fatal and self._stopping.is_set()):  # what is ending anyway is not ended for its health
             wrong = await probes.check(probe, self.spec, self.house.ip, self.run)
@@ -291,51 +317,18 @@ class Container:
     @property
     def running(self) -> bool:
         """Whether there is a process."""
-        return self._guardian is not None and self._guardian.returncode is None
+        return self._process is not None and self._process.running
 
     @property
-    def guardian(self) -> int:
-        """The pid to enter by; ProcessLookupError when the container is not running."""
-        if self._guardian is None or self._guardian.returncode is not None:
+    def process(self) -> Process:
+        """The one that runs; ProcessLookupError when none does."""
+        if self._process is None or not self._process.running:
             raise ProcessLookupError(f"container {self.name} is not running")
-        return self._guardian.pid
-
-    def terminal(self) -> Terminal:
-        """A new one, among those which the container's programs see."""
-        return Terminal(Path(f"/proc/{processes.first_process(self.guardian)}/root/dev/pts"))
-
-    def command(self, argv: list[str]) -> list[str]:
-        """The host's command line which runs a program in the container."""
-        directory = self.spec.get("workingDir") or "/"
-        groups = self.house.limits.groups(self.name)
-        return processes.exec_command(self.guardian, argv, self._security, directory, self.house.home, groups)
+        return self._process
 
     async def run(self, argv: list[str], seconds: float) -> tuple[int, str]:
         """(exit code, output) of a program in the container."""
-        process = await asyncio.create_subprocess_exec(
-            *self.command(argv), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT, env=await self.environment(),
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(seconds):
-                said = await beginning(process.stdout)
-                await process.wait()
-        except (TimeoutError, asyncio.CancelledError):
-            kill(process)
-            await process.wait()
-            raise
-        return process.returncode or 0, said.decode(errors="replace")
-
-    def attach(self) -> AttachedSession:
-        """Its own input, and what it says from now on."""
-        return AttachedSession(self._program)
-
-    async def environment(self) -> dict[str, str]:
-        """What the program itself was given, for ``command``."""
-        pid = processes.first_process(self.guardian)
-        raw = Path(f"/proc/{pid}/environ").read_bytes() if pid else b""
-        pairs = (it.partition(b"=") for it in raw.split(b"\0") if it)
-        return guarded({key.decode(): value.decode(errors="replace") for key, _, value in pairs})
+        return await self.process.run(argv, seconds)
 
     async def _hook(self, hook: Object, seconds: float, name: str) -> str:
         wrong = await hooks.run(hook, self.spec, self.house.ip, self.run, seconds)
@@ -360,38 +353,36 @@ class Container:
         await self._end(seconds)
 
     async def _end(self, seconds: float) -> None:
-        guardian = self._guardian
-        if guardian is None or guardian.returncode is not None:
+        process = self._process
+        if process is None or process.ended:
             return
         end = time.monotonic() + seconds
-        if seconds > 0 and await self._asked_to_end(seconds):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(
-                    guardian.wait(), max(end - time.monotonic(), 2.0 if self._hooked else 0.05)
-                )
+        if seconds > 0 and await self._asked_to_end(process, seconds):
+            left = max(end - time.monotonic(), 2.0 if self._hooked else 0.05)
+            if await process.wait(left):
                 return
-        self._signal(signal.SIGKILL)
-        kill(guardian)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(guardian.wait(), 10.0)
+        process.kill()
+        await process.wait(10.0)
 
-    async def _asked_to_end(self, seconds: float) -> bool:
+    async def _asked_to_end(self, process: Process, seconds: float) -> bool:
         """Hook and signal, once for each run, whoever asks: for many programs a second signal means at once."""
         if self._asked:
             return True
         self._asked = True
         await self.prepare(seconds)
-        return self._signal(hooks.stop_signal(self.spec))
+        told = process.signal(hooks.stop_signal(self.spec))
+        process.note(asked=told)
+        return told
 
-    def _signal(self, number: int) -> bool:
-        """Whether there was a process to be signalled."""
-        guardian = self._guardian
-        pid = processes.first_process(guardian.pid) if guardian is not None else None
-        if pid is None:
-            return False
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-        return True
+    async def release(self) -> None:
+        """It has ended, and nobody hears it any more."""
+        if self._process:
+            await self._process.release()
+
+    def leave(self) -> None:
+        """It goes on without us."""
+        if self._process:
+            self._process.forget()
 
     def _set(self, state: Object) -> None:
         self.state = state

@@ -9,12 +9,17 @@ import functools
 import os
 import struct
 import termios
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from skiff.net.kernel import kill
+from skiff.node.channels import Sink, Source, writable
 from skiff.node.log_files import LogFile
+
+if TYPE_CHECKING:
+    from skiff.node.guardian import Guardian
 
 _READ = 32 * 1024
 _LARGEST_SAYING = 10 * 1024
@@ -24,67 +29,47 @@ _WAITING = 256
 Output = tuple[int, bytes]  # (1, stdout) or (2, stderr)
 
 
-class Terminal:
+class Terminal(Source):
     """A pseudo terminal: our end of it."""
 
     def __init__(self, devices: Path = Path("/dev/pts")) -> None:
         """``devices`` is where the container sees its terminals: it finds this one by name only when it is one of them."""
-        self._ours = os.open(devices / "ptmx", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        super().__init__(os.open(devices / "ptmx", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK))
         try:
-            fcntl.ioctl(self._ours, _UNLOCK, struct.pack("i", 0))
+            fcntl.ioctl(self.ours, _UNLOCK, struct.pack("i", 0))
             #: The program's end, to be closed once the program has it.
-            self.theirs = fcntl.ioctl(self._ours, _OTHER_END, os.O_RDWR | os.O_NOCTTY)
+            self.theirs = fcntl.ioctl(self.ours, _OTHER_END, os.O_RDWR | os.O_NOCTTY)
         except OSError:
             self.close()
             raise
 
-    async def read(self, size: int = _READ, /) -> bytes:
-        """Bytes that were shown; b"" when no program has the terminal any more."""
-        while self._ours >= 0:
-            try:
-                return os.read(self._ours, size)
-            except BlockingIOError:
-                await self._until(
-                    asyncio.get_running_loop().add_reader, asyncio.get_running_loop().remove_reader
-                )
-            except OSError:  # EIO: the last program has closed it
-                break
-        return b""
+    @classmethod
+    def of(cls, ours: int) -> Terminal:
+        """Of one whose program runs already."""
+        made = cls.__new__(cls)
+        Source.__init__(made, ours)
+        made.theirs = -1
+        return made
+
+    @property
+    def ours(self) -> int:
+        """Our descriptor; negative when it is closed."""
+        return self._descriptor
 
     async def write(self, content: bytes) -> None:
         """Keys."""
-        while content and self._ours >= 0:
+        while content and self.ours >= 0:
             try:
-                content = content[os.write(self._ours, content) :]
+                content = content[os.write(self.ours, content) :]
             except BlockingIOError:
-                await self._until(
-                    asyncio.get_running_loop().add_writer, asyncio.get_running_loop().remove_writer
-                )
+                await writable(self.ours)
             except OSError:
                 return
-
-    async def _until(
-        self, add: Callable[[int, Callable[[], None]], None], remove: Callable[[int], bool]
-    ) -> None:
-        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        number = self._ours
-        add(number, lambda: None if ready.done() else ready.set_result(None))
-        try:
-            await ready
-        finally:
-            remove(number)
 
     def resize(self, columns: int, rows: int) -> None:
         """The client's window changed."""
         with contextlib.suppress(OSError, struct.error):
-            fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def close(self) -> None:
-        """Programs that have it are told to end (SIGHUP)."""
-        if self._ours >= 0:
-            with contextlib.suppress(OSError):
-                os.close(self._ours)
-            self._ours = -1
+            fcntl.ioctl(self.ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
 class PipeSession:
@@ -201,26 +186,37 @@ async def beginning(output: asyncio.StreamReader | None) -> bytes:
 class Program:
     """The program of a container: where its input goes, and who hears its output."""
 
-    stdin: asyncio.StreamWriter | None = None
-    terminal: Terminal | None = None
+    guardian: Guardian | None = None
     once: bool = False  # its input ends with the first client's
     listeners: set[asyncio.Queue[Output | None]] = field(default_factory=set)
 
-    async def run(self, guardian: asyncio.subprocess.Process, log: LogFile) -> int:
-        """Hear it until it ends; the exit code."""
-        outputs = {"stdout": self.terminal or guardian.stdout, "stderr": guardian.stderr}
+    @property
+    def terminal(self) -> Terminal | None:
+        return self.guardian.terminal if self.guardian else None
+
+    @property
+    def stdin(self) -> Sink | None:
+        return self.guardian.stdin if self.guardian else None
+
+    async def run(self, guardian: Guardian, log: LogFile) -> int:
+        """Hear it until it ends, and what it said last; the exit code."""
+        loop = asyncio.get_running_loop()
         pumps = [
-            log.pump(name, output, functools.partial(self._say, number))
-            for number, (name, output) in enumerate(outputs.items(), 1)
-            if output
+            loop.create_task(log.pump(name, output, functools.partial(self._say, number)))
+            for number, (name, output) in enumerate(guardian.outputs.items(), 1)
         ]
         try:
-            await asyncio.gather(*pumps)
             code = await guardian.wait()
+            for it in guardian.outputs.values():
+                it.finish()
+            await asyncio.gather(*pumps)
         finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
             log.close()
             self._end()
-        return 128 - code if code < 0 else code
+        return code
 
     def _say(self, number: int, data: bytes) -> None:
         for it in self.listeners:
@@ -230,8 +226,6 @@ class Program:
     def _end(self) -> None:
         for it in self.listeners:
             it.put_nowait(None)
-        if self.terminal:
-            self.terminal.close()
 
 
 class AttachedSession:
@@ -247,7 +241,7 @@ class AttachedSession:
         if terminal := self._program.terminal:
             await terminal.write(b"\x04" if data is None else data)
         elif self._program.stdin and (data is not None or self._program.once):
-            await _write(self._program.stdin, data)
+            await self._program.stdin.write(data)
 
     async def output(self) -> AsyncIterator[Output]:
         """What it says from now on."""

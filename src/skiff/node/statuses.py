@@ -96,10 +96,28 @@ def earlier(pod: Object) -> dict[str, Before]:
         *(status.get("initContainerStatuses") or ()),
         *(status.get("containerStatuses") or ()),
     ]
-    return {it["name"]: _before(it) for it in every}
+    return {it["name"]: before(it) for it in every}
 
 
-def _before(it: Object) -> Before:
+def ready_runs(pod: Object) -> dict[str, str]:
+    """The ids of the runs that were ready, by container."""
+    every = (
+        (pod.get("status") or {}).get(kind) or () for kind in ("initContainerStatuses", "containerStatuses")
+    )
+    return {
+        it["name"]: str(it.get("containerID") or "").removeprefix("skiff://")
+        for kind in every for it in kind if it.get("ready")
+    }  # fmt: skip
+
+
+def initialized(pod: Object) -> bool:
+    """Whether its init containers had done their work."""
+    told = (pod.get("status") or {}).get("conditions") or ()
+    return any(it["type"] == "Initialized" and it["status"] == "True" for it in told)
+
+
+def before(it: Object) -> Before:
+    """What the next run is to be told of the one with this ContainerStatus."""
     if not it.get("containerID"):
         return Before(it.get("restartCount", 0), {})
     state = it.get("state") or {}

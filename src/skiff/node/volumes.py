@@ -79,6 +79,7 @@ def write_files(directory: Path, files: _Files, group: int | None) -> None:
     fresh = directory / f"..data_{number}"
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o755)
+    shutil.rmtree(fresh, ignore_errors=True)  # made by halves, by a daemon that was killed
     fresh.mkdir()
     fresh.chmod(0o755)
     for path, (content, mode) in files.items():

@@ -493,7 +493,7 @@ def test_the_end_is_orderly(it: Cluster) -> None:
     address = ready(it, "deaf")["status"]["podIP"]
     it.kubectl("delete", "pod", "-n", NAMESPACE, "deaf", "--wait=false")
     it.kubectl("delete", "pod", "-n", NAMESPACE, "deaf", "--force", "--grace-period=0")
-    name = "skiff-" + "".join(f"{int(part):02x}" for part in address.split("."))
+    name = "-" + "".join(f"{int(part):02x}" for part in address.split("."))
     it.until(lambda: name not in it.run("ip", "netns", "list").stdout, "its network namespace is gone")
     assert not list((it.home / "pods").glob(f"{NAMESPACE}_deaf_*"))
 

@@ -70,6 +70,8 @@ async def _bring(cluster: Cluster, owner: Object, pods: dict[int, Object]) -> No
             await pod_questions.delete_pods(cluster, owner, [pods[number]], _SOURCE)
         if not parallel:
             return
+    if any(it not in pods for it in wanted):
+        return  # in parallel, too, an update takes one pod at a time: those that were just made are not settled
     if not extra and (owner["spec"].get("updateStrategy") or {}).get("type") != "OnDelete":
         await _renew(cluster, owner, pods)
 

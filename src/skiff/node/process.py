@@ -45,6 +45,7 @@ class Process:
         self.end = records.end_file(folder, spec["name"], noted.id)
         self._guardian: Guardian | None = None
         self._program = Program(once=bool(spec.get("stdinOnce")))
+        self._hearing: asyncio.Future[int] | None = None
         self.unseen = False  # it ended while no daemon ran, and nothing tells how
 
     # --- beginning -------------------------------------------------------------------------------
@@ -85,6 +86,7 @@ class Process:
         self._guardian = self._program.guardian = guardian
         self.noted.pid, self.noted.since = guardian.pid, guardian.since
         records.note_run(self.folder, self.spec["name"], self.noted)
+        self._listen()  # from before it begins, so that lines of both outputs come in their order
 
     async def go_on(self, scratch: Path) -> None:
         """As ``begin``, for one that was found: an earlier daemon may not have seen it begin."""
@@ -110,9 +112,18 @@ class Process:
 
     async def hear(self) -> int:
         """Write down what it says until it ends; the exit code."""
-        log = LogFile(log_path(self.folder, self.spec["name"], self.noted.number))
-        code = await self._program.run(self._of(), log)
+        hearing = self._hearing or self._listen()
+        try:
+            code = await hearing
+        finally:
+            hearing.cancel()
+            await asyncio.gather(hearing, return_exceptions=True)
         return UNKNOWN if self.unseen else code
+
+    def _listen(self) -> asyncio.Future[int]:
+        log = LogFile(log_path(self.folder, self.spec["name"], self.noted.number))
+        self._hearing = asyncio.ensure_future(self._program.run(self._of(), log))
+        return self._hearing
 
     def lasted(self) -> float:
         """Seconds since it began."""

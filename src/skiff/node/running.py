@@ -163,14 +163,15 @@ class Container:
     async def _heard(self, process: Process, *, fresh: bool) -> int:
         """Watch over a run until it ends; its exit code."""
         self._set({"running": {"startedAt": process.noted.started_at}})
-        prober = asyncio.ensure_future(self._watched())
+        works = [asyncio.ensure_future(self._watched()), hearing := asyncio.ensure_future(process.hear())]
         try:
             if fresh:
                 await self._say_started()
-            code = await process.hear()
+            code = await hearing
         finally:
-            prober.cancel()
-            await asyncio.gather(prober, return_exceptions=True)
+            for it in works:
+                it.cancel()
+            await asyncio.gather(*works, return_exceptions=True)
         self.ready = self.started = False
         self._set({"terminated": self._epitaph(code, process)})
         self.ended.set()

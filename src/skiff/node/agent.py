@@ -25,9 +25,9 @@ from skiff.node.filtering import Filtering
 from skiff.node.leftovers import unmount
 from skiff.node.log_files import log_path
 from skiff.node.measuring import measure
-from skiff.node.mounts import folder_of
 from skiff.node.packets import Packets
 from skiff.node.pod import PodWorker
+from skiff.node.records import folder_of
 from skiff.node.registration import keep_registered
 from skiff.settings import Settings
 

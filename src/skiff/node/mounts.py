@@ -190,12 +190,6 @@ class Mounts:
         return note
 
 
-def folder_of(home: Path, pod: Object) -> Path:
-    """Where the files of a pod lie."""
-    metadata = pod["metadata"]
-    return home / "pods" / f"{metadata['namespace']}_{metadata['name']}_{metadata['uid']}"
-
-
 def _in_memory(volume: Object) -> bool:
     return (volume.get("emptyDir") or {}).get("medium") == "Memory"
 

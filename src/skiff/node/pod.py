@@ -6,26 +6,25 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
-from skiff.api import Api, Object
+from skiff.api import Object
 from skiff.errors import ApiError
 from skiff.kinds import PODS
-from skiff.net.dns import host_resolvers
 from skiff.net.kernel import KernelRefusedError, run
-from skiff.net.namespace import NODE_IP, NodeNetwork, inode_of
-from skiff.node import limits, records, statuses
-from skiff.node.environment import CannotStartError, container_environment, expand, service_variables
+from skiff.net.namespace import NODE_IP, inode_of
+from skiff.node import etc, limits, records, statuses
+from skiff.node.environment import CannotStartError
+from skiff.node.host import Host
 from skiff.node.identity import security
 from skiff.node.images import Image
-from skiff.node.mounts import Mounts, folder_of
-from skiff.node.records import Sandbox
-from skiff.node.root import PATH, PROGRAMS, Plan
+from skiff.node.mounts import Mounts
+from skiff.node.planning import program
+from skiff.node.records import Sandbox, folder_of
+from skiff.node.root import Plan
 from skiff.node.running import Container
-from skiff.settings import Settings
 
 _log = structlog.get_logger("skiff.node")
 
@@ -33,21 +32,6 @@ _log = structlog.get_logger("skiff.node")
 _LEAST_S = 2.0
 #: The longest wait before the kernel is asked again for what it refused.
 _MOST_S = 30.0
-
-
-class Host(Protocol):
-    """What a pod needs of its node."""
-
-    api: Api
-    settings: Settings
-    network: NodeNetwork
-    setting_up: asyncio.Semaphore
-    token: Callable[[str, str, dict[str, Any]], Awaitable[str]]
-    leaving: bool
-
-    async def withdrawn(self, ip: str) -> None: ...
-    def services(self) -> dict[tuple[str, str], Object]: ...
-    def whole(self) -> dict[str, str]: ...
 
 
 class PodWorker:
@@ -73,13 +57,7 @@ class PodWorker:
         """Its containers, none of which runs yet."""
         spec, unborn = self.pod["spec"], statuses.Before(0, {})
         self.inits = [
-            Container(
-                self,
-                it,
-                before.get(it["name"], unborn),
-                sidecar=it.get("restartPolicy") == "Always",
-                init=True,
-            )
+            Container(self, it, before.get(it["name"], unborn), sidecar=statuses.is_sidecar(it), init=True)
             for it in spec.get("initContainers") or ()
         ]
         self.mains = [Container(self, it, before.get(it["name"], unborn)) for it in spec["containers"]]
@@ -171,9 +149,11 @@ class PodWorker:
                     who = f"{self.namespace}/{self.name}"
                     _log.error("a pod could not live", pod=who, reason=repr(wrong))
                 await asyncio.wait([deleted, lost], return_when=asyncio.FIRST_COMPLETED)
-                if deleted.done():
-                    return await self._end_or_vanish()
-                await self._lose_place(life)
+                if lost.done() and not deleted.done() and await self._lose_place(life):
+                    deleted.cancel()
+                    continue
+                await deleted
+                return await self._end_or_vanish()
         finally:
             for it in works:
                 it.cancel()
@@ -183,11 +163,14 @@ class PodWorker:
         loop = asyncio.get_running_loop()
         return [loop.create_task(self._tell()), loop.create_task(self._mounts.keep_fresh())]
 
-    async def _lose_place(self, life: asyncio.Task[None]) -> None:
-        """Somebody removed its namespace or link: it begins again in another one, as with a kubelet."""
+    async def _lose_place(self, life: asyncio.Task[None]) -> bool:
+        """Somebody removed its namespace or link: it begins again in another one, as with a kubelet. False: it is over."""
         await self.event("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
         every = (*self.inits, *self.mains)
         await asyncio.gather(*(it.stop(self._grace()) for it in every))
+        if self.pod["spec"].get("restartPolicy") == "Never":
+            await asyncio.wait([life])
+            return False
         life.cancel()
         await asyncio.gather(life, return_exceptions=True)
         await asyncio.gather(*(it.release() for it in every))
@@ -195,6 +178,7 @@ class PodWorker:
         self._contain({it.name: statuses.before(it.status()) for it in every})
         self._lost.clear()
         self.changed()
+        return True
 
     async def _forget(self) -> None:
         """End what is left of another daemon's containers."""
@@ -232,7 +216,7 @@ class PodWorker:
                     )
                 except KernelRefusedError as refused:
                     await self.event("Warning", "SysctlForbidden", str(refused))
-        self._write_etc()
+        etc.write(self.pod, self.ip, self.folder / "etc", self.host.settings)
         self._inode = inode_of(self.netns)
         records.note_sandbox(self.folder, Sandbox(self.netns, self.ip, self._inode))
         self.pod = self._addressed(self.pod)
@@ -246,42 +230,7 @@ class PodWorker:
 
     def hostname(self) -> str:
         """What the pod's containers call themselves."""
-        spec = self.pod["spec"]
-        own = spec.get("hostname") or self.name
-        return self.host.settings.node_name if spec.get("hostNetwork") else str(own)[:63].rstrip("-.")
-
-    def _write_etc(self) -> None:
-        spec, etc, domain = self.pod["spec"], self.folder / "etc", self.host.settings.cluster_domain
-        etc.mkdir(exist_ok=True)
-        config, policy = spec.get("dnsConfig") or {}, spec.get("dnsPolicy", "ClusterFirst")
-        servers, options = [self.host.settings.dns_ip], ["ndots:5"]
-        search = [f"{self.namespace}.svc.{domain}", f"svc.{domain}", domain]
-        if policy == "None":
-            servers, search, options = [], [], []
-        elif policy == "Default":
-            # A resolver on the host's own loopback cannot be reached from here: the cluster's DNS asks it.
-            outside = [it for it in host_resolvers() if not it.startswith("127.")]
-            servers, search, options = outside or servers, [], []
-        servers += config.get("nameservers") or ()
-        search += config.get("searches") or ()
-        given = [":".join(filter(None, (it["name"], it.get("value")))) for it in config.get("options") or ()]
-        named = {it.split(":")[0] for it in given}
-        options = [*(it for it in options if it.split(":")[0] not in named), *given]
-        lines = [f"search {' '.join(search)}"] if search else []
-        lines += [f"nameserver {it}" for it in servers]
-        lines += [f"options {' '.join(options)}"] if options else []
-        (etc / "resolv.conf").write_text("".join(f"{it}\n" for it in lines))
-        hostname = self.hostname()
-        full = (
-            f"{hostname}.{spec['subdomain']}.{self.namespace}.svc.{domain}\t" if spec.get("subdomain") else ""
-        )
-        extra = "".join(
-            f"{it['ip']}\t{' '.join(it.get('hostnames') or ())}\n" for it in spec.get("hostAliases") or ()
-        )
-        (etc / "hosts").write_text(
-            f"127.0.0.1\tlocalhost\n::1\tlocalhost\n{self.ip}\t{full}{hostname}\n{extra}"
-        )
-        (etc / "hostname").write_text(f"{hostname}\n")
+        return etc.hostname(self.pod, self.host.settings)
 
     async def _live(self) -> None:
         if not self.inits:
@@ -392,21 +341,12 @@ class PodWorker:
     async def _write_status(self) -> None:
         inits, mains = [it.status() for it in self.inits], [it.status() for it in self.mains]
         stored = await self.host.api.get(PODS, self.namespace, self.name)
-        if stored["metadata"]["uid"] != self.uid:
-            return
-        lasting = [*(told for it, told in zip(self.inits, inits, strict=True) if it.sidecar), *mains]
-        addresses = [{"ip": self.ip}] if self.ip else None
-        status: Object = {
-            "phase": statuses.phase(self.pod, inits, mains, initialized=self.initialized, over=self.over), "hostIP": NODE_IP,
-            "hostIPs": [{"ip": NODE_IP}], "podIP": self.ip or None, "podIPs": addresses, "startTime": self._begun,
-            "containerStatuses": mains, "qosClass": statuses.quality(stored),
-            "conditions": statuses.conditions(
-                stored, lasting, initialized=self.initialized, networked=bool(self.ip), over=self.over
-            ),
-        }  # fmt: skip
-        if inits:
-            status["initContainerStatuses"] = inits
-        await self.host.api.patch(PODS, self.namespace, self.name, {"status": status}, subresource="status")
+        if stored["metadata"]["uid"] == self.uid:
+            how = statuses.Life(self.initialized, self.over, self.ip, self._begun)
+            status = statuses.status(stored, inits, mains, how)
+            await self.host.api.patch(
+                PODS, self.namespace, self.name, {"status": status}, subresource="status"
+            )
 
     # --- volumes -------------------------------------------------------------------------------
 
@@ -433,21 +373,10 @@ class PodWorker:
                 "container's runAsUser breaks non-root policy "
                 f'(pod: "{self.namespace}/{self.name}", container: {spec["name"]})'
             )
-        links = self.pod["spec"].get("enableServiceLinks", True)
-        before = {
-            **image.env, "HOSTNAME": self.hostname(), "HOME": "/tmp" if said.get("runAsUser") else "/root",  # noqa: S108
-            **service_variables(self.host.services(), self.namespace, links),
-        }  # fmt: skip
-        if image.applets or image.commands:
-            before["PATH"] = f"{PROGRAMS}:{PATH}"
-        env = container_environment(self.pod, spec, await self._mounts.found(), before, self.host.whole())
-        command = [expand(it, env) for it in spec.get("command") or ()]
-        given = [expand(it, env) for it in spec.get("args") or ()]
-        argv = [*command, *given] if command else [*image.entrypoint, *(given or image.args)]
-        if not argv:
-            raise CannotStartError(
-                f'neither the container nor its image "{spec.get("image", "")}" names a command'
-            )
+        argv, env = program(
+            self.pod, spec, image, said, self.hostname(), await self._mounts.found(),
+            self.host.services(), self.host.whole(),
+        )  # fmt: skip
         return Plan(
             self.netns, self.hostname(), argv, env, spec.get("workingDir") or "/", self._mounts.of_container(spec, env),
             said, image.applets, image.commands, self.folder / "roots" / f"{spec['name']}", self.home,

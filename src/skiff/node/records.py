@@ -52,6 +52,12 @@ class Run:
     boot: str = field(default_factory=boot)
 
 
+def folder_of(home: Path, pod: dict[str, Any]) -> Path:
+    """Where the files of a pod lie."""
+    metadata = pod["metadata"]
+    return home / "pods" / f"{metadata['namespace']}_{metadata['name']}_{metadata['uid']}"
+
+
 def note_sandbox(folder: Path, sandbox: Sandbox) -> None:
     """It is there."""
     _write(folder / _SANDBOX, asdict(sandbox))

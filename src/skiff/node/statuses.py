@@ -7,11 +7,41 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from skiff.api import Object
+from skiff.net.namespace import NODE_IP
 
 
 def stamp() -> str:
     """Now, as metav1.Time writes it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Life(NamedTuple):
+    """How far a pod is. ``over``: every container has ended for good, sidecars too."""
+
+    initialized: bool
+    over: bool
+    ip: str
+    begun: str
+
+
+def is_sidecar(spec: Object) -> bool:
+    """Whether an init container stays."""
+    return bool(spec.get("restartPolicy") == "Always")
+
+
+def status(pod: Object, inits: list[Object], mains: list[Object], how: Life) -> Object:
+    """The whole status, from those of the containers."""
+    sidecars = {it["name"] for it in pod["spec"].get("initContainers") or () if is_sidecar(it)}
+    lasting = [*(it for it in inits if it["name"] in sidecars), *mains]
+    found: Object = {
+        "phase": phase(pod, inits, mains, initialized=how.initialized, over=how.over), "hostIP": NODE_IP,
+        "hostIPs": [{"ip": NODE_IP}], "podIP": how.ip or None, "podIPs": [{"ip": how.ip}] if how.ip else None,
+        "startTime": how.begun, "containerStatuses": mains, "qosClass": quality(pod),
+        "conditions": conditions(
+            pod, lasting, initialized=how.initialized, networked=bool(how.ip), over=how.over
+        ),
+    }  # fmt: skip
+    return {**found, "initContainerStatuses": inits} if inits else found
 
 
 def phase(pod: Object, inits: list[Object], mains: list[Object], *, initialized: bool, over: bool) -> str:

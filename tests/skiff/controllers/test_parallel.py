@@ -15,7 +15,12 @@ from skiff.kinds import PODS, STATEFUL_SETS
 @pytest.mark.finding("mesh M7")
 async def test_an_update_takes_one_pod_at_a_time(tmp_path: Path) -> None:
     async with Plane(tmp_path) as it:
-        spec = {"replicas": 3, "selector": chosen("db"), "serviceName": "db", "podManagementPolicy": "Parallel"}
+        spec = {
+            "replicas": 3,
+            "selector": chosen("db"),
+            "serviceName": "db",
+            "podManagementPolicy": "Parallel",
+        }
         await it.make(STATEFUL_SETS, "db", spec={**spec, "template": template("db")})
         await it.until(lambda: len(it.all(PODS)) == 3, "all at once")
         for pod in it.all(PODS):

@@ -249,7 +249,7 @@ def test_limits_are_enforced_or_said_not_to_be(new_cluster: type[Cluster], permi
         assert "enforced by control groups" in told
         it.apply(DEPLOYMENT)
         it.until(lambda: it.objects("deployment", "web")[0]["status"].get("readyReplicas") == 2, "it runs")
-        group = it.run("sh", "-c", "cat /sys/fs/cgroup/memory/skiff-*/cgroup.procs").stdout.split()
+        group = it.run("sh", "-c", "cat /sys/fs/cgroup/memory/skiff-*/*/*/cgroup.procs").stdout.split()
         assert len(group) >= 2
         limit = it.run("sh", "-c", "cat /sys/fs/cgroup/memory/skiff-*/memory.limit_in_bytes").stdout
         assert int(limit) == 512 * 2**20

@@ -257,7 +257,9 @@ def test_a_lost_place_in_the_network_is_made_anew(it: Cluster) -> None:
     it.run("ip", "netns", "del", node)
 
     def restarted() -> bool:
-        answers = it.kubectl("get", "--raw", "/readyz", check=False).returncode == 0  # the daemon, too, begins anew
+        answers = (
+            it.kubectl("get", "--raw", "/readyz", check=False).returncode == 0
+        )  # the daemon, too, begins anew
         return answers and statuses(it, "placed")["beside"]["restartCount"] == 3
 
     it.until(restarted, "with the whole node", 90.0)

@@ -20,9 +20,9 @@ POD: dict[str, Any] = {
     },
 }  # fmt: skip
 
-#: Refuses new links of pods while a file is there: a kernel that is short of something.
+#: Refuses the links of pods (their namespaces are called by their addresses) while a file is there: a kernel that is short of something.
 IP = """#!/bin/sh
-case "$*" in *"type veth peer name eth0"*) [ -e {refusing} ] && echo "RTNETLINK answers: Cannot allocate memory" >&2 && exit 2;; esac
+case "$*" in "-n skiff-0"*) [ -e {refusing} ] && echo "RTNETLINK answers: Cannot allocate memory" >&2 && exit 2;; esac
 exec {ip} "$@"
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 from typing import TYPE_CHECKING, Any
@@ -249,12 +250,14 @@ def test_limits_are_enforced_or_said_not_to_be(new_cluster: type[Cluster], permi
         assert "enforced by control groups" in told
         it.apply(DEPLOYMENT)
         it.until(lambda: it.objects("deployment", "web")[0]["status"].get("readyReplicas") == 2, "it runs")
-        group = it.run("sh", "-c", "cat /sys/fs/cgroup/memory/skiff-*/*/*/cgroup.procs").stdout.split()
+        # Groups are the whole machine's: other clusters may have theirs beside it.
+        name = f"skiff-{hashlib.sha256(str(it.home.resolve()).encode()).hexdigest()[:8]}"
+        group = it.run("sh", "-c", f"cat /sys/fs/cgroup/memory/{name}/*/*/cgroup.procs").stdout.split()
         assert len(group) >= 2
-        limit = it.run("sh", "-c", "cat /sys/fs/cgroup/memory/skiff-*/memory.limit_in_bytes").stdout
+        limit = it.run("cat", f"/sys/fs/cgroup/memory/{name}/memory.limit_in_bytes").stdout
         assert int(limit) == 512 * 2**20
         it.run("skiff", "delete")
-        assert not it.run("sh", "-c", "ls -d /sys/fs/cgroup/*/skiff-*", check=False).stdout
+        assert not it.run("sh", "-c", f"ls -d /sys/fs/cgroup/*/{name}", check=False).stdout
     finally:
         it.run("skiff", "delete", check=False)
         it.end()

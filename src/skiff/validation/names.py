@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -173,13 +174,21 @@ def header(text: str) -> Iterator[str]:
 
 
 def address(text: str) -> Iterator[str]:
-    if parsed_address(text) is None:
+    if packed_address(text) is None:
         yield ADDRESS_SAID
 
 
 def network(text: str) -> Iterator[str]:
     if parsed_network(text) is None:
         yield CIDR_SAID
+
+
+def packed_address(text: str) -> bytes | None:
+    """The four or sixteen bytes of an address, a tenth of the work of an object of it."""
+    try:
+        return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+    except (OSError, ValueError):
+        return None
 
 
 def parsed_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

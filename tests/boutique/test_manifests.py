@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from skiff.node.images import find_image
+from skiff.node.images import sought
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "online-boutique"
 OURS = EXAMPLES / "kubernetes-manifests.yaml"
@@ -103,7 +103,7 @@ def images(found: Objects) -> set[str]:
 
 
 def commands(found: set[str], home: Path) -> dict[str, list[str]]:
-    known = {it: find_image(it, home) for it in found}
+    known = {it: sought(it, home).image for it in found}
     assert None not in known.values(), [it for it, image in known.items() if image is None]
     return {it: [*image.entrypoint, *image.args] for it, image in known.items() if image}
 
@@ -150,7 +150,7 @@ def test_images_of_older_releases_and_mirrors_are_known_too(image: str, program:
     "image", ["boutique/nothing:v1", "x/microservices-demo/shoppingassistantservice:v1", "nginx"]
 )
 def test_an_image_without_a_program_is_unknown(image: str, tmp_path: Path) -> None:
-    assert find_image(image, tmp_path) is None
+    assert sought(image, tmp_path).image is None
 
 
 def test_the_canary_is_one_more_version_of_the_same_service() -> None:

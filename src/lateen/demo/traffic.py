@@ -9,7 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import aiohttp
+
 from lateen.api import reading
+from lateen.kube.errors import KubeError
 
 if TYPE_CHECKING:
     from lateen.kube.client import KubeClient
@@ -129,11 +132,10 @@ async def pages(client: KubeClient, namespaces: Iterable[str]) -> list[str]:
 
     async def one(namespace: str, pod: str) -> str:
         try:
-            return (
-                await asyncio.wait_for(client.pod_get(namespace, pod, 15020, "/stats/prometheus"), 10)
-            ).decode()
-        except (OSError, TimeoutError, RuntimeError):
-            return ""
+            asked = client.pod_get(namespace, pod, 15020, "/stats/prometheus")
+            return (await asyncio.wait_for(asked, 10)).decode()
+        except (OSError, TimeoutError, KubeError, aiohttp.ClientError):
+            return ""  # it may have gone since it was listed
 
     wanted = [
         (namespace, pod["metadata"]["name"])

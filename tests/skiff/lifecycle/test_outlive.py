@@ -256,11 +256,9 @@ def test_a_lost_place_in_the_network_is_made_anew(it: Cluster) -> None:
     it.until(lambda: statuses(it, "placed")["beside"]["restartCount"] == 2, "it is made anew")
     it.run("ip", "netns", "del", node)
 
-    def restarted() -> bool:
-        answers = (
-            it.kubectl("get", "--raw", "/readyz", check=False).returncode == 0
-        )  # the daemon, too, begins anew
-        return answers and statuses(it, "placed")["beside"]["restartCount"] == 3
+    def restarted() -> bool:  # the daemon, too, begins anew, and does not answer for a moment
+        path = "jsonpath={.status.containerStatuses[?(@.name=='beside')].restartCount}"
+        return it.kubectl("get", "pod", "placed", "-o", path, check=False).stdout == "3"
 
     it.until(restarted, "with the whole node", 90.0)
     ready(it, "placed")

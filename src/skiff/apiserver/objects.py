@@ -20,8 +20,9 @@ from skiff.queries import number, truth
 from skiff.schema import pack
 
 NOT_ALLOWED = "the server does not allow this method on the requested resource"
-_LONGEST_MANAGER = 128
 APPLY = "application/apply-patch+yaml"
+#: Bytes of a manager's name.
+_MANAGER = 128
 
 
 async def many(request: web.Request, registry: Registry, kind: Kind, namespace: str) -> web.StreamResponse:
@@ -162,10 +163,10 @@ async def patched(
     patch = await body(request)
     if registry.store.is_large(kind.storage, namespace, name):
         context.LARGE.set(True)
+    if request.content_type != APPLY and "force" in request.query:
+        said = "Forbidden: may not be specified for non-apply patch"
+        raise _bad_option(request, "force", said, "FieldValueForbidden")
     if request.content_type == APPLY:
-        if not request.query.get("fieldManager"):
-            cause = ("FieldValueRequired", "Required value: is required for apply patch", "fieldManager")
-            raise invalid("PatchOptions", "meta.k8s.io", "", [cause])
         applied = checked(request, registry, kind, patch)
         return await registry.apply(
             kind, namespace, name, applied, manager=writer(request), force=truth(request, "force"), subresource=sub, dry_run=dry
@@ -209,11 +210,28 @@ def changed(form: str, kind: Kind, old: Any, patch: Any, registry: Registry) -> 
 def writer(request: web.Request) -> str:
     """Who the fields of a write belong to: the client's word, else its program's name."""
     given = request.query.get("fieldManager", "")
-    if len(given.encode()) > _LONGEST_MANAGER or not given.isprintable():
-        said = f"metadata.fieldManager: Invalid value: must be printable, of at most {_LONGEST_MANAGER} bytes"
-        raise ApiError(422, "Invalid", said)
-    program = request.headers.get("User-Agent", "").split("/")[0][:_LONGEST_MANAGER]
-    return given or "".join(it for it in program if it.isprintable()) or "unknown"
+    if len(given.encode()) > _MANAGER:
+        raise _bad_option(
+            request, "fieldManager", f"Too long: may not be more than {_MANAGER} bytes", "FieldValueTooLong"
+        )
+    if not given.isprintable():
+        said = (
+            f"Invalid value: {msgspec.json.encode(given).decode()}: should only contain printable characters"
+        )
+        raise _bad_option(request, "fieldManager", said, "FieldValueInvalid")
+    if given or request.content_type == APPLY:
+        if not given:
+            raise _bad_option(
+                request, "fieldManager", "Required value: is required for apply patch", "FieldValueRequired"
+            )
+        return given
+    agent = request.headers.get("User-Agent", "").split("/")[0].encode()[:_MANAGER].decode(errors="ignore")
+    return "".join(it for it in agent if it.isprintable()) or "unknown"
+
+
+def _bad_option(request: web.Request, field: str, said: str, reason: str) -> ApiError:
+    word = {"POST": "Create", "PUT": "Update"}.get(request.method, "Patch")
+    return invalid(f"{word}Options", "meta.k8s.io", "", [(reason, said, field)])
 
 
 def answer(request: web.Request, kind: Kind, obj: Any, status: int) -> web.Response:

@@ -133,9 +133,12 @@ class Registry:
         """Server-side apply: (the object, whether it is new). 409 when a field belongs to somebody else."""
         from skiff.patch.apply import in_steps  # ownership of fields: only for those who ask for it
 
+        applied = _own_part(kind, applied, subresource)
         for _ in range(5):
             await breathe()
             live = self.store.get(kind.storage, namespace, name)
+            if live is None and subresource:
+                raise not_found(kind.plural, kind.group, name)
             metadata = {**(applied.get("metadata") or {}), "name": name}
             if kind.namespaced:
                 metadata["namespace"] = namespace
@@ -148,7 +151,13 @@ class Registry:
                 if live is None:
                     return await self.create(kind, namespace, merged, dry_run=dry_run), True
                 made = await self.update(
-                    kind, namespace, name, merged, subresource=subresource, dry_run=dry_run
+                    kind,
+                    namespace,
+                    name,
+                    merged,
+                    subresource=subresource,
+                    dry_run=dry_run,
+                    notes=merged["metadata"].get("managedFields"),
                 )
                 return made, False
             except ApiError as refused:
@@ -205,8 +214,12 @@ class Registry:
         subresource: str = "",
         dry_run: bool = False,
         manager: str = "",
+        by_way_of: str = "",
+        notes: list[Object] | None = None,
     ) -> Object:
         """Replace an object, or only its status. 409 when the given resourceVersion is not the stored one."""
+        # ``by_way_of`` is a subresource that is only noted as the way of a write: scale. ``notes`` are the managedFields of
+        # an apply, which a status cannot bring along otherwise.
         old = self.get(kind, namespace, name)
         given = obj.get("metadata") or {}
         # "0" is as good as none: whatever is there now.
@@ -225,7 +238,9 @@ class Registry:
             await breathe()
         self._checked(kind, made, old)
         await breathe()
-        made = self._owned(kind, old, made, manager, subresource)
+        made = self._owned(kind, old, made, manager, subresource or by_way_of)
+        if notes is not None:
+            made = {**made, "metadata": {**made["metadata"], "managedFields": notes}}
         await breathe()
         if self.admission:
             await self.admission.validate(kind, "UPDATE", subresource, made, old)
@@ -330,6 +345,16 @@ class Registry:
             said += " because it is being terminated"
             cause = {"reason": "NamespaceTerminating", "message": why, "field": "metadata.namespace"}
             raise ApiError(403, "Forbidden", said, {"causes": [cause]})
+
+
+def _own_part(kind: Kind, applied: Object, subresource: str) -> Object:
+    """What may be applied there: a status is neither applied nor owned with the object, and nothing else with a status."""
+    if not subresource:
+        return {k: v for k, v in applied.items() if k != "status" or "status" not in kind.subresources}
+    given = applied.get("metadata") or {}
+    metadata = {k: given[k] for k in ("resourceVersion", "uid", "managedFields") if k in given}
+    head = {k: applied[k] for k in ("apiVersion", "kind", subresource) if k in applied}
+    return {**head, "metadata": metadata}
 
 
 def _finalizers(obj: Object) -> list[str]:

@@ -116,7 +116,13 @@ async def _scale(
         metadata.pop("resourceVersion", None)
     wanted = {**target, "metadata": metadata, "spec": {**target["spec"], "replicas": replicas}}
     made = await registry.update(
-        kind, namespace, name, wanted, dry_run=request.query.get("dryRun") == "All", manager=writer(request)
+        kind,
+        namespace,
+        name,
+        wanted,
+        dry_run=request.query.get("dryRun") == "All",
+        manager=writer(request),
+        by_way_of="scale",
     )
     return answer(request, kind, scale_of(made), 200)
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from skiff.api import Object
 from skiff.errors import ApiError
+from skiff.patch import last_applied
 from skiff.patch.managed_fields import (
     MISSING,
     SELF,
@@ -24,8 +25,12 @@ from skiff.patch.managed_fields import (
 from skiff.schema.node import ANYTHING, SchemaNode
 from skiff.schema.walk import hashed
 
-#: Conflicts that are told one by one.
-_MOST_TOLD = 1_000
+
+APPLY, UPDATE = "Apply", "Update"
+#: As many have entries of their own as the real server gives them.
+MOST_WRITERS = 10
+#: Who owns what was there before anybody was noted; and what the oldest of many writers wrote.
+_EARLIER, _ANCIENT = "before-first-apply", "ancient-changes"
 
 
 class Owner(NamedTuple):
@@ -34,6 +39,9 @@ class Owner(NamedTuple):
     manager: str
     operation: str
     subresource: str
+    version: str = (
+        ""  # of an Update: the API version that was written. An applier has one set, whatever the version
+    )
 
 
 class Holding(NamedTuple):
@@ -48,17 +56,32 @@ def holdings(obj: Object | None) -> dict[Owner, Holding]:
     """The entries of an object."""
     found: dict[Owner, Holding] = {}
     for it in ((obj or {}).get("metadata") or {}).get("managedFields") or ():
-        owner = Owner(it.get("manager", ""), it.get("operation", "Update"), it.get("subresource", ""))
-        paths = frozenset(leaves(it.get("fieldsV1") or {}))
-        found[owner] = Holding(paths, it.get("apiVersion", ""), it.get("time", ""))
+        if not isinstance(it, dict):
+            continue
+        said = {
+            name: str(it.get(name) or "")
+            for name in ("manager", "operation", "subresource", "apiVersion", "time")
+        }
+        owner = _owner(said["manager"], said["operation"] or UPDATE, said["subresource"], said["apiVersion"])
+        fields = it.get("fieldsV1")
+        paths = frozenset(leaves(fields if isinstance(fields, dict) else {}))
+        found[owner] = Holding(paths, said["apiVersion"], said["time"])
     return found
+
+
+def _owner(manager: str, operation: str, subresource: str, version: str) -> Owner:
+    return Owner(manager, operation, subresource, version if operation == UPDATE else "")
+
+
+def _rank(item: tuple[Owner, Holding]) -> tuple[str, ...]:
+    """The real server's order: appliers first, the oldest of each first."""
+    owner, it = item
+    return (owner.operation, it.time, owner.manager, it.api_version, owner.subresource)
 
 
 def _noted(obj: Object, held: dict[Owner, Holding]) -> Object:
     entries = []
-    for owner, it in held.items():
-        if not it.fields:
-            continue
+    for owner, it in sorted(((owner, it) for owner, it in held.items() if it.fields), key=_rank):
         entry = {
             "manager": owner.manager, "operation": owner.operation, "apiVersion": it.api_version, "time": it.time,
             "fieldsType": "FieldsV1", "fieldsV1": tree(iter(sorted(it.fields))),
@@ -89,19 +112,24 @@ def in_steps(
     It yields where others may have their turn: a large object takes a second in all."""
     if (applied.get("metadata") or {}).get("managedFields"):
         raise ApiError(400, "BadRequest", "metadata.managedFields must be nil")
-    mine = Owner(manager, "Apply", subresource)
+    mine = _owner(manager, APPLY, subresource, api_version)
     wanted = owned(applied, schema)
     paths = frozenset(wanted)
     yield
     if live is None:
         return _noted(applied, {mine: Holding(paths, api_version, now)})
-    held = holdings(live)
-    order = list(held)
+    present = owned(live, schema)
+    held = holdings(live) or _unowned(live, present, now)
     before = held.pop(mine, Holding(frozenset(), api_version, now))
     yield
-    disputed = _disputed(owned(live, schema), wanted, held)
+    disputed = _disputed(present, wanted, held)
     if disputed and not force:
-        raise _conflict(live, disputed)
+        allowed = (
+            last_applied.still_so(live, schema) if manager == last_applied.KUBECTL else frozenset[Path]()
+        )
+        against = {owner: left for owner, it in disputed.items() if (left := it - allowed)}
+        if against:
+            raise _conflict({owner: (held[owner].api_version, it) for owner, it in against.items()})
     yield
     made = _merged(live, applied, schema)
     yield
@@ -112,8 +140,15 @@ def in_steps(
         held[owner] = held[owner]._replace(fields=held[owner].fields - taken)
     same = before.fields == paths and before.api_version == api_version
     held[mine] = before if same else Holding(paths, api_version, now)
-    # In a steady order: applying the same again changes not a byte.
-    return _noted(made, {**{owner: held[owner] for owner in order if owner in held}, mine: held[mine]})
+    if manager == last_applied.KUBECTL and not subresource:
+        made = last_applied.renewed(made, applied)
+    return _noted(made, held)
+
+
+def _unowned(live: Object, present: dict[Path, Any], now: str) -> dict[Owner, Holding]:
+    """Of an object of which nobody noted who wrote it: all of it belongs to somebody else."""
+    version = live.get("apiVersion", "")
+    return {_owner(_EARLIER, UPDATE, "", version): Holding(frozenset(present), version, now)}
 
 
 def _given_up(obj: Object, gone: frozenset[Path], kept: frozenset[Path], schema: SchemaNode) -> Object:
@@ -147,25 +182,42 @@ def _disputed(
     return {owner: it for owner, it in found.items() if it}
 
 
-def _conflict(live: Object, disputed: dict[Owner, frozenset[Path]]) -> ApiError:
-    causes = [
-        {
-            "reason": "FieldManagerConflict", "field": _written(path),
-            "message": f'conflict with "{owner.manager}"'
-            + (f' with subresource "{owner.subresource}"' if owner.subresource else "")
-            + f" using {live.get('apiVersion')}",
-        }
-        for owner, paths in disputed.items() for path in sorted(paths)
-    ]  # fmt: skip
-    said = "; ".join(f"{it['message']}: {it['field']}" for it in causes[:_MOST_TOLD])
-    plural = "conflicts" if len(causes) > 1 else "conflict"
-    return ApiError(
-        409, "Conflict", f"Apply failed with {len(causes)} {plural}: {said}", {"causes": causes[:_MOST_TOLD]}
-    )
+def _conflict(disputed: dict[Owner, tuple[str, frozenset[Path]]]) -> ApiError:
+    """In the words of the real server, which kubectl prints. Each owner comes with its version and its fields."""
+    causes, lines = [], []
+    for owner, (version, paths) in sorted(disputed.items()):
+        name = _named(owner, version)
+        fields = sorted(_written(it) for it in paths)
+        causes += [
+            {"reason": "FieldManagerConflict", "message": f"conflict with {name}", "field": it}
+            for it in fields
+        ]
+        lines += [f"conflicts with {name}:", *(f"- {it}" for it in fields)]
+    if len(causes) == 1:
+        said = f"Apply failed with 1 conflict: {causes[0]['message']}: {causes[0]['field']}"
+    else:
+        said = f"Apply failed with {len(causes)} conflicts: " + "\n".join(lines)
+    return ApiError(409, "Conflict", said, {"causes": causes})
+
+
+def _named(owner: Owner, version: str) -> str:
+    name = json.dumps(owner.manager)
+    if owner.subresource:
+        name += f" with subresource {json.dumps(owner.subresource)}"
+    return f"{name} using {version}" if owner.operation == UPDATE else name
 
 
 def _written(path: Path) -> str:
-    return "".join(f".{it[2:]}" if it.startswith("f:") else f"[{it[2:].strip('{}')}]" for it in path)
+    """``.spec.containers[name="app"].image``."""
+    return "".join(map(_step, path))
+
+
+def _step(it: str) -> str:
+    form, text = it[:2], it[2:]
+    if form == "k:":
+        keys = json.loads(text)
+        return f"[{','.join(f'{name}={json.dumps(value)}' for name, value in sorted(keys.items()))}]"
+    return "" if it == SELF else f"[={text}]" if form == "v:" else f".{text}"
 
 
 def _merged(live: Any, applied: Any, node: SchemaNode) -> Any:
@@ -202,15 +254,15 @@ def track(
     """The object with a note of who wrote what was changed by a plain write."""
     if old is not None and new == old:
         return new
+    # A writer may change the notes themselves, as kubectl does when it moves to apply; an empty entry alone resets them.
+    # One that leaves them out, or cannot read them, does not lose them.
     said = new["metadata"].get("managedFields")
-    held = holdings(new if said is not None else old)
-    if said is not None and said != ((old or {}).get("metadata") or {}).get("managedFields"):
-        return _noted(
-            new, held
-        )  # the writer changes the notes themselves, as kubectl does when it moves to apply
+    held = holdings(new if said else old)
+    if said == [{}]:
+        return _noted(new, {})
     before, present = owned(old or {}, schema), owned(new, schema)
     changed = frozenset(path for path, value in present.items() if before.get(path, MISSING) != value)
-    mine = Owner(manager, operation, subresource)
+    mine = _owner(manager, operation, subresource, api_version)
     gone = before.keys() - present.keys()
     after: dict[Owner, Holding] = {}
     for owner, it in held.items():
@@ -219,4 +271,20 @@ def track(
     if changed:
         own = after.get(mine, Holding(frozenset(), api_version, now))
         after[mine] = Holding(own.fields | changed, api_version, now)
-    return _noted(new, after)
+    return _noted(new, _capped(after))
+
+
+def _capped(held: dict[Owner, Holding]) -> dict[Owner, Holding]:
+    """The oldest writers share one entry when there are many; appliers need theirs."""
+    writers = sorted(
+        (item for item in held.items() if item[0].operation == UPDATE and item[1].fields), key=_rank
+    )
+    if len(writers) <= MOST_WRITERS:
+        return held
+    made = dict(held)
+    for owner, it in writers[: len(writers) - MOST_WRITERS + 1]:
+        del made[owner]
+        bucket = _owner(_ANCIENT, UPDATE, "", it.api_version)
+        before = made.get(bucket, Holding(frozenset(), it.api_version, it.time))
+        made[bucket] = Holding(before.fields | it.fields, it.api_version, max(before.time, it.time))
+    return made

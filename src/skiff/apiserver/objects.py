@@ -16,11 +16,14 @@ from skiff.apiserver.watching import watch
 from skiff.errors import ApiError, invalid
 from skiff.kinds import Kind
 from skiff.patch import json_patch, merge_patch, strategic_merge_patch
+from skiff.patch.restore import mismatch
 from skiff.queries import number, truth
 from skiff.schema import pack
 
 NOT_ALLOWED = "the server does not allow this method on the requested resource"
 APPLY = "application/apply-patch+yaml"
+#: So much of a bad patch is told back.
+_SHOWN = 1000
 #: Bytes of a manager's name.
 _MANAGER = 128
 
@@ -203,6 +206,11 @@ def changed(form: str, kind: Kind, old: Any, patch: Any, registry: Registry) -> 
         case "application/merge-patch+json":
             return merge_patch(old, patch)
         case "application/strategic-merge-patch+json" if not kind.custom:
+            if said := mismatch(patch, registry.schema(kind)):
+                shown = msgspec.json.encode(
+                    msgspec.json.encode(patch)[:_SHOWN].decode(errors="ignore")
+                ).decode()
+                raise invalid("", "", "", [("FieldValueInvalid", f"Invalid value: {shown}: {said}", "patch")])
             return strategic_merge_patch(old, patch, registry.schema(kind))
     raise ApiError(415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {form}")
 

@@ -19,6 +19,7 @@ from skiff.controllers import (
     job,
     lasting,
     namespace,
+    node_lifecycle,
     quota,
     replica_set,
     replication,
@@ -35,6 +36,7 @@ __all__ = ["ControllerSettings", "Settings", "run_all"]
 _CONTROLLERS = (
     namespace, service_account, scheduler, deployment, replica_set, stateful_set, daemon_set, job, endpoint_slice, claims,
     forgetting, garbage, disruption, lasting, storage, taints, certificates, quota, cron_job, replication, endpoints,
+    node_lifecycle,
 )  # fmt: skip
 
 

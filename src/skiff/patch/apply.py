@@ -25,7 +25,6 @@ from skiff.patch.managed_fields import (
 from skiff.schema.node import ANYTHING, SchemaNode
 from skiff.schema.walk import hashed
 
-
 APPLY, UPDATE = "Apply", "Update"
 #: As many have entries of their own as the real server gives them.
 MOST_WRITERS = 10

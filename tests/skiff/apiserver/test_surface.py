@@ -214,3 +214,39 @@ async def test_an_old_cache_of_schemas_is_made_again(tmp_path: Path) -> None:
     del found["io.k8s.api.core.v1.PodTemplate"]
     cache.write_bytes(gzip.compress(json.dumps(found).encode(), 1))
     assert "io.k8s.api.core.v1.PodTemplate" in pack.load(cache)
+
+
+@pytest.mark.finding("skiff 9")
+@pytest.mark.parametrize(
+    ("patch", "said"),
+    [({"metadata": {"labels": "invalid"}}, "cannot restore map from string"),
+     ({"metadata": 5}, "cannot restore struct from: int64"),
+     ({"spec": {"containers": {"a": 1}}}, "cannot restore slice from map"),
+     ({"spec": {"replicas": "2"}}, ""), ({"spec": {"hostNetwork": "yes"}}, "cannot convert string to bool")],
+)  # fmt: skip
+async def test_a_strategic_patch_of_wrong_types_is_refused_as_in_kubernetes(
+    client: Client, patch: Any, said: str
+) -> None:
+    pod = {"metadata": {"name": "a"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    assert (await client.post(f"{ROOT}/pods", json=pod)).status == 201
+    form = {"Content-Type": "application/strategic-merge-patch+json"}
+    answer = await client.patch(f"{ROOT}/pods/a", json=patch, headers=form)
+    found = await answer.json()
+    if said:
+        assert answer.status == 422
+        assert found["message"].endswith(said)
+    else:
+        assert answer.status == 200  # no such field: nothing to restore
+
+
+@pytest.mark.finding("skiff 10")
+async def test_a_definition_may_come_back_in_another_scope(client: Client, registry: Registry) -> None:
+    toy = {"apiVersion": "example.com/v1", "kind": "Toy", "metadata": {"name": "a"}}
+    for scope, path in (
+        ("Cluster", "/apis/example.com/v1/toys"),
+        ("Namespaced", "/apis/example.com/v1/namespaces/default/toys"),
+    ):
+        await registry.create(CUSTOM_RESOURCE_DEFINITIONS, "", definition({"name": "v1"}, scope=scope))
+        assert (await client.post(path, json=toy)).status == 201
+        await registry.delete(CUSTOM_RESOURCE_DEFINITIONS, "", "toys.example.com")
+        assert (await client.post(path, json=toy)).status == 404

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from skiff.apiserver.custom import CustomKinds
 from skiff.apiserver.http import application
 from skiff.apiserver.registry import Registry
-from skiff.kinds import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES
+from skiff.kinds import BUILT_IN, CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES
 from skiff.schema import pack
 from skiff.store.store import Store
 
@@ -250,3 +250,28 @@ async def test_a_definition_may_come_back_in_another_scope(client: Client, regis
         assert (await client.post(path, json=toy)).status == 201
         await registry.delete(CUSTOM_RESOURCE_DEFINITIONS, "", "toys.example.com")
         assert (await client.post(path, json=toy)).status == 404
+
+
+#: Subresources, which have no path of their own; policies of admission have a page of their own.
+_NO_KINDS = {"Binding", "TokenRequest", "Scale", "Eviction", "DeleteOptions", "WatchEvent", "Event", "Status"}
+
+
+@pytest.mark.finding("skiff 8")
+def test_the_page_names_every_kind_that_is_not_served() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "skiff.md").read_text()
+    said = page.partition('"no matches for kind":\n')[2].partition(", and all kinds")[0]
+    served = {(it.group, it.kind) for it in BUILT_IN}
+    absent = set()
+    for name, it in pack._package_definitions().items():
+        for each in it.get("x-kubernetes-group-version-kind", ()):
+            group, kind = each["group"], each["kind"]
+            stable = (
+                name.startswith("io.k8s.")
+                and "alpha" not in each["version"]
+                and "beta" not in each["version"]
+            )
+            if stable and not kind.endswith("List") and group != "admissionregistration.k8s.io" and kind not in _NO_KINDS and (
+                (group, kind) not in served and "metadata" in it.get("properties", {})
+            ):  # fmt: skip
+                absent.add(kind)
+    assert set(said.split(", ")) == absent

@@ -209,7 +209,7 @@ async def _while_there(
             await asyncio.wait({task}, timeout=_LOOK_S)
             if request.transport is None or request.transport.is_closing():
                 task.cancel()
-                raise ConnectionResetError("the client has left")
+                return web.Response(status=499)  # which nobody reads
         return task.result()
     finally:
         task.cancel()

@@ -28,6 +28,8 @@ from skiff.schema.walk import hashed
 APPLY, UPDATE = "Apply", "Update"
 #: As many have entries of their own as the real server gives them.
 MOST_WRITERS = 10
+#: Conflicts that are told one by one.
+MOST_TOLD = 1_000
 #: Who owns what was there before anybody was noted; and what the oldest of many writers wrote.
 _EARLIER, _ANCIENT = "before-first-apply", "ancient-changes"
 
@@ -183,19 +185,23 @@ def _disputed(
 
 def _conflict(disputed: dict[Owner, tuple[str, frozenset[Path]]]) -> ApiError:
     """In the words of the real server, which kubectl prints. Each owner comes with its version and its fields."""
-    causes, lines = [], []
+    causes: list[dict[str, str]] = []
+    lines: list[str] = []
+    count = sum(len(paths) for _, paths in disputed.values())
     for owner, (version, paths) in sorted(disputed.items()):
         name = _named(owner, version)
-        fields = sorted(_written(it) for it in paths)
+        fields = sorted(_written(it) for it in paths)[: MOST_TOLD - len(causes)]
         causes += [
             {"reason": "FieldManagerConflict", "message": f"conflict with {name}", "field": it}
             for it in fields
         ]
-        lines += [f"conflicts with {name}:", *(f"- {it}" for it in fields)]
-    if len(causes) == 1:
+        lines += [f"conflicts with {name}:", *(f"- {it}" for it in fields)] if fields else []
+    if count == 1:
         said = f"Apply failed with 1 conflict: {causes[0]['message']}: {causes[0]['field']}"
     else:
-        said = f"Apply failed with {len(causes)} conflicts: " + "\n".join(lines)
+        said = f"Apply failed with {count} conflicts: " + "\n".join(lines)
+    if count > len(causes):
+        said += f"\n- and {count - len(causes)} more"
     return ApiError(409, "Conflict", said, {"causes": causes})
 
 

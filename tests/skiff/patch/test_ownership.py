@@ -296,6 +296,15 @@ async def test_many_writers_share_an_entry(client: Client) -> None:
     assert set(fields(made, "ancient-changes")["f:data"]) == {f"f:k{n}" for n in range(21)}
 
 
+async def test_ten_thousand_conflicts_make_no_long_answer(client: Client) -> None:
+    await apply(client, f"{MAPS}/a", config_map(**{f"k{n}": "v" for n in range(10_000)}))
+    wanted = config_map(**{f"k{n}": "w" for n in range(10_000)})
+    said = await apply(client, f"{MAPS}/a", wanted, manager="other", code=409)
+    assert said["message"].startswith('Apply failed with 10000 conflicts: conflicts with "me":\n- .data.k0\n')
+    assert said["message"].endswith("\n- and 9000 more")
+    assert len(said["details"]["causes"]) == 1000
+
+
 # --- kubectl, which goes from one sort of apply to the other ------------------------------------------------
 
 

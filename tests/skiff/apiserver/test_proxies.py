@@ -195,20 +195,20 @@ def test_the_proxy_reaches_pods_only(it: Cluster, bearer: str) -> None:
     targets = {"kind": "Pod", "name": "web", "namespace": NAMESPACE}
     slices = [
         {"addresses": [address], "conditions": {"ready": True}, **({"targetRef": targets} if named else {})}
-        for address in ("127.0.0.1", "169.254.77.1", "10.96.0.1") for named in (False,)
+        for address in ("10.96.0.1", "192.0.2.1") for named in (False,)
     ]  # fmt: skip
     evil = {
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "evil", "labels": label},
         "addressType": "IPv4", "ports": [{"name": "", "port": 6443}], "endpoints": slices,
     }  # fmt: skip
     named = {**evil, "metadata": {"name": "named", "labels": {"kubernetes.io/service-name": "named"}}, "ports": [{"name": "", "port": 8080}],
-             "endpoints": [{"addresses": ["127.0.0.1"], "targetRef": targets}]}  # fmt: skip
+             "endpoints": [{"addresses": ["10.96.0.1"], "targetRef": targets}]}  # fmt: skip
     services = [
         {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}}
         for name in ("evil", "named")
     ]
     it.apply(evil, named, *services, namespace=NAMESPACE)
-    patch = json.dumps({"status": {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]}})
+    patch = json.dumps({"status": {"podIP": "10.96.0.1", "podIPs": [{"ip": "10.96.0.1"}]}})
     it.kubectl("patch", "pod", "-n", NAMESPACE, "web", "--subresource=status", "--type=merge", "-p", patch)
     evil_said, named_said, pod_said, api = ask(
         it, bearer, {"path": f"{ROOT}/services/evil:80/proxy/"}, {"path": f"{ROOT}/services/named:80/proxy/"},

@@ -22,7 +22,7 @@ POD: dict[str, Any] = {
 
 #: Refuses the links of pods (their namespaces are called by their addresses) while a file is there: a kernel that is short of something.
 IP = """#!/bin/sh
-case "$*" in "-n skiff-0"*) [ -e {refusing} ] && echo "RTNETLINK answers: Cannot allocate memory" >&2 && exit 2;; esac
+case "$*" in "-n skiff-"*"-0af4"*" -batch -") [ -e {refusing} ] && echo "RTNETLINK answers: Cannot allocate memory" >&2 && exit 2;; esac
 exec {ip} "$@"
 """
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from skiff.api import Object
-from skiff.apiserver.cells import NONE, UNSET, age, born, duration, join
+from skiff.apiserver.cells import NONE, UNSET, age, born, duration, join, selector
 
 
 def node(it: Object, now: datetime) -> list[Any]:
@@ -53,6 +53,24 @@ def binding(it: Object, now: datetime) -> list[Any]:
         for kind in ("User", "Group", "ServiceAccount")
     ]  # fmt: skip
     return [f"{role.get('kind', '')}/{role.get('name', '')}", born(it, now), *shown]
+
+
+def admission_policy(it: Object, now: datetime) -> list[Any]:
+    """ValidatingAdmissionPolicies."""
+    spec = it.get("spec") or {}
+    held = spec.get("paramKind")
+    kind = f"{held.get('apiVersion', '')}/{held.get('kind', '')}" if held else UNSET
+    return [len(spec.get("validations") or ()), kind, born(it, now)]
+
+
+def policy_binding(it: Object, now: datetime) -> list[Any]:
+    """ValidatingAdmissionPolicyBindings."""
+    spec = it.get("spec") or {}
+    held = spec.get("paramRef") or {}
+    parameter = f"{held.get('namespace') or '*'}/{held['name']}" if held.get("name") else UNSET
+    if parameter == UNSET and held.get("selector") is not None:
+        parameter = selector(held["selector"])
+    return [spec.get("policyName", ""), parameter, born(it, now)]
 
 
 def quota(it: Object, now: datetime) -> list[Any]:

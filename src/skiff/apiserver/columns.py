@@ -72,6 +72,8 @@ SHAPES: dict[str, tuple[str, Cells]] = {
         "Webhooks,Age",
         lambda it, now: [len(it.get("webhooks") or ()), born(it, now)],
     ),
+    "ValidatingAdmissionPolicy": ("Validations,ParamKind,Age", cluster.admission_policy),
+    "ValidatingAdmissionPolicyBinding": ("PolicyName,ParamRef,Age", cluster.policy_binding),
     "PriorityClass": (
         "Value,Global-Default,Age,PreemptionPolicy",
         lambda it, now: [

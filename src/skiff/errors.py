@@ -57,10 +57,14 @@ def conflict(plural: str, group: str, name: str, why: str = "") -> ApiError:
 
 #: Causes of one refusal, and letters of each: more is not read, and must not be made of a large body.
 _MOST_CAUSES, _MOST_LETTERS = 100, 2_000
+_AT_THE_END = 500
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}..."
+    """Without its middle: a message begins with a value, which may be long, and ends with what is wrong with it."""
+    if len(text) <= _MOST_LETTERS:
+        return text
+    return f"{text[: _MOST_LETTERS - _AT_THE_END]}...{text[-_AT_THE_END:]}"
 
 
 def invalid(kind: str, group: str, name: str, causes: list[tuple[str, str, str]]) -> ApiError:

@@ -67,7 +67,8 @@ class Quotas:
 def _check(request: Request, account: Account, new: Object, storage: Storage) -> None:
     moves = account.moved(new, request.old, storage)
     name = account.quota["metadata"]["name"]
-    if moves and storage == PODS.storage and (missing := _missing(new, account)):
+    # Also where the pod moves no sum, because it says nothing at all.
+    if storage == PODS.storage and account.covers(new, storage) and (missing := _missing(new, account)):
         raise forbidden(request, f"failed quota: {name}: must specify {missing}")
     zero = Decimal(0)
     over = sorted(

@@ -168,9 +168,13 @@ class Account:
     storages: frozenset[Storage]
     used: Amounts = field(default_factory=dict)
 
+    def covers(self, obj: Object, storage: Storage) -> bool:
+        """Whether it is about such objects."""
+        return storage in self.storages and in_scope(self.quota, obj, storage)
+
     def costs(self, obj: Object | None, storage: Storage) -> Amounts:
         """What an object takes of it."""
-        if obj is None or storage not in self.storages or not in_scope(self.quota, obj, storage):
+        if obj is None or not self.covers(obj, storage):
             return {}
         return {name: value for name, value in charge(obj, storage).items() if name in self.hard}
 

@@ -100,6 +100,12 @@ def test_pods_by_what_they_ask_for(served: Served) -> None:
     served.made(PODS, pod("d", "600m"))  # what has ended asks for nothing
 
 
+def test_who_says_nothing_is_refused_also_where_nothing_else_is_counted(served: Served) -> None:
+    quota(served, requests_memory="1Gi")
+    said = served.refused(lambda: served.made(PODS, pod("silent"))).message
+    assert said == 'pods "silent" is forbidden: failed quota: q: must specify requests.memory for: c'
+
+
 def test_services_claims_and_any_other_kind(served: Served) -> None:
     hard = {"services": "3", "services.nodeports": "1", "services.loadbalancers": "0", "requests.storage": "2Gi", "persistentvolumeclaims": "5",
             "count/deployments.apps": "0", "secrets": "1", "fast.storageclass.storage.k8s.io/requests.storage": "1Gi", "resourcequotas": "1"}  # fmt: skip

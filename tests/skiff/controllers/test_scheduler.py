@@ -210,9 +210,9 @@ async def test_gates_taints_and_other_schedulers_hold_a_pod_back(tmp_path: Path)
 async def test_a_pod_waits_for_its_volume_where_nobody_makes_one(tmp_path: Path) -> None:
     async with Plane(tmp_path) as it:
         await it.node()
-        await it.make(
-            PERSISTENT_VOLUME_CLAIMS, "c", spec={"storageClassName": "", "accessModes": ["ReadWriteOnce"]}
-        )
+        asked = {"requests": {"storage": "1Gi"}}
+        spec = {"storageClassName": "", "accessModes": ["ReadWriteOnce"], "resources": asked}
+        await it.make(PERSISTENT_VOLUME_CLAIMS, "c", spec=spec)
         volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]
         await pod(it, "a", volumes=volumes)
         said = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."

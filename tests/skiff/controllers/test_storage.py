@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plane import Plane, template
+from plane import NODE, Plane, template
 
 from skiff.api import Object
 from skiff.kinds import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, STORAGE_CLASSES
@@ -144,9 +144,11 @@ async def test_a_pod_brings_claims_of_its_own(tmp_path: Path) -> None:
 async def test_where_the_files_of_a_volume_lie(tmp_path: Path) -> None:
     async with Plane(tmp_path) as it:
         (tmp_path / "here").mkdir()
+        ours = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]}
+        here = {"required": {"nodeSelectorTerms": [{"matchExpressions": [ours]}]}}
         for name, source in (
             ("host", {"hostPath": {"path": str(tmp_path / "here")}}),
-            ("local", {"hostPath": None, "local": {"path": str(tmp_path / "here")}}),
+            ("local", {"hostPath": None, "local": {"path": str(tmp_path / "here")}, "nodeAffinity": here}),
             ("nfs", {"hostPath": None, "nfs": {"server": "a", "path": "/"}}),
         ):
             await volume(it, name, **source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ def refused(code: int, reason: str) -> Iterator[None]:
         said = raised
     assert said is not None, f"not refused with {code}"
     assert said.status == code, said
-    assert f'"reason": "{reason}"' in said.body, said.body
+    assert json.loads(said.body)["reason"] == reason, said.body
 
 
 def config_map(name: str, **data: str) -> client.V1ConfigMap:

@@ -51,6 +51,10 @@ WEBHOOK = {
     "name": "a.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None", "clientConfig": {"url": "https://example.com/hook"},
     "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}],
 }  # fmt: skip
+POLICY = {
+    "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}]},
+    "validations": [{"expression": "object.metadata.name != 'bad'"}],
+}  # fmt: skip
 TLS = {"tls.crt": "YQ==", "tls.key": "Yg=="}
 
 
@@ -102,6 +106,10 @@ GOOD: dict[Kind, Object] = {
                 {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}]}},
         kinds.LEASES: {"spec": {"leaseDurationSeconds": 3}},
         kinds.NAMESPACES: {}, kinds.NODES: {"spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}},
+        kinds.POD_TEMPLATES: {"template": TEMPLATE}, kinds.CONTROLLER_REVISIONS: {"revision": 1, "data": {"spec": {"a": 1}}},
+        kinds.VALIDATING_POLICIES: {"spec": POLICY},
+        kinds.VALIDATING_POLICY_BINDINGS: {"spec": {"policyName": "good", "validationActions": ["Deny"],
+                                                   "matchResources": {"objectSelector": {"matchLabels": {"app": "none"}}}}},
         kinds.EVENTS: {"involvedObject": {"namespace": "default", "kind": "Pod", "name": "a"}},
     }.items()
 }  # fmt: skip

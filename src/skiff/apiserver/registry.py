@@ -98,10 +98,7 @@ class Registry:
             metadata["generation"] = 1
         made: Object = {**obj, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
         if kind is NAMESPACES:
-            made["metadata"]["labels"] = {
-                **(metadata.get("labels") or {}),
-                "kubernetes.io/metadata.name": name,
-            }
+            _name_namespace(made)
             made["spec"] = {"finalizers": ["kubernetes"]}
             made["status"] = {"phase": "Active"}
         elif "status" in kind.subresources:
@@ -271,6 +268,9 @@ class Registry:
             made.pop("status", None)
             if "status" in old:
                 made["status"] = old["status"]
+        if kind is NAMESPACES:  # what it waits for changes by "finalize" only
+            _name_namespace(made)
+            made["spec"] = old.get("spec", {})
         made = self._completed(kind, made, old)
         metadata = made["metadata"]
         if "generation" in old["metadata"] and _spec(made) != _spec(old):
@@ -360,6 +360,11 @@ def _own_part(kind: Kind, applied: Object, subresource: str) -> Object:
 def _finalizers(obj: Object) -> list[str]:
     found: list[str] = obj["metadata"].get("finalizers") or []
     return found
+
+
+def _name_namespace(namespace: Object) -> None:
+    metadata = namespace["metadata"]
+    metadata["labels"] = {**(metadata.get("labels") or {}), "kubernetes.io/metadata.name": metadata["name"]}
 
 
 def _has_generation(obj: Object) -> bool:

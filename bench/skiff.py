@@ -175,7 +175,7 @@ def main(number: int) -> None:
         time.sleep(2)
         row("memory of the daemon, nothing in it", memory(it, pid))
         rates(it, number)
-        [took, used] = measured(it, "fan", 0, "6443", in_machine(it, "skiff.cli"))
+        [took, used] = measured(it, "fan", 0, "6443", in_machine(it, "skiff.daemon"))
         row(f"{WATCHERS} watchers hear of {TOLD} writes", f"{took:.2f} s", f"{used:.2f} s")
         it.kubectl("delete", "--raw", MAPS)
         pods = [timed(lambda at=at: pod(it, f"p{at}")) for at in range(5)]  # type: ignore[misc]
@@ -195,7 +195,7 @@ def rates(it: Any, number: int) -> None:
     it.until(
         lambda: it.run("sh", "-c", f"ss -ltn | grep {STATIC_PORT}", check=False).stdout, "the static server"
     )
-    skiff, other = in_machine(it, "skiff.cli"), in_machine(it, "skiff.py")
+    skiff, other = in_machine(it, "skiff.daemon"), in_machine(it, "skiff.py")
     for what, share in (
         ("asyncio create", 1),
         ("asyncio get", 1),

@@ -143,15 +143,6 @@ def images_remove(image: Annotated[str, typer.Argument(help="As it is written in
         raise typer.Exit(1)
 
 
-@app.command(hidden=True)
-def daemon(cpus: int = 0, memory: int = 0, port: int = PORT, realistic: str = "") -> None:
-    """Run in the foreground."""
-    from skiff.daemon import main as run  # everything the daemon needs: only here
-
-    seed = int(realistic) if realistic else None
-    run(replace(Settings(), cpus=cpus, memory_mib=memory, api_port=port, realistic=seed))
-
-
 def _mebibytes(text: str) -> int:
     units = {"g": 1024, "gi": 1024, "gib": 1024, "gb": 1024, "m": 1, "mi": 1, "mib": 1, "mb": 1, "": 1}
     number = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")

@@ -8,9 +8,9 @@ import resource
 import signal
 import sys
 from asyncio import sslproto
-from typing import Any, Never, TextIO, cast
+from dataclasses import replace
+from typing import Any, Never
 
-import structlog
 from aiohttp import web
 
 from skiff import log
@@ -34,17 +34,18 @@ from skiff.claim import claim
 from skiff.controllers.run import ControllerSettings, run_all
 from skiff.errors import ApiError
 from skiff.kinds import BUILT_IN, CERTIFICATE_SIGNING_REQUESTS, NAMESPACES, PODS, SERVICE_ACCOUNTS, Kind
+from skiff.log import Log
 from skiff.node.agent import NodeAgent
 from skiff.realism import shapes
 from skiff.realism.chance import Chance
 from skiff.realism.habits import habits
 from skiff.realism.late import LateApi, LateKinds
 from skiff.schema import pack
-from skiff.settings import Settings
+from skiff.settings import PORT, Settings
 from skiff.store.file import DatabaseError
 from skiff.store.store import Store
 
-_log = structlog.get_logger("skiff")
+_log = Log()
 
 READY_FILE = "ready"
 
@@ -182,14 +183,7 @@ class Daemon:
 
 def main(settings: Settings) -> None:
     """Run in the foreground; what is logged goes to stderr."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info, structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", log.BoundedLog(settings.home / log.NAME))),
-        wrapper_class=structlog.make_filtering_bound_logger(20),
-    )  # fmt: skip
+    Log.output = log.BoundedLog(settings.home / log.NAME)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # a terminal's 1024 are too few for many pods
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if sys.version_info < (3, 12):  # later it is the default: no thread for each process of the cluster
@@ -202,3 +196,17 @@ def main(settings: Settings) -> None:
             _log.warning("the node is made anew")
     except DatabaseError as wrong:
         sys.exit(f"Error: {wrong}")
+
+
+def _asked(words: list[str]) -> Settings:
+    """``--cpus=2``, as ``skiff.lifecycle`` writes them: a library for command lines would stay in memory with its 4 MB."""
+    given = dict(it.removeprefix("--").split("=", 1) for it in words)
+    seed = given.get("realistic")
+    return replace(
+        Settings(), cpus=int(given.get("cpus", 0)), memory_mib=int(given.get("memory", 0)),
+        api_port=int(given.get("port", PORT)), realistic=int(seed) if seed else None,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(_asked(sys.argv[1:]))

@@ -124,13 +124,14 @@ def _make_home(settings: Settings) -> None:
 def _spawn(settings: Settings) -> None:
     (settings.home / "ready").unlink(missing_ok=True)
     argv = [
-        sys.executable, "-m", "skiff.cli", "daemon", f"--cpus={settings.cpus}", f"--memory={settings.memory_mib}",
+        sys.executable, "-m", "skiff.daemon", f"--cpus={settings.cpus}", f"--memory={settings.memory_mib}",
         f"--port={settings.api_port}", *([] if settings.realistic is None else [f"--realistic={settings.realistic}"]),
     ]  # fmt: skip
     environment = {
         **os.environ,
         "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin",
         "SKIFF_HOME": str(settings.home),
+        "MALLOC_ARENA_MAX": "2",  # one for each thread would keep what it once had
     }
     log = settings.home / log_file.NAME
     with log.open("ab") as output:
@@ -229,9 +230,11 @@ def _searched(settings: Settings) -> list[str]:
             mine = f"SKIFF_HOME={settings.home}".encode() in (it / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if mine and argv[1:4] == ["-m", "skiff.cli", "daemon"]:
+        if mine and (
+            argv[1:3] == ["-m", "skiff.daemon"] or argv[1:4] == ["-m", "skiff.cli", "daemon"]
+        ):  # of old
             options = dict(
-                word[2:].split("=", 1) for word in argv[4:] if word.startswith("--") and "=" in word
+                word[2:].split("=", 1) for word in argv[3:] if word.startswith("--") and "=" in word
             )
             return [
                 it.name,

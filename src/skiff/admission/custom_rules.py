@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from skiff.admission.cel import definitions, rules
 from skiff.admission.request import Request
 from skiff.errors import invalid
 from skiff.kinds import CUSTOM_RESOURCE_DEFINITIONS, Kind
 from skiff.schema.node import SchemaNode
+
+if TYPE_CHECKING:
+    from skiff.admission.cel import rules
 
 #: The schema of a kind, and that of a raw one.
 SchemaOf = Callable[[Kind], SchemaNode]
@@ -27,6 +29,10 @@ class CustomRules:
         new, old = request.obj, request.old
         if new is None or request.subresource or (old is not None and new["spec"] == old["spec"]):
             return
+        from skiff.admission.cel import (
+            definitions,  # the evaluator, 8 MB: only for those who have definitions
+        )
+
         versions = new["spec"]["versions"]
         schemas = [(it.get("schema") or {}).get("openAPIV3Schema") or {} for it in versions]
         alike = all(
@@ -49,11 +55,15 @@ class CustomRules:
         return self._object(request, ruled) if ruled else None
 
     async def _object(self, request: Request, ruled: rules.Ruled) -> None:
+        from skiff.admission.cel import rules
+
         if found := await rules.broken(request.obj, request.old, ruled):
             raise invalid(request.kind.kind, request.kind.group, request.name, found)
 
     def ruled(self, kind: Kind) -> rules.Ruled | None:
         """The rules of a kind, worked out anew when its definition changed."""
+        from skiff.admission.cel import rules
+
         key, node = (kind.group, kind.version, kind.kind), self._schema_of(kind)
         held = self._ruled.get(key)
         if held is None or held[0] is not node:

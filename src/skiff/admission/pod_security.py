@@ -10,8 +10,6 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import structlog
-
 from skiff.admission.pod_security_checks import violations
 from skiff.admission.pods import TEMPLATES, described
 from skiff.admission.request import Request, Stored, forbidden
@@ -19,6 +17,7 @@ from skiff.api import Object
 from skiff.apiserver import context
 from skiff.errors import invalid
 from skiff.kinds import NAMESPACES, PODS, Kind
+from skiff.log import Log
 
 KINDS: tuple[Kind, ...] = (PODS, NAMESPACES, *sorted(TEMPLATES, key=str))
 _PREFIX = "pod-security.kubernetes.io/"
@@ -27,7 +26,7 @@ _MODES = ("enforce", "audit", "warn")
 _VERSION = re.compile(r"latest|v1\.(0|[1-9][0-9]{0,3})", re.ASCII)
 _MOST_PODS, _MOST_S = 3000, 0.1
 
-_log = structlog.get_logger("skiff.audit")
+_log = Log()
 
 
 class Policy(NamedTuple):

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import structlog
-
 from skiff.admission.cel import aside, policy
 from skiff.admission.cel.policy import Finding
 from skiff.admission.cel.program import CelError
@@ -27,12 +25,13 @@ from skiff.kinds import (
     VALIDATING_WEBHOOKS,
     Kind,
 )  # fmt: skip
+from skiff.log import Log
 
 #: What no policy is about: nobody shall lock himself out.
 _NEVER = frozenset({MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, VALIDATING_POLICIES, VALIDATING_POLICY_BINDINGS})
 _CODES = {"Unauthorized": 401, "Forbidden": 403, "RequestEntityTooLarge": 413, "Invalid": 422}
 
-_log = structlog.get_logger("skiff.audit")
+_log = Log()
 
 
 class Policies:

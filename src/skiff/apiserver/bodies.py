@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import msgspec
-import structlog
 from aiohttp import web
 
 from skiff.apiserver import context
@@ -15,11 +14,12 @@ from skiff.apiserver.parsers import PARSERS
 from skiff.apiserver.registry import Registry
 from skiff.errors import ApiError
 from skiff.kinds import Kind
+from skiff.log import Log
 from skiff.schema.decode import MismatchError, decoded
 from skiff.schema.node import SchemaNode
 from skiff.schema.walk import prune, unknown_fields
 
-_log = structlog.get_logger("skiff.apiserver")
+_log = Log()
 
 _FORMS = {
     "application/json": Form.JSON, "application/yaml": Form.YAML, "application/vnd.kubernetes.protobuf": Form.PROTOBUF,

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import Never
 from weakref import WeakKeyDictionary, WeakSet
 
-import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-_log = structlog.get_logger("skiff.apiserver")
+from skiff.log import Log
+
+_log = Log()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-import structlog
 from aiohttp import web
 
 from skiff.api import Node
@@ -36,9 +35,10 @@ from skiff.apiserver.parsers import PARSERS, Parsers
 from skiff.apiserver.registry import Registry
 from skiff.errors import ApiError, unknown_path
 from skiff.kinds import COMPUTED, REVIEWS, Kind
+from skiff.log import Log
 from skiff.queries import truth
 
-_log = structlog.get_logger("skiff.apiserver")
+_log = Log()
 
 MAX_BODY = 3 * 1024 * 1024  # as etcd and the API server limit objects
 _MOST_WARNED, _EACH_WARNED = 4096, 256

@@ -8,14 +8,14 @@ import sys
 from collections import Counter
 
 import msgspec
-import structlog
 from aiohttp import web
 
 from skiff.apiserver.parse import Form, Parsed, parse
 from skiff.apiserver.parse_process import HEAD, Reply, Task
 from skiff.errors import ApiError
+from skiff.log import Log
 
-_log = structlog.get_logger("skiff.apiserver")
+_log = Log()
 
 #: Bytes that are read on the loop, in some ten milliseconds. Without a search for fields that are there twice, JSON is
 #: read by msgspec, a megabyte in as much.

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-import structlog
-
 from skiff.api import Api, Object
 from skiff.controllers.informer import Informers, controller_of, key_of
 from skiff.controllers.queue import Key, WorkQueue
 from skiff.errors import ApiError
 from skiff.kinds import Kind
+from skiff.log import Log
 
-_log = structlog.get_logger("skiff.controllers")
+_log = Log()
 
 
 #: (a request as ``cryptography`` reads it, its usages, how long it lasts): the certificate as PEM.
@@ -173,14 +172,9 @@ class Controller:
             except ApiError as error:
                 delay = self.queue.failed(key)
                 # A conflict is how optimistic locking works, not news.
-                say = _log.debug if error.code in {404, 409} else _log.warning
-                say(
-                    "will try again",
-                    controller=self.name,
-                    key="/".join(key),
-                    error=error.message,
-                    delay_s=delay,
-                )
+                if error.code not in {404, 409}:
+                    about = {"controller": self.name, "key": "/".join(key), "delay_s": delay}
+                    _log.warning("will try again", error=error.message, **about)
             except Exception:  # noqa: BLE001 - the one boundary: logged, tried again, stops no other
                 delay = self.queue.failed(key)
                 _log.exception("reconcile failed", controller=self.name, key="/".join(key), delay_s=delay)

@@ -11,17 +11,16 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
-import structlog
-
 from skiff.api import Api, Object
 from skiff.controllers.queue import Key
 from skiff.errors import ApiError
 from skiff.kinds import Kind
+from skiff.log import Log
 
 #: Told (old, new) on every change; old is None for a new object, new is None for one that is gone.
 Listener = Callable[[Object | None, Object | None], None]
 
-_log = structlog.get_logger("skiff.controllers")
+_log = Log()
 
 
 def key_of(obj: Object) -> Key:

@@ -12,12 +12,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from skiff.api import Api, ExecSession, Measured, Object
 from skiff.controllers.informer import Informers
 from skiff.errors import ApiError
 from skiff.kinds import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
+from skiff.log import Log
 from skiff.net.kernel import socket_inside
 from skiff.net.namespace import NodeNetwork
 from skiff.node import claimed, guardian, leftovers, limits, log_files, sessions, skeleton
@@ -31,7 +30,7 @@ from skiff.node.records import folder_of
 from skiff.node.registration import keep_registered
 from skiff.settings import Settings
 
-_log = structlog.get_logger("skiff.node")
+_log = Log()
 
 _AT_ONCE = 4
 #: Somebody removes a pod's network namespace or link: seen within so long.

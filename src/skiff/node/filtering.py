@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-import structlog
-
 from skiff.api import Object
 from skiff.controllers.informer import Informers
 from skiff.kinds import NAMESPACES, NETWORK_POLICIES, PODS
+from skiff.log import Log
 from skiff.net.kernel import KernelRefusedError, run
 from skiff.net.policies import EMPTY, World, ruleset
 
-_log = structlog.get_logger("skiff.node")
+_log = Log()
 
 #: Changes that come together become one set of rules.
 _TOGETHER_S = 0.02

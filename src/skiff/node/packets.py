@@ -6,19 +6,18 @@ import asyncio
 import contextlib
 import socket
 
-import structlog
-
 from skiff.api import Api, Object
 from skiff.controllers.informer import Informers
 from skiff.errors import ApiError
 from skiff.kinds import ENDPOINT_SLICES, PODS, SERVICES
+from skiff.log import Log
 from skiff.net.dns import DnsServer, World
 from skiff.net.kernel import KernelRefusedError, run, socket_inside
 from skiff.net.namespace import node_of
 from skiff.net.services import fronts, host_fronts, host_ports, ready_addresses, ready_endpoints, ruleset
 from skiff.settings import Settings
 
-_log = structlog.get_logger("skiff.node")
+_log = Log()
 
 _SERVICE = "kubernetes.io/service-name"
 #: Changes that come together become one set of rules.

@@ -8,11 +8,10 @@ import shutil
 import time
 from typing import Any
 
-import structlog
-
 from skiff.api import Object
 from skiff.errors import ApiError
 from skiff.kinds import PODS
+from skiff.log import Log
 from skiff.net.kernel import KernelRefusedError, run
 from skiff.net.namespace import NODE_IP, inode_of
 from skiff.node import etc, limits, records, statuses
@@ -26,7 +25,7 @@ from skiff.node.records import Sandbox, folder_of
 from skiff.node.root import Plan
 from skiff.node.running import Container
 
-_log = structlog.get_logger("skiff.node")
+_log = Log()
 
 #: What a sidecar is left at least, and what containers get when the whole node stops.
 _LEAST_S = 2.0

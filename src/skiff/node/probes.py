@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
-import grpc
 
 _HEALTH = "/grpc.health.v1.Health/Check"
 _SERVING = 1
@@ -83,6 +82,8 @@ async def _tcp(host: str, port: int, seconds: float) -> str:
 
 
 async def _grpc(ip: str, port: int, service: str, seconds: float) -> str:
+    import grpc  # 10 MB: only for those who ask so
+
     name = service.encode()
     request = b"\x0a" + bytes([len(name)]) + name if name else b""
     try:

@@ -7,16 +7,15 @@ import platform
 from datetime import UTC, datetime
 from pathlib import Path
 
-import structlog
-
 from skiff.api import Api
 from skiff.errors import ApiError
 from skiff.kinds import LEASES, NODES
+from skiff.log import Log
 from skiff.net.namespace import NODE_IP
 from skiff.node.statuses import stamp
 from skiff.settings import Settings
 
-_log = structlog.get_logger("skiff.node")
+_log = Log()
 
 _HEARTBEAT_S = 20.0
 

@@ -8,9 +8,8 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-import structlog
-
 from skiff.api import Object
+from skiff.log import Log
 from skiff.node import hooks, probes, records
 from skiff.node.environment import CannotStartError
 from skiff.node.images import Image, sought
@@ -19,7 +18,7 @@ from skiff.node.process import Place, Process
 from skiff.node.root import Plan
 from skiff.node.statuses import Before, stamp
 
-_log = structlog.get_logger("skiff.node")
+_log = Log()
 
 #: Before the second, third, ... restart; the first follows at once. A run of ten minutes begins the list anew.
 _WAITS_S = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)

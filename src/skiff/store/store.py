@@ -20,14 +20,14 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
-import structlog
 
 from skiff.api import Object
 from skiff.errors import ApiError
+from skiff.log import Log
 from skiff.store.file import File, Key, Written
 from skiff.store.history import Change, Follower, History, Storage
 
-_log = structlog.get_logger("skiff.store")
+_log = Log()
 
 #: While the file cannot be written it is tried again so often, also when nobody writes.
 _AGAIN_S = 1.0

@@ -12,10 +12,10 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-import structlog
 from aiohttp import web
 
 from skiff.api import ExecSession
+from skiff.log import Log
 from skiff.queries import truth
 from skiff.streams import websocket
 from skiff.streams.channels import (
@@ -30,7 +30,7 @@ from skiff.streams.channels import (
 )
 from skiff.streams.upgrade import is_spdy, upgraded
 
-_log = structlog.get_logger("skiff.streams")
+_log = Log()
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 #: Letters of a terminal's size.

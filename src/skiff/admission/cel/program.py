@@ -7,9 +7,6 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from skiff.admission.cel import library
-from skiff.admission.cel.library import Type
-
 #: Steps of all loops together after which the library gives up.
 STEPS = 10_000
 #: An evaluation that may take longer than this is done in a process of its own (nanoseconds, estimated).
@@ -38,6 +35,8 @@ class Program:
 
     def __call__(self, data: Mapping[str, Any]) -> Any:
         """Its value; CelError when it has none."""
+        from skiff.admission.cel.library import Type
+
         try:
             said = self._compiled.eval(data=self._asked(data))
             wrong = str(said.value()) if said.type() == Type.ERROR else ""
@@ -88,6 +87,9 @@ def _worded(wrong: str) -> str:
 
 @lru_cache(maxsize=8)
 def _environment(variables: tuple[str, ...]) -> Any:
+    from skiff.admission.cel import library  # 8 MB: only for those who have expressions
+    from skiff.admission.cel.library import Type
+
     return library.environment(dict.fromkeys(variables, Type.DYN))
 
 

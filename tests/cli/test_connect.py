@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from lateen.cli.connect import CommandError, with_cluster
-from lateen.cli.control_planes import ControlPlane
+from lateen.cli.control_planes import ControlPlane, asked
 from lateen.cli.pods import label_selector, pod_reference, sidecar_pod
 from lateen.cli.proxy_status import chosen, entry_of, row
 
@@ -177,6 +177,42 @@ async def test_a_page_that_is_no_json_is_told(api_server: Any) -> None:
     async with server, api_server.client() as client:
         with pytest.raises(CommandError, match="answers /debug/syncz with no JSON: '<html>'"):
             await ControlPlane(client, "default", "istiod-1").json("/debug/syncz")
+
+
+@pytest.mark.finding("issue 7 part 7")
+async def test_a_control_plane_that_goes_while_it_is_asked_is_followed_by_the_next(
+    api_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from skiff.apiserver.local import LocalApi
+    from skiff.kinds import PODS
+
+    async def page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n[]")
+        writer.close()
+
+    await pod(api_server, "istiod-1", "app", app="istiod", node="n")
+    server = await asyncio.start_server(page, "127.0.0.1", 0)
+    monkeypatch.setattr("lateen.kube.client._FIRST_WAIT_S", 0.01)
+
+    class Leaving:
+        """The node of a pod that ends at the moment when somebody wants to reach it."""
+
+        async def dial(self, namespace: str, name: str, port: int) -> Any:
+            if name == "istiod-1":
+                await LocalApi(api_server.registry).delete(PODS, namespace, name, grace_seconds=0)
+                await pod(api_server, "istiod-2", "app", app="istiod", node="n")
+                raise ConnectionRefusedError(port)
+            return await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
+
+    monkeypatch.setattr(api_server.node, "dial", Leaving().dial)
+
+    async def ask(plane: ControlPlane) -> str:
+        assert await plane.json("/debug/syncz") == []
+        return plane.pod
+
+    async with server, api_server.client() as client:
+        assert await asked(client, "default", ask) == ["istiod-2"]
 
 
 def entry(proxy: str, **more: Any) -> dict[str, Any]:

@@ -305,7 +305,7 @@ async def test_the_command_line() -> None:
             await told(lambda: pods.sidecar_pod(client, "web-1", "default"))
             said[0] = {"items": [it]}
             await told(lambda: pods._nothing(client, "default", "web"))
-            await told(lambda: _all(control_planes.every(client, "default")))
+            await told(lambda: control_planes.asked(client, "default", nothing))
         for it in every(DEPLOYMENT):
             said[0] = it
             await told(lambda: pods.sidecar_pod(client, "deploy/web", "default"))
@@ -319,8 +319,8 @@ async def test_the_command_line() -> None:
             await told(lambda: client.list("v1", "pods"))
 
 
-async def _all(found: Any) -> list[Any]:
-    return [it async for it in found]
+async def nothing(_: control_planes.ControlPlane) -> None:
+    """Asks nothing."""
 
 
 async def test_installing() -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lateen.api import reading
 from lateen.cli.connect import CommandError
 
 if TYPE_CHECKING:
-    from lateen.kube.client import KubeClient
+    from lateen.kube.client import KubeClient, Object
+
+T = TypeVar("T")
 
 DEBUG_PORT = 15014
+#: A control plane may go while it is asked, and another come: all are listed so often, with a pause between.
+_ROUNDS, _PAUSE_S = 4, 0.5
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,31 @@ class ControlPlane:
             ) from wrong
 
 
-async def every(client: KubeClient, namespace: str) -> AsyncIterator[ControlPlane]:
-    """All control planes that are ready, or that at least run when none is; CommandError when there is none."""
+async def asked(client: KubeClient, namespace: str, ask: Callable[[ControlPlane], Awaitable[T]]) -> list[T]:
+    """What every control plane that is ready answers, or that at least runs when none is; CommandError when there is none.
+
+    One that goes meanwhile is left out, and whoever came in its place is asked.
+    """
+    answers: dict[str, T] = {}
+    for last in (False,) * (_ROUNDS - 1) + (True,):
+        gone = False
+        for it in await _running(client, namespace):
+            plane = ControlPlane(client, namespace, reading.name(it))
+            if plane.pod in answers:
+                continue
+            try:
+                answers[plane.pod] = await ask(plane)
+            except Exception:
+                if last or await _stays(client, it):
+                    raise
+                gone = True
+        if not gone:
+            break
+        await asyncio.sleep(_PAUSE_S * random.uniform(0.5, 1.5))
+    return list(answers.values())
+
+
+async def _running(client: KubeClient, namespace: str) -> list[Object]:
     pods = await client.list("v1", "pods", namespace, labels="app=istiod")
     running = [it for it in pods if reading.text(it, "status", "phase") == "Running"]
     if not running:
@@ -51,5 +80,13 @@ async def every(client: KubeClient, namespace: str) -> AsyncIterator[ControlPlan
             f'no control plane is running in namespace "{namespace}": install one with "lateen install", '
             "or name its namespace with -i"
         )
-    for it in [it for it in running if reading.holds(it, "Ready")] or running:
-        yield ControlPlane(client, namespace, reading.name(it))
+    staying = [it for it in running if not reading.text(it, "metadata", "deletionTimestamp")] or running
+    return [it for it in staying if reading.holds(it, "Ready")] or staying
+
+
+async def _stays(client: KubeClient, pod: Object) -> bool:
+    """Whether it is still there, is the same, and is not on its way out."""
+    found = await client.get(f"/api/v1/namespaces/{reading.namespace(pod)}/pods/{reading.name(pod)}")
+    if found is None or reading.text(found, "metadata", "deletionTimestamp"):
+        return False
+    return reading.text(found, "metadata", "uid") == reading.text(pod, "metadata", "uid")

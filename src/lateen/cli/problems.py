@@ -49,11 +49,10 @@ def problems(
 
 async def told(client: KubeClient, istio_namespace: str) -> list[Entry]:
     """The problems that the control planes know, errors first; a kind that cannot be read counts as one."""
-    from lateen.cli.control_planes import every
+    from lateen.cli.control_planes import asked
 
     found: dict[str, Entry] = {}
-    async for plane in every(client, istio_namespace):
-        page = await plane.json("/debug/problems")
+    for page in await asked(client, istio_namespace, lambda plane: plane.json("/debug/problems")):
         for it in page["objects"]:
             found.setdefault(repr(sorted(it.items())), it)
         for it in page["kinds"]:

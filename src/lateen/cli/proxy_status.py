@@ -121,12 +121,12 @@ def _pod(it: Entry) -> str:
 
 
 async def _syncz(client: KubeClient, namespace: str) -> list[Entry]:
-    from lateen.cli.control_planes import every
+    from lateen.cli.control_planes import ControlPlane, asked
 
-    found = []
-    async for plane in every(client, namespace):
-        found += [{**it, "istiod": plane.pod} for it in await plane.json("/debug/syncz")]
-    return found
+    async def one(plane: ControlPlane) -> list[Entry]:
+        return [{**it, "istiod": plane.pod} for it in await plane.json("/debug/syncz")]
+
+    return [it for found in await asked(client, namespace, one) for it in found]
 
 
 async def _compared(client: KubeClient, it: Entry, istio_namespace: str, port: int) -> list[str]:

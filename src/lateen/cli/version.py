@@ -69,13 +69,18 @@ def _show(document: dict[str, Any]) -> None:
 
 
 async def _remote(client: KubeClient, namespace: str) -> dict[str, Any]:
-    from lateen.cli.control_planes import every
+    from lateen.cli.control_planes import ControlPlane, asked
 
-    mesh, proxies = [], []
-    async for plane in every(client, namespace):
-        mesh.append({"component": plane.pod, "version": (await plane.text("/version")).strip()})
-        proxies += [
+    async def one(plane: ControlPlane) -> tuple[dict[str, str], list[dict[str, str]]]:
+        version = (await plane.text("/version")).strip()
+        proxies = [
             {"id": it["proxy"], "version": it.get("proxy_version") or it.get("istio_version") or "unknown"}
             for it in await plane.json("/debug/syncz")
         ]
-    return {"meshVersion": mesh, "dataPlaneVersion": proxies}
+        return {"component": plane.pod, "version": version}, proxies
+
+    found = await asked(client, namespace, one)
+    return {
+        "meshVersion": [version for version, _ in found],
+        "dataPlaneVersion": [it for _, proxies in found for it in proxies],
+    }

@@ -9,6 +9,7 @@ from typing import Any
 
 from lateen.kube.client import KubeError
 from lateen.kube.watch import Ears, Followed, follow
+from skiff.store.history import History
 
 MAPS = Followed("v1", "configmaps", "default")
 
@@ -99,10 +100,10 @@ async def test_a_killed_server_is_followed_again_and_nothing_is_missed(api_serve
 async def test_a_lost_history_is_listed_again(api_server: Any) -> None:
     async with following(api_server) as (heard, admin):
         await until(lambda: heard.lists == 1)
-        for follower in list(api_server.store._followers):
-            follower.stop()  # the server ends the watch ...
-        api_server.store._history.clear()  # ... and has forgotten what happened before
-        api_server.store._oldest = api_server.store.revision + 1
+        api_server.store._history.stop()  # the server ends the watch ...
+        api_server.store._history = History(
+            api_server.store.revision + 1
+        )  # ... and has forgotten what was before
         await admin.create(config_map("a"))
         await until(lambda: set(heard.now) == {"a"})
         await admin.create(config_map("b"))

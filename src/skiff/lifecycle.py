@@ -244,6 +244,16 @@ def _searched(settings: Settings) -> list[str]:
     return []
 
 
+def _seed(pid: int) -> int | None:
+    """Of a busy server's habits; None when the daemon has none."""
+    try:
+        argv = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return None
+    found = [it.partition("=")[2] for it in argv if it.startswith("--realistic=")]
+    return int(found[0]) if found else None
+
+
 def _port(settings: Settings) -> int:
     words = _words(settings)
     return int(words[4]) if words else settings.api_port
@@ -297,7 +307,8 @@ def restart(settings: Settings) -> Iterator[str]:
     """Another daemon instead of the one that runs, such as after an upgrade: pods go on meanwhile."""
     if words := _words(settings):
         cpus, memory, port = map(int, words[2:])
-        settings = replace(settings, cpus=cpus, memory_mib=memory, api_port=port)
+        seed = _seed(int(words[0]))
+        settings = replace(settings, cpus=cpus, memory_mib=memory, api_port=port, realistic=seed)
     if leave(settings):
         yield "the daemon ended; pods go on"
     yield from start(settings)
@@ -336,6 +347,8 @@ def status(settings: Settings) -> dict[str, Any]:
             "node": "Ready" if _node_ready(settings) else "NotReady", "context": CONTEXT,
         }  # fmt: skip
         found |= {"limits": told} if (told := _limits(settings)) else {}
+        if (seed := _seed(pid)) is not None:
+            found["habits"] = f"those of a busy server, by seed {seed}"
     elif os.geteuid() == 0 and (left := _leftovers().running(settings.home)):
         found["containers"] = f"{left} go on; `skiff start` finds them again, `skiff stop` ends them"
     return found

@@ -45,7 +45,7 @@ def test_a_line_is_one_line_whatever_it_tells(capsys: pytest.CaptureFixture[str]
     assert line.startswith("timestamp=2")
     assert line.endswith(
         r''' level=warning event="two words" plain=a/b nothing="" text="a \"b\"\nc\\" strange="\x1b[2J"'''
-         "\n"
+        "\n"
     )
 
 

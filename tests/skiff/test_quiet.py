@@ -133,7 +133,9 @@ def test_nothing_is_written_where_nothing_happens(it: Cluster) -> None:
 def test_what_is_refused_is_not_tried_without_end(it: Cluster) -> None:
     """Each kind of workload whose pods a quota refuses: later and later, and its status is written once."""
     it.apply(made(kinds.RESOURCE_QUOTAS, "full", spec={"hard": {"pods": "0"}}), namespace="full")
-    refused = [each for each in busy() if each["kind"] not in ("Service", "Endpoints", "ResourceQuota", "CronJob")]
+    refused = [
+        each for each in busy() if each["kind"] not in ("Service", "Endpoints", "ResourceQuota", "CronJob")
+    ]
     it.apply(*refused, namespace="full")
     it.until(lambda: len({each["involvedObject"]["kind"] for each in it.objects("events", "-n", "full")
                           if each["reason"] == "FailedCreate"}) >= 5, "all are refused")  # fmt: skip
@@ -141,6 +143,10 @@ def test_what_is_refused_is_not_tried_without_end(it: Cluster) -> None:
     before, seen = everything(it), revision(it)
     time.sleep(4)
     count, after = revision(it) - seen, everything(it)
-    changed = {key for key in before if before[key] != after.get(key) and not key.startswith(("Event/", "Lease/", "Node/"))}
+    changed = {
+        key
+        for key in before
+        if before[key] != after.get(key) and not key.startswith(("Event/", "Lease/", "Node/"))
+    }
     assert changed == set()
     assert count <= 40  # events about a few tries each

@@ -212,7 +212,7 @@ class Container:
             said = f'failed to pull image "{image}": {found.why}'
             if said != told:
                 looks, told = 0, said
-                await self.house.event("Warning", "Failed", f"Failed to pull image: {said}")
+                await self.house.event("Warning", "Failed", f'Failed to pull image "{image}": {found.why}')
                 await self.house.event("Warning", "Failed", "Error: ErrImagePull")
                 self._set({"waiting": {"reason": "ErrImagePull", "message": said}})
             elif looks == _PATIENT_LOOKS:

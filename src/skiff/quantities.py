@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from decimal import ROUND_CEILING, Decimal, localcontext
+from functools import lru_cache
 from math import isfinite
 
 _FORM = re.compile(
@@ -25,7 +26,14 @@ WRONG = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkK
 def parse(text: str | float) -> Decimal:
     """The amount; ValueError with Kubernetes' words when it is none. What is finer than a billionth is rounded up."""
     said = _plain(text)
-    found = _FORM.fullmatch(said) if len(said) <= _LONGEST else None
+    if len(said) > _LONGEST:
+        raise ValueError(WRONG)
+    return _parsed(said)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(said: str) -> Decimal:
+    found = _FORM.fullmatch(said)
     if found is None:
         raise ValueError(WRONG)
     number, unit = found.groups()

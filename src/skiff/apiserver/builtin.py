@@ -43,7 +43,7 @@ def with_defaults(kind: Kind, obj: Object) -> Object:
 def copied(value: Any) -> Any:
     """A deep copy of JSON."""
     if isinstance(value, dict):
-        return {key: copied(it) for key, it in value.items()}
+        return {key: copied(it) if isinstance(it, dict | list) else it for key, it in value.items()}
     if isinstance(value, list):
-        return [copied(it) for it in value]
+        return [copied(it) if isinstance(it, dict | list) else it for it in value]
     return value

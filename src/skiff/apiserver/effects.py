@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from skiff.api import Object
@@ -46,34 +47,54 @@ def found(kind: Kind, obj: Object, schema: SchemaNode) -> Iterator[tuple[Silent,
     if entry := BY_PLACE.get(kind.kind):
         yield entry, kind.kind
         return
+    told = _told_of(schema.ref)
     for name, value in obj.items():
-        if name not in _SKIPPED and (child := schema.child(name)) is not None:
-            yield from _field(schema, name, value, child, name)
+        if name not in _SKIPPED:
+            yield from _field(told, schema, name, value, name)
 
 
 def _field(
-    schema: SchemaNode, name: str, value: Any, child: SchemaNode, path: str
+    told: Mapping[str, Silent], schema: SchemaNode, name: str, value: Any, path: str
 ) -> Iterator[tuple[Silent, str]]:
     if value is None or value in ({}, [], ""):
         return
-    entry = BY_PLACE.get(f"{definition(schema)}.{name}")
-    if entry is None:
+    if (entry := told.get(name)) is not None:
+        if value not in entry.fine:
+            yield entry, path
+    elif isinstance(value, dict | list) and (child := schema.child(name)) is not None:
         yield from _below(value, child, path)
-    elif value not in entry.fine:
-        yield entry, path
 
 
 def _below(value: Any, schema: SchemaNode, path: str) -> Iterator[tuple[Silent, str]]:
     if isinstance(value, dict):
+        told = _told_of(schema.ref)
         for name, it in value.items():
-            if (child := schema.child(name)) is not None:
-                yield from _field(schema, name, it, child, f"{path}.{name}")
+            if name in told or isinstance(it, dict | list):
+                yield from _field(told, schema, name, it, f"{path}.{name}")
     elif isinstance(value, list) and schema.items is not None:
         for index, it in enumerate(value):
-            yield from _below(it, schema.items, f"{path}[{index}]")
+            if isinstance(it, dict | list):
+                yield from _below(it, schema.items, f"{path}[{index}]")
+
+
+@lru_cache(maxsize=2048)
+def _told_of(ref: str) -> Mapping[str, Silent]:
+    """What the table says of the fields of a definition."""
+    called = _called(ref)
+    return {
+        field: it
+        for place, it in BY_PLACE.items()
+        for name, _, field in [place.partition(".")]
+        if field and name == called
+    }
 
 
 def definition(schema: SchemaNode) -> str:
-    """What the table calls it. Ephemeral containers are containers."""
-    name = schema.ref.rpartition(".")[2]
+    """What the table calls it."""
+    return _called(schema.ref)
+
+
+def _called(ref: str) -> str:
+    """Ephemeral containers are containers."""
+    name = ref.rpartition(".")[2]
     return "Container" if name == "EphemeralContainer" else name

@@ -127,7 +127,7 @@ async def _as_status(
         if request.writer.output_size:
             raise  # too late for an answer: the connection breaks
         response = _status(ApiError(500, "InternalError", f"Internal error occurred: {wrong!r}"))
-    if not response.prepared and response.content_type == "application/json":
+    if not response.prepared and response.charset and response.content_type == "application/json":
         response.charset = None  # clients compare the whole header with what Kubernetes sends
     return response
 
@@ -271,15 +271,9 @@ async def _resource(request: web.Request) -> web.StreamResponse:
         else (parts[0], (parts[1:] or [""])[0], parts[2:])
     )
     registry = request.app[SERVER].registry
-    served = [it for it in registry.kinds.values() if it.group == group and version in (it.version, "")]
     if not version or not rest:
         _require_path(request)
-    if not served:
-        raise unknown_path()
-    if not version:
-        return encoded(discovery.group(group, {it.version for it in served}))
-    if not rest:
-        return encoded(discovery.resource_list(f"{group}/{version}" if group else version, served))
+        return _discovered(registry, group, version)
     namespace = ""
     if (
         rest[0] == "namespaces"
@@ -296,6 +290,15 @@ async def _resource(request: web.Request) -> web.StreamResponse:
     if (sub and sub not in kind.subresources) or (name and kind.namespaced and not namespace):
         raise unknown_path()
     return await _served(request, kind, namespace, name, sub)
+
+
+def _discovered(registry: Registry, group: str, version: str) -> web.Response:
+    served = [it for it in registry.kinds.values() if it.group == group and version in (it.version, "")]
+    if not served:
+        raise unknown_path()
+    if not version:
+        return encoded(discovery.group(group, {it.version for it in served}))
+    return encoded(discovery.resource_list(f"{group}/{version}" if group else version, served))
 
 
 async def _served(

@@ -62,7 +62,7 @@ class Registry:
 
     def now(self) -> str:
         """The time as Kubernetes writes it."""
-        return self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+        return self._clock().isoformat(timespec="seconds")[:19] + "Z"
 
     def schema(self, kind: Kind) -> SchemaNode:
         """What objects of this kind may contain."""

@@ -70,6 +70,8 @@ class Webhooks:
     ) -> None:
         """Ask all at once; the first refusal counts."""
         hooks = list(self._asked(VALIDATING_WEBHOOKS, kind, operation, subresource, obj, old))
+        if not hooks:
+            return
         asked = (self._ask(hook, kind, operation, subresource, obj, old) for hook in hooks)
         for answer in await asyncio.gather(*asked, return_exceptions=True):
             if isinstance(answer, BaseException):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -37,9 +38,12 @@ def authenticate(request: web.Request, tokens: Tokens) -> User:
 def _of_certificate(request: web.Request) -> User | None:
     transport = request.transport
     certificate: dict[str, Any] | None = transport.get_extra_info("peercert") if transport else None
-    if not certificate:
-        return None
-    pairs = [pair for part in certificate.get("subject", ()) for pair in part]
+    return _of_subject(certificate.get("subject", ())) if certificate else None
+
+
+@lru_cache(maxsize=256)
+def _of_subject(subject: tuple[tuple[tuple[str, str], ...], ...]) -> User | None:
+    pairs = [pair for part in subject for pair in part]
     name = next((value for key, value in pairs if key == "commonName"), "")
     groups = tuple(value for key, value in pairs if key == "organizationName")
     return User(name, (*groups, AUTHENTICATED)) if name else None

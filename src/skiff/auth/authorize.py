@@ -15,21 +15,25 @@ from skiff.kinds import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROL
 
 _API = "rbac.authorization.k8s.io"
 _ACCOUNT = "system:serviceaccount:"
+_KINDS = (CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS, CLUSTER_ROLES, ROLES)
+#: Callers, by namespaces, whose rules are kept in mind; and how long their names may be: anybody can think of many.
+_MOST_KNOWN, _LONGEST_KNOWN = 1000, 1000
 _COLLECTING = {"admin": ("admin", "edit", "view"), "edit": ("edit", "view"), "view": ("view",)}
 
 
 class Authorizer:
-    """Asks the stored roles and bindings, each time anew: then nothing can be outdated.
+    """Asks the stored roles and bindings, each time anew when it is not told by ``version`` whether they are still the same.
 
     ``find`` is one object by (kind, namespace, name): without it, bindings times roles would be looked at.
     """
 
     def __init__(
-        self,
-        list_objects: Callable[[Kind], Iterable[Object]],
-        find: Callable[[Kind, str, str], Object | None],
-    ) -> None:
-        self._list, self._find = list_objects, find
+        self, list_objects: Callable[[Kind], Iterable[Object]], find: Callable[[Kind, str, str], Object | None],
+        version: Callable[[Kind], int] | None = None,
+    ) -> None:  # fmt: skip
+        self._list, self._find, self._version = list_objects, find, version
+        self._known: dict[tuple[str, tuple[str, ...], str], list[dict[str, Any]]] = {}
+        self._known_at: tuple[int, ...] = ()
 
     def allowed(
         self, user: User, verb: str, *, group: str, resource: str, subresource: str = "", namespace: str = "", name: str = "",
@@ -55,7 +59,20 @@ class Authorizer:
             ]
         return list(self._rules(user, namespace))
 
-    def _rules(self, user: User, namespace: str) -> Iterator[dict[str, Any]]:
+    def _rules(self, user: User, namespace: str) -> Iterable[dict[str, Any]]:
+        if self._version is None:
+            return self._found(user, namespace)
+        now = tuple(map(self._version, _KINDS))
+        if now != self._known_at or len(self._known) > _MOST_KNOWN:
+            self._known, self._known_at = {}, now
+        key = (user.name, user.groups, namespace)
+        if (known := self._known.get(key)) is None:
+            known = list(self._found(user, namespace))
+            if len(user.name) + len(namespace) + sum(map(len, user.groups)) <= _LONGEST_KNOWN:
+                self._known[key] = known
+        return known
+
+    def _found(self, user: User, namespace: str) -> Iterator[dict[str, Any]]:
         groups = frozenset(user.groups)
         for binding in self._list(CLUSTER_ROLE_BINDINGS):
             if _names(binding, user, groups, ""):

@@ -26,6 +26,8 @@ from skiff.errors import ApiError
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 #: Audiences of the API server itself.
 OWN_AUDIENCES = (ISSUER, "api")
+#: Tokens whose signature was found to be ours: looking takes 0.1 ms, and pods ask often. Longer ones are looked at anew.
+_MOST_GOOD, _LONGEST_GOOD = 500, 4096
 
 #: (kind, namespace, name, uid) -> whether that object still exists.
 StillExists = Callable[[str, str, str, str], bool]
@@ -46,6 +48,7 @@ class Tokens:
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         self._key_id = _encoded(hashlib.sha256(public).digest())
+        self._good: dict[str, dict[str, Any]] = {}  # the claims of tokens
 
     def issue(
         self, namespace: str, service_account: str, *, audiences: Sequence[str] = (), expires_s: int = 3600,
@@ -80,7 +83,13 @@ class Tokens:
 
     def reviewed(self, token: str, audiences: Sequence[str] = ()) -> tuple[User, list[str]]:
         """(whose token it is, for which of the wanted audiences)."""
-        claims = self._claims(token)
+        claims = self._good.get(token)
+        if claims is None:
+            claims = self._claims(token)
+            if len(self._good) >= _MOST_GOOD:
+                self._good.clear()
+            if len(token) <= _LONGEST_GOOD:
+                self._good[token] = claims
         meant = set(claims.get("aud") or ())
         accepted = [it for it in audiences or OWN_AUDIENCES if it in meant]
         if not accepted:

@@ -15,7 +15,9 @@ from skiff.patch import last_applied
 from skiff.patch.managed_fields import (
     MISSING,
     SELF,
+    Fields,
     Path,
+    all_of,
     key_of,
     leaves,
     owned,
@@ -81,13 +83,24 @@ def _rank(item: tuple[Owner, Holding]) -> tuple[str, ...]:
 
 
 def _noted(obj: Object, held: dict[Owner, Holding]) -> Object:
-    entries = []
-    for owner, it in sorted(((owner, it) for owner, it in held.items() if it.fields), key=_rank):
-        entry = {
-            "manager": owner.manager, "operation": owner.operation, "apiVersion": it.api_version, "time": it.time,
-            "fieldsType": "FieldsV1", "fieldsV1": tree(iter(sorted(it.fields))),
-        }  # fmt: skip
-        entries.append({**entry, "subresource": owner.subresource} if owner.subresource else entry)
+    return _with_notes(
+        obj,
+        [
+            _entry(owner, it.api_version, it.time, tree(iter(sorted(it.fields))))
+            for owner, it in sorted(((owner, it) for owner, it in held.items() if it.fields), key=_rank)
+        ],
+    )  # fmt: skip
+
+
+def _entry(owner: Owner, api_version: str, time: str, fields: Fields) -> Object:
+    entry = {
+        "manager": owner.manager, "operation": owner.operation, "apiVersion": api_version, "time": time,
+        "fieldsType": "FieldsV1", "fieldsV1": fields,
+    }  # fmt: skip
+    return {**entry, "subresource": owner.subresource} if owner.subresource else entry
+
+
+def _with_notes(obj: Object, entries: list[Object]) -> Object:
     metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     if entries:
         metadata["managedFields"] = entries
@@ -265,6 +278,9 @@ def track(
     held = holdings(new if said else old)
     if said == [{}]:
         return _noted(new, {})
+    if old is None and not held:
+        mine, fields = _owner(manager, operation, subresource, api_version), all_of(new, schema)
+        return _with_notes(new, [_entry(mine, api_version, now, fields)] if fields else [])
     before, present = owned(old or {}, schema), owned(new, schema)
     changed = frozenset(path for path, value in present.items() if before.get(path, MISSING) != value)
     mine = _owner(manager, operation, subresource, api_version)

@@ -90,6 +90,8 @@ def _object(value: dict[str, Any], node: SchemaNode, place: str) -> dict[str, An
         if child is None:
             if open_:
                 made[name] = it
+        elif child.plain is type(it):
+            made[name] = it
         elif it is not None:
             made[name] = decoded(it, child, f"{place}.{name}")
         elif child.preserve_unknown and not child.type:

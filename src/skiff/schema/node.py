@@ -37,6 +37,15 @@ class SchemaNode:
     unique: bool = False  # of a list: no two items alike, by the keys of a map, else by value
     load: Callable[[], Mapping[str, SchemaNode]] | None = None
     _properties: Mapping[str, SchemaNode] | None = None
+    _defaulted: tuple[tuple[str, SchemaNode], ...] | None = None
+    #: str or bool when every value of that type is right, and none of another: what most fields are.
+    plain: Any = None
+
+    def __post_init__(self) -> None:
+        if not (
+            self.format or self.enum or self.limits or self.combined or self.unique or self.int_or_string
+        ):  # fmt: skip
+            self.plain = {"string": str, "boolean": bool}.get(self.type)
 
     @property
     def properties(self) -> Mapping[str, SchemaNode]:
@@ -44,9 +53,21 @@ class SchemaNode:
             self._properties = self.load() if self.load else {}
         return self._properties
 
+    @property
+    def defaulted(self) -> tuple[tuple[str, SchemaNode], ...]:
+        """The fields that have a default."""
+        if self._defaulted is None:
+            self._defaulted = tuple(
+                (name, it) for name, it in self.properties.items() if it.default is not None
+            )
+        return self._defaulted
+
     def child(self, name: str) -> SchemaNode | None:
         """The schema of one field of an object or one key of a map; None when nothing is known about it."""
-        return self.properties.get(name) or self.additional
+        known = self._properties
+        if known is None:
+            known = self.properties
+        return known.get(name) or self.additional
 
 
 #: Knows nothing, allows everything.

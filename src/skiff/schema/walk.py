@@ -56,7 +56,7 @@ def _problems(obj: Any, node: SchemaNode, path: str) -> Iterator[Problem]:
             if obj.get(name) is None:
                 yield "FieldValueRequired", "Required value", _at(path, name)
         for name, value in obj.items():
-            if child := node.child(name):
+            if (child := node.child(name)) and child.plain is not type(value):
                 yield from _problems(value, child, _at(path, name))
     elif isinstance(obj, list) and node.items:
         for index, value in enumerate(obj):
@@ -233,12 +233,11 @@ def apply_defaults(obj: Any, node: SchemaNode) -> Any:
     if not isinstance(obj, dict):
         return obj
     made = dict(obj)
-    for name, child in node.properties.items():
-        missing = name not in made or (made[name] is None and not child.nullable)
-        if missing and child.default is not None:
+    for name, child in node.defaulted:
+        if name not in made or (made[name] is None and not child.nullable):
             made[name] = child.default
     for name, value in made.items():
-        if child_node := node.child(name):
+        if isinstance(value, dict | list) and (child_node := node.child(name)):
             made[name] = apply_defaults(value, child_node)
     return made
 

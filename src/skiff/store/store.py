@@ -14,9 +14,7 @@ import contextlib
 import sqlite3
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -26,6 +24,7 @@ from skiff.errors import ApiError
 from skiff.log import Log
 from skiff.store.file import File, Key, Written
 from skiff.store.history import Change, Follower, History, Storage
+from skiff.store.writer import Commit, Writer
 
 _log = Log()
 
@@ -60,16 +59,19 @@ class Store:
         #: Of the newest write that is committed.
         self.committed = self.revision
         self._history = History(self.revision)
-        self._thread = ThreadPoolExecutor(1, "store")
+        self._writer = Writer()
         self._queue: list[Change] = []  # for the next commit
         self._queued_bytes = 0
-        self._writing: tuple[list[Change], Future[None]] | None = None  # the commit that is being made
+        self._writing: tuple[list[Change], Commit] | None = None  # the commit that is being made
         self._due = self._closed = False
         #: What the objects that the file lacks were before: how they are in the file. None: not there.
         self._before: dict[Storage, dict[_Place, Object | None]] = {}
-        self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
+        #: (the revision that is waited for, until when, by whom), in this order.
+        self._waiters: deque[tuple[int, float, asyncio.Future[None]]] = deque()
+        self._late: asyncio.TimerHandle | None = None  # one for all who wait: hardly any is ever needed
         self._failures, self._why = 0, ""
         self._again: asyncio.TimerHandle | None = None
+        self._newest: dict[Storage, int] = {}  # revisions of the newest committed changes since we began
         self._listeners: dict[Storage, list[Callable[[Change], None]]] = {}
         #: Told of each change that is undone, the newest first.
         self.undone: list[Callable[[Change], None]] = []
@@ -93,6 +95,10 @@ class Store:
             return self.all(storage, namespace)
         found = {**self._objects.get(storage, {}), **before}
         return [it for place in _of(found, namespace) if (it := found[place]) is not None]
+
+    def version(self, storage: Storage) -> int:
+        """Another number as soon as ``read_all`` of a storage may show something else."""
+        return self._newest.get(storage, 0)
 
     def follow(self, storage: Storage, since: int) -> Follower:
         """Hear every change after a revision. Raises GoneError when the history does not reach back to it."""
@@ -160,16 +166,12 @@ class Store:
     async def settled(self, mark: int) -> None:
         """Wait until all that was written is committed. ApiError when something was undone since the mark, or nobody knows."""
         if self._before and self._failures == mark:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append((self.revision, waiter))
-            try:
-                async with asyncio.timeout(COMMIT_S):
-                    await waiter
-            except TimeoutError as late:
-                said = (
-                    f"the database took no write for {COMMIT_S:.0f} s: the change may still be kept, or not"
-                )
-                raise ApiError(504, "Timeout", said) from late
+            loop = asyncio.get_running_loop()
+            waiter = loop.create_future()
+            self._waiters.append((self.revision, loop.time() + COMMIT_S, waiter))
+            if self._late is None:
+                self._late = loop.call_later(COMMIT_S, self._too_late)
+            await waiter
         if self._failures != mark:
             raise _refused(f"the database could not be written ({self._why}), and the change was not kept")
 
@@ -203,31 +205,29 @@ class Store:
         self._due = False
         if self._writing or self._closed or not (self._queue or self.trouble):
             return
-        batch, loop = self._taken(), asyncio.get_running_loop()
-        made = self._thread.submit(self._file.prepare(_last_words(batch), self.revision))
-        self._writing = (batch, made)
-        made.add_done_callback(partial(_call, loop, self._ended))
+        batch = self._taken()
+        end = self._file.prepare(_last_words(batch), self.revision)
+        self._writing = (batch, self._writer.submit(end, self._ended))
 
     def _taken(self) -> list[Change]:
         batch, self._queue, self._queued_bytes = self._queue, [], 0
         return batch
 
-    def _ended(self, made: Future[None]) -> None:
+    def _ended(self, made: Commit) -> None:
         if self._writing is None or self._writing[1] is not made:
             return  # commit() was quicker
         (batch, _), self._writing = self._writing, None
-        if (wrong := made.exception()) is None:
+        if made.wrong is None:
             self._done(batch)
         else:
-            self._failed(batch, wrong)
+            self._failed(batch, made.wrong)
         if self._queue:
             self._begin()
 
     def commit(self) -> None:
         """Commit all that was written, now, and let everybody wait for it. Raises ``sqlite3.Error`` when it was undone."""
         if self._writing:
-            with contextlib.suppress(sqlite3.Error):
-                self._writing[1].result()
+            self._writing[1].wait()
             self._ended(self._writing[1])
         self._due = False
         if not self._queue:
@@ -246,6 +246,8 @@ class Store:
         self._before = {}
         for it in self._queue:  # what was written meanwhile
             self._before.setdefault(it.storage, {}).setdefault(_place(it), it.previous)
+        for it in batch:
+            self._newest[it.storage] = it.revision
         self._history.add(batch)
         self._wake(self.committed)
         if self.trouble:
@@ -279,9 +281,22 @@ class Store:
 
     def _wake(self, revision: int) -> None:
         while self._waiters and self._waiters[0][0] <= revision:
-            waiter = self._waiters.popleft()[1]
+            waiter = self._waiters.popleft()[2]
             if not waiter.done():  # its client may have left
                 waiter.set_result(None)
+
+    def _too_late(self) -> None:
+        """Tell those who waited for too long, and look again when the next one has."""
+        loop, self._late = asyncio.get_running_loop(), None
+        while self._waiters and (self._waiters[0][1] <= loop.time() or self._waiters[0][2].done()):
+            waiter = self._waiters.popleft()[2]
+            if not waiter.done():
+                said = (
+                    f"the database took no write for {COMMIT_S:.0f} s: the change may still be kept, or not"
+                )
+                waiter.set_exception(ApiError(504, "Timeout", said))
+        if self._waiters:
+            self._late = loop.call_at(self._waiters[0][1], self._too_late)
 
     def close(self) -> None:
         """Write everything and end all followers."""
@@ -291,7 +306,7 @@ class Store:
             _log.error("the last changes could not be written", reason=str(wrong))
         self._closed = True
         self._history.stop()
-        self._thread.shutdown()
+        self._writer.close()
         self._file.close()
 
 
@@ -324,8 +339,3 @@ def _last_words(batch: list[Change]) -> Written:
 
 def _refused(why: str) -> ApiError:
     return ApiError(503, "ServiceUnavailable", f"{why}: try again", {"retryAfterSeconds": 1})
-
-
-def _call(loop: asyncio.AbstractEventLoop, ended: Callable[[Future[None]], None], made: Future[None]) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop is over, and close() has looked after it
-        loop.call_soon_threadsafe(ended, made)

@@ -141,6 +141,7 @@ def images_remove(image: Annotated[str, typer.Argument(help="As it is written in
     if not remove(Settings().home, image):
         typer.echo(f"Error: {Settings().home / NAME} has no line for {image}", err=True)
         raise typer.Exit(1)
+    typer.echo(f"{Settings().home / NAME}: the line for {image} is gone")
 
 
 def _mebibytes(text: str) -> int:

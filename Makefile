@@ -3,7 +3,7 @@ PYTHON ?= $(shell tools/find-python)
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test check unit mesh soak setup clean lock licences audit
+.PHONY: demo test check unit mesh realistic soak setup clean lock licences audit
 
 demo: setup            ## the shop inside the mesh, on this machine; ARGS=--check prints PASS/FAIL lines
 	$(BIN)/python -m lateen.cli.main demo $(ARGS)
@@ -31,6 +31,10 @@ unit: setup            ## all tests but those that start a whole mesh
 
 mesh: setup            ## tests on a real skiff with a real mesh, one after the other, in a network of their own
 	tools/isolated $(BIN)/pytest -q -m "mesh and not soak" tests
+
+realistic: setup       ## the same, and the demo, on clusters as unreliable as a busy one; SKIFF_SEED=n draws other chances
+	SKIFF_REALISTIC=1 tools/isolated $(BIN)/pytest -q -m "mesh and not soak" tests
+	SKIFF_REALISTIC=1 tools/isolated $(BIN)/python -m lateen.cli.main demo --check
 
 soak: setup            ## what takes minutes each: kills, long load, a mesh among hostile neighbours
 	tools/helm

@@ -85,6 +85,9 @@ def test_the_mesh_comes_serves_and_goes(busy: Cluster) -> None:
     busy.until(lambda: not busy.objects("customresourcedefinitions"), "the definitions are gone")
     assert busy.objects("mutatingwebhookconfigurations,validatingwebhookconfigurations") == []
     assert busy.kubectl(*asked).stdout.strip() == "200"
+    busy.run("skiff", "stop")
+    (met,) = [line for line in busy.log().splitlines() if "was as a busy server is" in line]
+    assert all(f"{it}=" in met for it in ("slow", "overloaded", "late")), met
 
 
 def follows_all(busy: Cluster) -> None:

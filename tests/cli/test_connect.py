@@ -13,6 +13,7 @@ import yaml
 from lateen.cli.connect import CommandError, with_cluster
 from lateen.cli.control_planes import ControlPlane, asked
 from lateen.cli.pods import label_selector, pod_reference, sidecar_pod
+from lateen.cli.proxy_config import sidecar_page
 from lateen.cli.proxy_status import chosen, entry_of, row
 
 
@@ -213,6 +214,38 @@ async def test_a_control_plane_that_goes_while_it_is_asked_is_followed_by_the_ne
 
     async with server, api_server.client() as client:
         assert await asked(client, "default", ask) == ["istiod-2"]
+
+
+@pytest.mark.finding("issue 7 part 7")
+async def test_of_a_workload_whose_pod_goes_while_it_is_asked_the_next_is_asked(
+    api_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from skiff.apiserver.local import LocalApi
+    from skiff.kinds import PODS
+
+    async def page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.1 200 OK\r\n\r\n{"configs": []}')
+        writer.close()
+
+    monkeypatch.setattr("lateen.kube.client._FIRST_WAIT_S", 0.01)
+    api, server = LocalApi(api_server.registry), await asyncio.start_server(page, "127.0.0.1", 0)
+    await pod(api_server, "web-1", "app", "istio-proxy", node="n")
+
+    async def dial(namespace: str, name: str, port: int) -> Any:
+        if name == "web-1":
+            await api.delete(PODS, namespace, name, grace_seconds=0)
+            await pod(api_server, "web-2", "app", "istio-proxy", node="n")
+            raise ConnectionRefusedError(port)
+        return await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
+
+    monkeypatch.setattr(api_server.node, "dial", dial)
+    async with server, api_server.client() as client:
+        await client.create(DEPLOYMENT)
+        assert await sidecar_page(client, "deploy/web", "", 15000) == {"configs": []}
+        await api.delete(PODS, "default", "web-2", grace_seconds=0)
+        with pytest.raises(CommandError, match="has no running pod"):
+            await sidecar_page(client, "deploy/web", "", 15000)
 
 
 def entry(proxy: str, **more: Any) -> dict[str, Any]:

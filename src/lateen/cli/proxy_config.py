@@ -186,12 +186,23 @@ def _read(
             "name a pod, as in: lateen proxy-config cluster NAME -n NAMESPACE (or give --file)"
         )
 
-    async def read(client: KubeClient) -> dump.Config:
-        where, name = await sidecar_pod(client, pod, namespace)
-        return await admin_page(client, where, name, port, page)
-
-    found: dump.Config = with_cluster(kubeconfig, context, read)
+    found: dump.Config = with_cluster(
+        kubeconfig, context, lambda client: sidecar_page(client, pod, namespace, port, page)
+    )
     return found
+
+
+async def sidecar_page(
+    client: KubeClient, pod: str, namespace: str, port: int, page: str = _DUMP
+) -> dump.Config:
+    """A page of the pod that is meant; of the one that came in its place when it goes meanwhile."""
+    where, name = await sidecar_pod(client, pod, namespace)
+    try:
+        return await admin_page(client, where, name, port, page)
+    except Exception:
+        if (now := await sidecar_pod(client, pod, namespace)) == (where, name):
+            raise
+    return await admin_page(client, *now, port, page)
 
 
 async def admin_page(

@@ -106,6 +106,8 @@ class Habits:
             if request.query.get("watch") in ("true", "1"):
                 return await self._watch(request, key)
             return await self._answer(request, key, raw)
+        except aiohttp.WSServerHandshakeError as unmet:
+            return _status(unmet.status, "", "the upgrade was refused")
         except (aiohttp.ClientError, OSError):  # there is no server behind us at the moment
             return self._abort(request, "nobody")
 

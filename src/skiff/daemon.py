@@ -16,7 +16,7 @@ from aiohttp import web
 from skiff import log
 from skiff.admission import plugins
 from skiff.api import Api, Object
-from skiff.apiserver import context, signing
+from skiff.apiserver import context, metrics, signing
 from skiff.apiserver.allocation import Addresses
 from skiff.apiserver.connections import Site, keep
 from skiff.apiserver.custom import CustomKinds
@@ -104,6 +104,7 @@ class Daemon:
             lasting(self.settings),
             str(self.settings.home / "claims"),
             self.pki.sign,
+            self._usage,
         )
         works = [
             loop.create_task(run_all(self.api, controllers), name="controllers"),
@@ -170,6 +171,11 @@ class Daemon:
             pod=options.get("pod"), sa_uid=found["metadata"]["uid"],
         )  # fmt: skip
         return token
+
+    async def _usage(self, namespace: str) -> list[Object]:
+        """What the Metrics API says of the pods there."""
+        found = await metrics.rates(self.node)
+        return metrics.of_pods(self.store.read_all(PODS.storage, namespace), found)
 
     def _exists(self, kind: str, namespace: str, name: str, uid: str) -> bool:
         known: dict[str, Kind] = {"Pod": PODS, "ServiceAccount": SERVICE_ACCOUNTS}

@@ -34,6 +34,11 @@ class Kind:
     columns: tuple[Column, ...] = ()  # of a custom one
     verbs: tuple[str, ...] = ()  # when not all of them are served
     warning: str = ""  # told to whoever uses this version
+    scale: tuple[str, str, str] = (
+        "",
+        "",
+        "",
+    )  # of a custom one: paths of wanted and present replicas, and of the selector
 
     @property
     def api_version(self) -> str:

@@ -27,7 +27,7 @@ def kinds_of(definition: Object) -> list[Kind]:
             spec["group"], version["name"], names["kind"], names["plural"], spec.get("scope") == "Namespaced",
             tuple(names.get("shortNames") or ()), tuple(names.get("categories") or ()),
             frozenset(version.get("subresources") or {}), names.get("singular") or names["kind"].lower(), custom=True,
-            columns=_columns(version), warning=_warning(spec["group"], version, names["kind"]),
+            columns=_columns(version), warning=_warning(spec["group"], version, names["kind"]), scale=_scale(version),
         )
         for version in spec["versions"]
         if version.get("served")
@@ -38,6 +38,13 @@ def _warning(group: str, version: dict[str, Any], kind: str) -> str:
     if not version.get("deprecated"):
         return ""
     return version.get("deprecationWarning") or f"{group}/{version['name']} {kind} is deprecated"
+
+
+def _scale(version: dict[str, Any]) -> tuple[str, str, str]:
+    said = (version.get("subresources") or {}).get("scale") or {}
+    names = ("specReplicasPath", "statusReplicasPath", "labelSelectorPath")
+    wanted, there, selector = (str(said.get(it) or "") for it in names)
+    return wanted, there, selector
 
 
 def _columns(version: dict[str, Any]) -> tuple[Column, ...]:

@@ -31,7 +31,6 @@ _ONE_SIZE = "containers are not resized while they run"
 TABLE: tuple[Silent, ...] = (
     _none("Ingress", "there is no ingress controller; a Gateway of the mesh or a Service of type NodePort leads inside"),
     _none("IngressClass", "there is no ingress controller"),
-    _none("HorizontalPodAutoscaler", "nothing is scaled by what it uses"),
     _none("PriorityClass", "no pod gives way to another"),
     # pods
     _none("PodSpec.activeDeadlineSeconds", "a pod is not ended after a time; that of a Job acts"),
@@ -103,6 +102,10 @@ TABLE: tuple[Silent, ...] = (
     _none("JobSpec.scheduling", "pods are scheduled one by one"),
     _none("RollingUpdateDaemonSet.maxSurge", "the old pod ends before the new one begins", 0, "0", "0%"),
     _none("RollingUpdateStatefulSetStrategy.maxUnavailable", "pods are replaced one by one", 1),
+    # autoscalers
+    _none("MetricSpec.external", "nobody measures what is outside of the cluster"),
+    _none("MetricSpec.object", "there is no custom metrics API"),
+    _none("MetricSpec.pods", "there is no custom metrics API"),
     # services
     _none("ServiceSpec.allocateLoadBalancerNodePorts", "node ports are given", True),
     Silent("ServiceSpec.externalIPs", "takes what all pods of the cluster send to these addresses, whosever they are"),

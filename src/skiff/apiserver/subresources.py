@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 
+from skiff import scales
 from skiff.api import Node, Object
 from skiff.apiserver.access import Access, User
 from skiff.apiserver.bodies import body, encoded, fitting, object_of, sent
@@ -96,11 +95,11 @@ async def _scale(
     request: web.Request, registry: Registry, kind: Kind, namespace: str, name: str
 ) -> web.Response:
     if request.method == "GET":
-        return answer(request, kind, scale_of(registry.read(kind, namespace, name)), 200)
+        return answer(request, kind, scale_of(kind, registry.read(kind, namespace, name)), 200)
     target = registry.get(kind, namespace, name)
     given = await body(request)
     if request.method == "PATCH":
-        given = changed(request.content_type, kind, scale_of(target), given, registry)
+        given = changed(request.content_type, kind, scale_of(kind, target), given, registry)
     elif request.method != "PUT":
         raise ApiError(
             405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
@@ -111,10 +110,10 @@ async def _scale(
         raise ApiError(
             422, "Invalid", f'Scale.autoscaling "{name}" is invalid: spec.replicas: Invalid value: {replicas}'
         )
-    metadata = {**target["metadata"]}
+    wanted = scales.scaled(kind, target, replicas)
     if not (given.get("metadata") or {}).get("resourceVersion"):
-        metadata.pop("resourceVersion", None)
-    wanted = {**target, "metadata": metadata, "spec": {**target["spec"], "replicas": replicas}}
+        metadata = {key: it for key, it in target["metadata"].items() if key != "resourceVersion"}
+        wanted = {**wanted, "metadata": metadata}
     made = await registry.update(
         kind,
         namespace,
@@ -124,17 +123,14 @@ async def _scale(
         manager=writer(request),
         by_way_of="scale",
     )
-    return answer(request, kind, scale_of(made), 200)
+    return answer(request, kind, scale_of(kind, made), 200)
 
 
-def scale_of(target: Object) -> Object:
+def scale_of(kind: Kind, target: Object) -> Object:
     """The Scale of a workload (autoscaling/v1)."""
-    metadata = target["metadata"]
+    metadata, found = target["metadata"], scales.read(kind, target)
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    selector: dict[str, Any] = target["spec"].get("selector") or {}
-    labels = ",".join(f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items()))
     return {
         "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": {key: metadata[key] for key in kept if key in metadata},
-        "spec": {"replicas": target["spec"].get("replicas", 0)},
-        "status": {"replicas": (target.get("status") or {}).get("replicas", 0), "selector": labels},
+        "spec": {"replicas": found.wanted}, "status": {"replicas": found.there, "selector": found.selector},
     }  # fmt: skip

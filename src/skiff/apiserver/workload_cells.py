@@ -183,21 +183,29 @@ def cron_job(it: Object, now: datetime) -> list[Any]:
 def autoscaler(it: Object, now: datetime) -> list[Any]:
     """HorizontalPodAutoscalers."""
     status, spec = it.get("status") or {}, it.get("spec") or {}
-    target = spec.get("scaleTargetRef") or {}
-    shown = []
-    for metric in spec.get("metrics") or ():
-        wanted = (metric.get("resource") or {}).get("target") or {}
-        goal = (
-            f"{wanted['averageUtilization']}%"
-            if "averageUtilization" in wanted
-            else wanted.get("averageValue", "<auto>")
-        )
-        name = (metric.get("resource") or {}).get("name", metric.get("type", ""))
-        shown.append(f"{name}: <unknown>/{goal}")
+    target, measured = spec.get("scaleTargetRef") or {}, status.get("currentMetrics") or ()
+    shown = [
+        _measure(metric, measured[place] if place < len(measured) else {})
+        for place, metric in enumerate(spec.get("metrics") or ())
+    ]
     return [
         f"{target.get('kind', '')}/{target.get('name', '')}", ", ".join(shown) or NONE, spec.get("minReplicas", UNSET),
         spec.get("maxReplicas", 0), status.get("currentReplicas", 0), born(it, now),
     ]  # fmt: skip
+
+
+def _measure(metric: Object, found: Object) -> str:
+    """One metric as ``cpu: 12%/80%``."""
+    sort = metric.get("type", "")
+    field = sort[:1].lower() + sort[1:]
+    source, current = metric.get(field) or {}, (found.get(field) or {}).get("current") or {}
+    wanted = source.get("target") or {}
+    name = source.get("name") or (source.get("metric") or {}).get("name") or sort
+    if "averageUtilization" in wanted:
+        share = current.get("averageUtilization")
+        return f"{name}: {'<unknown>' if share is None else f'{share}%'}/{wanted['averageUtilization']}%"
+    goal = wanted.get("averageValue", wanted.get("value", "<auto>"))
+    return f"{name}: {current.get('averageValue') or '<unknown>'}/{goal}"
 
 
 def budget(it: Object, now: datetime) -> list[Any]:

@@ -26,6 +26,14 @@ def _no_signer(*_: Any) -> bytes:
     raise ApiError(503, "ServiceUnavailable", "there is no CA here")
 
 
+#: PodMetrics of what runs in a namespace.
+Usage = Callable[[str], Awaitable[list[Object]]]
+
+
+async def _no_usage(_: str) -> list[Object]:
+    return []
+
+
 class Settings(Protocol):
     """What the controllers must be told."""
 
@@ -41,6 +49,8 @@ class Settings(Protocol):
     def volumes(self) -> str: ...  # the folder of what claims keep
     @property
     def sign(self) -> Sign: ...
+    @property
+    def usage(self) -> Usage: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,7 @@ class ControllerSettings:
     lasting: tuple[tuple[Kind, Object], ...] = ()
     volumes: str = ""
     sign: Sign = _no_signer
+    usage: Usage = _no_usage
 
 
 def now() -> datetime:

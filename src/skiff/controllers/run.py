@@ -6,6 +6,7 @@ import asyncio
 
 from skiff.api import Api
 from skiff.controllers import (
+    autoscaler,
     certificates,
     claims,
     cron_job,
@@ -36,7 +37,7 @@ __all__ = ["ControllerSettings", "Settings", "run_all"]
 _CONTROLLERS = (
     namespace, service_account, scheduler, deployment, replica_set, stateful_set, daemon_set, job, endpoint_slice, claims,
     forgetting, garbage, disruption, lasting, storage, taints, certificates, quota, cron_job, replication, endpoints,
-    node_lifecycle,
+    node_lifecycle, autoscaler,
 )  # fmt: skip
 
 

@@ -49,7 +49,10 @@ class Plane:
         )
         CustomKinds(self.registry)
         self.api = LocalApi(self.registry)
-        self._controllers = ControllerSettings(NODE, "a CA", bounded, lasting(self.settings), "/claims")
+        self.usage: dict[str, Object] = {}  # PodMetrics by the pod's name: what the node would measure
+        self._controllers = ControllerSettings(
+            NODE, "a CA", bounded, lasting(self.settings), "/claims", usage=self._measured
+        )
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def __aenter__(self) -> Self:
@@ -69,6 +72,9 @@ class Plane:
         await self.api.create(NODES, {"metadata": {"name": NODE, "labels": named}, "spec": {}})
         status = {"allocatable": ROOM | room, "conditions": [{"type": "Ready", "status": "True"}]}
         return await self.api.patch(NODES, "", NODE, {"status": status}, subresource="status")
+
+    async def _measured(self, namespace: str) -> list[Object]:
+        return [it for it in self.usage.values() if it["metadata"]["namespace"] == namespace]
 
     # --- objects ---------------------------------------------------------------------------------
 

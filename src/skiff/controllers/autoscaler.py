@@ -25,8 +25,8 @@ from skiff.scales import Scale
 _SOURCE = "horizontal-pod-autoscaler"
 #: Kubernetes looks every 15 s; on one machine a look is cheap, and who tries something out waits for it.
 PERIOD_S = 5.0
-#: Where something is wrong, and events say so.
-_TROUBLE_S = 15.0
+#: Where there is nothing to scale, and events say so.
+_NOTHING_S = 15.0
 #: Each of many has its turn so much later: ten thousand are no load.
 _TURN_S = 0.02
 
@@ -137,7 +137,7 @@ async def _reconcile(cluster: Cluster, state: _State, hpa: Object) -> float:
         said = f"the HPA controller was unable to get the target's current scale: {refused.message}"
         told.say("AbleToScale", False, "FailedGetScale", said)
         await _write(cluster, hpa, told, {})
-        return _TROUBLE_S
+        return _NOTHING_S
     said = "the HPA controller was able to get the target's current scale"
     told.say("AbleToScale", True, "SucceededGetScale", said)
     current = target.scale.wanted
@@ -152,7 +152,7 @@ async def _reconcile(cluster: Cluster, state: _State, hpa: Object) -> float:
             cluster, hpa, told, {"currentReplicas": current, "currentMetrics": unknown.statuses or None}
         )
         await cluster.event(hpa, "Warning", "FailedComputeMetricsReplicas", str(unknown), _SOURCE)
-        return _TROUBLE_S
+        return PERIOD_S
     fields: Object = {
         "currentReplicas": current,
         "desiredReplicas": wanted,
@@ -171,7 +171,11 @@ def _clock() -> float:
 
 
 async def _write(cluster: Cluster, hpa: Object, told: _Told, fields: Object) -> None:
-    status = {"observedGeneration": told.generation, "conditions": told.conditions, **fields}
+    held = hpa.get("status") or {}
+    status = {
+        "observedGeneration": told.generation, "conditions": told.conditions,
+        "currentReplicas": held.get("currentReplicas", 0), "desiredReplicas": held.get("desiredReplicas", 0), **fields,
+    }  # fmt: skip
     await cluster.status(HORIZONTAL_POD_AUTOSCALERS, hpa, status)
 
 

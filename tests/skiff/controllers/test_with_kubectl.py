@@ -180,3 +180,31 @@ def test_a_policy_closes_pods_and_opens_what_it_allows(it: Cluster) -> None:
     it.until(asked, "both sides allow it")
     it.kubectl("delete", "networkpolicy", "-n", NAMESPACE, "--all")
     it.until(asked, "it is open again")
+
+
+def test_what_pods_use_scales_them(it: Cluster) -> None:
+    lazy = "while :; do i=0; while [ $i -lt 999 ]; do i=$((i+1)); done; sleep 0.1; done"
+    asked = {"requests": {"cpu": "1m"}}
+    it.apply(deployment("hot", lazy, 1, resources=asked), namespace=NAMESPACE)
+    ready(it, "hot")
+    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}
+    hits = {"metric": {"name": "hits"}, "target": {"type": "AverageValue", "averageValue": "1"}}
+    hpa = {
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "hot", "namespace": NAMESPACE},
+        "spec": {
+            "maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "hot"},
+            "metrics": [{"type": "Resource", "resource": cpu}, {"type": "Pods", "pods": hits}],
+        },
+    }  # fmt: skip
+    said = it.kubectl("apply", "-f", "-", stdin=json.dumps(hpa))
+    assert "skiff: spec.metrics[1].pods has no effect: there is no custom metrics API" in said.stderr
+    it.until(lambda: it.objects("deploy", "-n", NAMESPACE, "hot")[0]["spec"]["replicas"] == 3, "it grew")
+    shown = it.kubectl("get", "hpa", "hot", "-n", NAMESPACE, "--no-headers").stdout
+    assert "Deployment/hot" in shown
+    it.until(
+        lambda: "%/50%" in it.kubectl("get", "hpa", "hot", "-n", NAMESPACE, "--no-headers").stdout, "shown"
+    )
+    told = it.kubectl("describe", "hpa", "hot", "-n", NAMESPACE).stdout
+    assert "New size: 3; reason: cpu resource utilization (percentage of request) above target" in told
+    it.kubectl("delete", "hpa,deploy", "hot", "-n", NAMESPACE)

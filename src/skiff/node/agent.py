@@ -280,6 +280,14 @@ class NodeAgent:
             )
         except (ProcessLookupError, FileNotFoundError) as gone:
             raise ApiError(400, "BadRequest", str(gone)) from gone
+        except (
+            OSError
+        ) as wrong:  # its program may have made its place such that nothing else can be run there
+            raise ApiError(
+                500,
+                "InternalError",
+                f"Internal error occurred: error executing command in container: {wrong}",
+            ) from wrong
 
     async def attach(self, namespace: str, pod: str, container: str) -> ExecSession:
         """See ``skiff.api.Node``."""

@@ -73,6 +73,7 @@ def enter(packed: str) -> NoReturn:
     env = {name[len(VARIABLE) :]: value for name, value in os.environ.items() if name.startswith(VARIABLE)}
     env.setdefault("TERM", os.environ.get("TERM", "xterm")) if "TERM" in os.environ else None
     syscalls.hide_from_others()
+    _own_null()
     process = syscalls.open_process(order["pid"])
     groups = _groups(order)
     syscalls.enter(process, syscalls.NEW_PID)
@@ -172,6 +173,7 @@ def _kernel_files(order: dict[str, Any]) -> None:
         os.chmod(f"root/dev/{name}", 0o666)  # noqa: S103  # as everywhere
     for name, target in _DEVICE_LINKS.items():
         os.symlink(target, f"root/dev/{name}")
+    _own_null("root/dev/null")
     for it in order["kept"]:
         if os.path.exists(f"root{it}"):
             tree = _tree(f"root{it}")
@@ -182,6 +184,23 @@ def _kernel_files(order: dict[str, Any]) -> None:
             syscalls.mount("tmpfs", f"root{it}", "tmpfs", READ_ONLY | NO_SUID | NO_DEV | NO_EXEC, "mode=755")
         elif os.path.exists(f"root{it}"):
             _put(_tree("root/dev/null"), f"root{it}")
+
+
+def _own_null(path: str = "") -> None:
+    """An input from the host's /dev/null becomes one from the container's; without a path, from a pipe nobody writes to.
+
+    Who is root may change the rights of what it holds open, and those of the host's are everybody's.
+    """
+    held = os.fstat(0)
+    if held.st_mode & 0o170000 != 0o020000 or held.st_rdev != os.makedev(*_DEVICES["null"]):
+        return
+    if path:
+        own = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    else:
+        own, writing = os.pipe()
+        os.close(writing)
+    os.dup2(own, 0)
+    os.close(own)
 
 
 def _tree(path: str) -> int:

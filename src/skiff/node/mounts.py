@@ -28,6 +28,10 @@ _ACCOUNT_VOLUME = "kube-api-access"
 _REFRESH_S = 5.0
 _TOKEN_SHARE = 0.5
 _WHOLE_DAY_S = 24 * 3600.0
+#: Of the files of /proc, those that tools show in another way, as container runtimes allow it.
+_TOLD_BY_OTHERS = frozenset(f"/proc/{it}" for it in (
+    "cpuinfo", "diskstats", "loadavg", "meminfo", "net/dev", "slabinfo", "stat", "swaps", "sys/kernel/ns_last_pid", "uptime",
+))  # fmt: skip
 
 #: (namespace, service account, options) -> token.
 IssueToken = Callable[[str, str, dict[str, Any]], Awaitable[str]]
@@ -163,6 +167,7 @@ class Mounts:
             for name in ("resolv.conf", "hosts", "hostname")
         ]
         note = spec.get("terminationMessagePath") or "/dev/termination-log"
+        _require_outside(note)
         mounts.append(Mount(self._fresh_note(spec["name"]), note, read_only=False))
         asked = spec.get("volumeMounts") or []
         written = {
@@ -174,6 +179,7 @@ class Mounts:
             sub = it.get("subPath") or (expand(it["subPathExpr"], env) if it.get("subPathExpr") else "")
             if sub:
                 _make_sub_path(source, sub)
+            _require_outside(it["mountPath"])
             read_only = bool(it.get("readOnly")) or it["name"] not in written
             mounts.append(Mount(source, it["mountPath"], read_only, sub))
         ours = any(it["name"] == _ACCOUNT_VOLUME for it in self._volumes)
@@ -192,6 +198,15 @@ class Mounts:
 
 def _in_memory(volume: Object) -> bool:
     return (volume.get("emptyDir") or {}).get("medium") == "Memory"
+
+
+def _require_outside(path: str) -> None:
+    """Nothing is put over what the kernel tells: programs believe it. CannotStartError in the words of container runtimes."""
+    place = os.path.normpath("/" + path.lstrip("/"))
+    if (place == "/proc" or place.startswith("/proc/")) and place not in _TOLD_BY_OTHERS:
+        raise CannotStartError(
+            f'error mounting to rootfs at "{path}": "{place}" cannot be mounted because it is inside /proc'
+        )
 
 
 def _make_sub_path(source: Path, sub: str) -> None:

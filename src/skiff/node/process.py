@@ -162,7 +162,7 @@ class Process:
 
     def terminal(self) -> Terminal:
         """A new one, among those which the container's programs see."""
-        return Terminal(Path(f"/proc/{self.entrance()}/root/dev/pts"))
+        return Terminal(Path(f"/proc/{self.entrance()}/root"))
 
     def command(self, argv: list[str]) -> list[str]:
         """The host's command line which runs a program in the container."""
@@ -192,7 +192,9 @@ class Process:
         """What the program itself was given, for ``command``."""
         raw = Path(f"/proc/{self.entrance()}/environ").read_bytes()
         pairs = (it.partition(b"=") for it in raw.split(b"\0") if it)
-        return guarded({key.decode(): value.decode(errors="replace") for key, _, value in pairs})
+        return guarded(
+            {os.fsdecode(key): os.fsdecode(value) for key, _, value in pairs}
+        )  # a program may write any bytes there
 
     def attach(self) -> AttachedSession:
         """Its own input, and what it says from now on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import functools
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skiff.net.kernel import kill
+from skiff.node import syscalls
 from skiff.node.channels import Sink, Source, writable
 from skiff.node.log_files import LogFile
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _READ = 32 * 1024
 _LARGEST_SAYING = 10 * 1024
+_MULTIPLEXER = os.makedev(5, 2)
 _UNLOCK, _OTHER_END = 0x40045431, 0x5441  # TIOCSPTLCK, TIOCGPTPEER of <asm-generic/ioctls.h>
 #: Pieces of output that wait for somebody attached; who reads slower misses some.
 _WAITING = 256
@@ -32,9 +35,9 @@ Output = tuple[int, bytes]  # (1, stdout) or (2, stderr)
 class Terminal(Source):
     """A pseudo terminal: our end of it."""
 
-    def __init__(self, devices: Path = Path("/dev/pts")) -> None:
-        """``devices`` is where the container sees its terminals: it finds this one by name only when it is one of them."""
-        super().__init__(os.open(devices / "ptmx", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK))
+    def __init__(self, root: Path = Path("/")) -> None:
+        """``root`` is the container's: it finds a terminal by name only when it is one of its own."""
+        super().__init__(_multiplexer(root))
         try:
             fcntl.ioctl(self.ours, _UNLOCK, struct.pack("i", 0))
             #: The program's end, to be closed once the program has it.
@@ -70,6 +73,23 @@ class Terminal(Source):
         """The client's window changed."""
         with contextlib.suppress(OSError, struct.error):
             fcntl.ioctl(self.ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def _multiplexer(root: Path) -> int:
+    """``/dev/pts/ptmx`` below a root, opened once it is known to be that: a container may have put there what it likes."""
+    folder = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    place = -1
+    try:
+        place = syscalls.open_at(folder, "dev/pts/ptmx", os.O_PATH, syscalls.NO_SYMLINKS)
+        if os.fstat(place).st_rdev != _MULTIPLEXER:
+            raise OSError(
+                errno.ENOTTY, "there are no terminals in the container: something else lies at /dev/pts"
+            )
+        return os.open(f"/proc/self/fd/{place}", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    finally:
+        os.close(folder)
+        if place >= 0:
+            os.close(place)
 
 
 class PipeSession:

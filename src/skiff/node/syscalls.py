@@ -7,6 +7,7 @@ machines that skiff runs on, but for those in ``_NUMBERS``.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 
@@ -22,6 +23,7 @@ _OPEN_TREE, _MOVE_MOUNT, _PIDFD_OPEN, _OPENAT2, _MOUNT_SETATTR = 428, 429, 434, 
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _DEATH_SIGNAL, _DUMPABLE, _SECCOMP, _BOUNDING_DROP, _NO_NEW_PRIVILEGES = 1, 4, 22, 24, 38
 _CAPABILITY_VERSION = 0x20080522
+_CAPABILITIES = 64  # the call takes no more
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -122,12 +124,18 @@ def no_new_privileges() -> None:
 
 
 def bound(capabilities: int) -> None:
-    """Drop all others (a mask) for this process and its children, for good."""
-    with open("/proc/sys/kernel/cap_last_cap", "rb") as file:
-        last = int(file.read())
-    for number in range(last + 1):
+    """Drop all others (a mask) for this process and its children, for good.
+
+    The kernel itself says which is the last one: what lies in /proc may be a volume of the container's by now.
+    """
+    for number in range(_CAPABILITIES):
         if not capabilities >> number & 1:
-            _prctl(_BOUNDING_DROP, number, what=f"PR_CAPBSET_DROP {number}")
+            try:
+                _prctl(_BOUNDING_DROP, number, what=f"PR_CAPBSET_DROP {number}")
+            except OSError as wrong:
+                if wrong.errno == errno.EINVAL:
+                    return  # there is none of this number, nor of any above
+                raise
 
 
 def keep_capabilities(mask: int) -> None:

@@ -6,8 +6,6 @@ from skiff.admission.identity import system_classes
 from skiff.api import Object
 from skiff.apiserver.registry import Registry
 from skiff.auth.authorize import bootstrap_objects
-from skiff.controllers.endpoints import SKIP
-from skiff.controllers.storage import DEFAULT_CLASS, PROVISIONER
 from skiff.errors import ApiError
 from skiff.kinds import (
     ENDPOINT_SLICES,
@@ -18,6 +16,7 @@ from skiff.kinds import (
     STORAGE_CLASSES,
     Kind,
 )  # fmt: skip
+from skiff.names import DEFAULT_CLASS, PROVISIONER, SKIP
 from skiff.settings import Settings
 
 _ALWAYS = ("default", "kube-system", "kube-public", "kube-node-lease")

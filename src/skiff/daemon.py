@@ -15,6 +15,7 @@ from aiohttp import web
 
 from skiff import log
 from skiff.admission import plugins
+from skiff.admission.webhooks import Webhooks
 from skiff.api import Api, Object
 from skiff.apiserver import context, metrics, signing
 from skiff.apiserver.allocation import Addresses
@@ -23,7 +24,6 @@ from skiff.apiserver.custom import CustomKinds
 from skiff.apiserver.http import application
 from skiff.apiserver.local import LocalApi
 from skiff.apiserver.registry import Registry
-from skiff.apiserver.webhooks import Webhooks
 from skiff.auth import escalation
 from skiff.auth.access import ClusterAccess
 from skiff.auth.authorize import Authorizer

@@ -29,7 +29,7 @@ class Way:
     """The API server's way to the webhooks, which may be closed."""
 
     def __init__(self, api_server: Any) -> None:
-        from skiff.apiserver.webhooks import Webhooks
+        from skiff.admission.webhooks import Webhooks
 
         store = api_server.store
         self.port = 0

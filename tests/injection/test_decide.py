@@ -11,7 +11,7 @@ from lateen.injection.decide import INJECT, REVISION, STATUS, decide, selects
 from lateen.injection.settings import InjectionSettings
 from lateen.install import webhooks
 from lateen.install.values import installation
-from skiff.controllers.pods import matches
+from skiff.objects import matches
 
 NAMESPACE = "istio-injection"
 Labels = dict[str, str]

@@ -17,7 +17,7 @@ Storage = tuple[str, str]
 
 
 class Hooks(Protocol):
-    """Webhooks: ``skiff.apiserver.webhooks``."""
+    """Webhooks: ``skiff.admission.webhooks``."""
 
     async def mutate(
         self, kind: Kind, operation: str, subresource: str, obj: Object, old: Object | None

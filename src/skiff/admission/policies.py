@@ -12,10 +12,9 @@ from skiff.admission.cel import aside, policy
 from skiff.admission.cel.policy import Finding
 from skiff.admission.cel.program import CelError
 from skiff.admission.request import Request, Stored, forbidden
+from skiff.admission.webhooks import covers, review_of
 from skiff.api import Object
 from skiff.apiserver import context
-from skiff.apiserver.webhooks import covers, review_of
-from skiff.controllers.pods import matches
 from skiff.errors import ApiError
 from skiff.kinds import (
     MUTATING_WEBHOOKS,
@@ -26,6 +25,7 @@ from skiff.kinds import (
     Kind,
 )  # fmt: skip
 from skiff.log import Log
+from skiff.objects import matches
 
 #: What no policy is about: nobody shall lock himself out.
 _NEVER = frozenset({MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, VALIDATING_POLICIES, VALIDATING_POLICY_BINDINGS})

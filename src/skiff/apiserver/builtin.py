@@ -7,12 +7,12 @@ https://kubernetes.io/docs/reference/kubernetes-api/
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from skiff import kinds
 from skiff.api import Object
 from skiff.apiserver.defaults import network, others, pods, workloads
 from skiff.kinds import Kind
+from skiff.objects import copied
 
 _COMPLETE: dict[Kind, Callable[[Object], None]] = {
     kinds.PODS: pods.pod, kinds.DEPLOYMENTS: workloads.deployment, kinds.REPLICA_SETS: workloads.replica_set,
@@ -38,12 +38,3 @@ def with_defaults(kind: Kind, obj: Object) -> Object:
     made: Object = copied(obj)
     complete(made)
     return made
-
-
-def copied(value: Any) -> Any:
-    """A deep copy of JSON."""
-    if isinstance(value, dict):
-        return {key: copied(it) if isinstance(it, dict | list) else it for key, it in value.items()}
-    if isinstance(value, list):
-        return [copied(it) if isinstance(it, dict | list) else it for it in value]
-    return value

@@ -10,10 +10,10 @@ from typing import Any
 
 from skiff.api import Object
 from skiff.apiserver.registry import Registry
-from skiff.controllers.disruption import condition_of, selects
-from skiff.controllers.pods import condition, ready
+from skiff.budgets import condition_of, selects
 from skiff.errors import ApiError, conflict
 from skiff.kinds import POD_DISRUPTION_BUDGETS, PODS
+from skiff.objects import condition, ready
 
 _AGAIN_S = 10
 _MOST_GRANTED = 2000

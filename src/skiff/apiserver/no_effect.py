@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from skiff.controllers.storage import PROVISIONER
-from skiff.net.namespace import NODE_IP
+from skiff.names import NODE_IP, PROVISIONER
 
 
 class Silent(NamedTuple):

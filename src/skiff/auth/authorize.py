@@ -10,8 +10,8 @@ from typing import Any
 
 from skiff.api import Object
 from skiff.auth.authenticate import AUTHENTICATED, MASTERS, User
-from skiff.controllers.pods import matches
 from skiff.kinds import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES, Kind
+from skiff.objects import matches
 
 _API = "rbac.authorization.k8s.io"
 _ACCOUNT = "system:serviceaccount:"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from skiff.api import Object
-from skiff.controllers.pods import matches
+from skiff.objects import matches
 
 #: Labels of a namespace by its name.
 Namespaces = Callable[[str], dict[str, str]]

@@ -15,11 +15,11 @@ from skiff.api import Object
 from skiff.apiserver.custom import kinds_of
 from skiff.controllers.autoscaler_metrics import TOLERANCE, NoProposalError, Proposal, World, proposal
 from skiff.controllers.autoscaler_rules import Limits, Memory, verdict
-from skiff.controllers.cluster import Cluster, Controller, now, stamp
-from skiff.controllers.informer import key_of
+from skiff.controllers.cluster import Cluster, Controller
 from skiff.controllers.queue import Key
 from skiff.errors import ApiError
 from skiff.kinds import BUILT_IN, CUSTOM_RESOURCE_DEFINITIONS, HORIZONTAL_POD_AUTOSCALERS, PODS, Kind
+from skiff.objects import key_of, now, stamp
 from skiff.scales import Scale
 
 _SOURCE = "horizontal-pod-autoscaler"

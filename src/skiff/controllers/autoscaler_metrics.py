@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from skiff import quantities
 from skiff.api import Object
-from skiff.controllers.cluster import parsed
-from skiff.controllers.pods import condition
+from skiff.objects import condition, parsed
 
 #: So long after its begin a pod's CPU counts only when it has been ready for as long as it was measured.
 _BEGINNING = timedelta(minutes=5)

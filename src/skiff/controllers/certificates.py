@@ -11,9 +11,10 @@ from typing import Any
 
 from skiff.api import Object
 from skiff.apiserver.signing import CLIENT, NODE_CLIENT, NODE_SERVER, groups_of, request_of
-from skiff.controllers.cluster import Cluster, Controller, now, parsed, stamp
+from skiff.controllers.cluster import Cluster, Controller
 from skiff.controllers.queue import Key
 from skiff.kinds import CERTIFICATE_SIGNING_REQUESTS
+from skiff.objects import now, parsed, stamp
 
 _NODES, _NODE = "system:nodes", "system:node:"
 _BOTH = {"key encipherment", "digital signature"}

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from skiff import objects
 from skiff.api import Object
-from skiff.controllers import pods as pod_questions
 from skiff.controllers.cluster import Cluster, Controller
-from skiff.controllers.informer import key_of
 from skiff.controllers.queue import Key
-from skiff.controllers.storage import DEFAULT_CLASS, PROVISIONER, fitting, provisioned
+from skiff.controllers.storage import fitting, provisioned
 from skiff.errors import ApiError
 from skiff.kinds import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, STORAGE_CLASSES
+from skiff.names import DEFAULT_CLASS, PROVISIONER
+from skiff.objects import key_of
 
 _PROTECTION = "kubernetes.io/pvc-protection"
 _SOURCE = "persistentvolume-controller"
@@ -41,7 +42,7 @@ def controller(cluster: Cluster) -> Controller:
     it.follow(cluster, PERSISTENT_VOLUME_CLAIMS)
 
     def pod_changed(old: Object | None, new: Object | None) -> None:
-        left = old is not None and (new is None or pod_questions.finished(new))
+        left = old is not None and (new is None or objects.finished(new))
         for pod in (new if old is None else None, old if left else None):
             for name in used(pod) if pod is not None else ():
                 it.queue.add((pod["metadata"]["namespace"], name))  # type: ignore[index]  # a pod that uses it
@@ -230,7 +231,7 @@ def _wanted(cluster: Cluster, claim: Object) -> bool:
     """Whether a pod that has not finished uses it."""
     namespace, name = key_of(claim)
     pods = cluster.informers[PODS].namespace(namespace)
-    return any(name in used(it) for it in pods if not pod_questions.finished(it))
+    return any(name in used(it) for it in pods if not objects.finished(it))
 
 
 def used(pod: Object) -> list[str]:

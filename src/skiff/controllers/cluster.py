@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Protocol
 
 from skiff.api import Api, Object
-from skiff.controllers.informer import Informers, controller_of, key_of
+from skiff.controllers.informer import Informers
 from skiff.controllers.queue import Key, WorkQueue
 from skiff.errors import ApiError
 from skiff.kinds import Kind
 from skiff.log import Log
+from skiff.objects import controller_of, key_of
 
 _log = Log()
 
@@ -64,25 +65,6 @@ class ControllerSettings:
     volumes: str = ""
     sign: Sign = _no_signer
     usage: Usage = _no_usage
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-def stamp(time: datetime) -> str:
-    """As metav1.Time writes it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def parsed(text: str | None) -> datetime | None:
-    """A metav1.Time or MicroTime; None when there is none or it is nonsense."""
-    if not text:
-        return None
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
 
 
 class Cluster:

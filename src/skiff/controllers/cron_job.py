@@ -11,13 +11,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from skiff.api import Object
-from skiff.controllers.cluster import Cluster, Controller, now, parsed, stamp
-from skiff.controllers.informer import controller_of, copied
+from skiff.controllers.cluster import Cluster, Controller
 from skiff.controllers.job import ended
 from skiff.controllers.pods import owner_reference
 from skiff.controllers.queue import Key
 from skiff.errors import ApiError
 from skiff.kinds import CRON_JOBS, JOBS
+from skiff.objects import controller_of, copied, now, parsed, stamp
 from skiff.schedules import Schedule
 
 _SOURCE = "cronjob-controller"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from skiff import objects
 from skiff.api import Object
 from skiff.controllers import placement, revisions
 from skiff.controllers import pods as pod_questions
-from skiff.controllers.cluster import Cluster, Controller, now
+from skiff.controllers.cluster import Cluster, Controller
 from skiff.controllers.deployment import template_hash
 from skiff.controllers.queue import Key
 from skiff.kinds import DAEMON_SETS, NODES, PODS
+from skiff.objects import now
 
 _SOURCE = "daemonset-controller"
 #: What a DaemonSet's pods bear, as in Kubernetes.
@@ -61,8 +63,8 @@ def _pod(owner: Object) -> Object:
 async def _bring(
     cluster: Cluster, owner: Object, pods: list[Object], template: Object, *, wanted: bool
 ) -> None:
-    kept = [it for it in pods if not pod_questions.finished(it)]
-    leaving = [it for it in pods if pod_questions.finished(it)] + (kept[1:] if wanted else kept)
+    kept = [it for it in pods if not objects.finished(it)]
+    leaving = [it for it in pods if objects.finished(it)] + (kept[1:] if wanted else kept)
     if wanted and kept and (owner["spec"].get("updateStrategy") or {}).get("type") != "OnDelete":
         mark = template["metadata"]["labels"][revisions.LABEL]
         leaving += [it for it in kept[:1] if it["metadata"]["labels"].get(revisions.LABEL) != mark]
@@ -73,9 +75,7 @@ async def _bring(
 
 
 async def _tell(cluster: Cluster, owner: Object, *, wanted: bool) -> float | None:
-    living = [
-        it for it in cluster.informers[PODS].owned(owner["metadata"]["uid"]) if pod_questions.active(it)
-    ]
+    living = [it for it in cluster.informers[PODS].owned(owner["metadata"]["uid"]) if objects.active(it)]
     moment, seconds = now(), int(owner["spec"].get("minReadySeconds", 0))
     waits = [pod_questions.available_in(it, seconds, moment) for it in living]
     mark, available = template_hash(owner), sum(it == 0.0 for it in waits)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 
+from skiff import objects
 from skiff.api import Object
 from skiff.controllers import deployment_status
 from skiff.controllers import pods as pod_questions
 from skiff.controllers.cluster import Cluster, Controller
-from skiff.controllers.informer import controller_of, copied, key_of
 from skiff.controllers.queue import Key
 from skiff.errors import ApiError
 from skiff.kinds import DEPLOYMENTS, PODS, REPLICA_SETS
+from skiff.objects import controller_of, copied, key_of
 
 _SOURCE = "deployment-controller"
 _HASH = "pod-template-hash"
@@ -71,7 +72,7 @@ async def _claimed(cluster: Cluster, deployment: Object) -> list[Object]:
     mine = []
     for it in cluster.informers[REPLICA_SETS].namespace(deployment["metadata"]["namespace"]):
         holder = controller_of(it)
-        fits = pod_questions.matches(deployment["spec"].get("selector"), it["metadata"].get("labels"))
+        fits = objects.matches(deployment["spec"].get("selector"), it["metadata"].get("labels"))
         if holder is not None and holder.get("uid") == deployment["metadata"]["uid"]:
             mine.append(it)
         elif (
@@ -229,7 +230,7 @@ async def _recreate(
     for it in old:
         await _resize(cluster, deployment, it, 0)
     pods = cluster.informers[PODS]
-    if any(not pod_questions.finished(pod) for it in old for pod in pods.owned(it["metadata"]["uid"])):
+    if any(not objects.finished(pod) for it in old for pod in pods.owned(it["metadata"]["uid"])):
         return new  # the last old pod must be gone before the first new one begins
     new = await _ensure_new(cluster, deployment, new, old, _desired(deployment))
     return await _resize(cluster, deployment, new, _desired(deployment))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from skiff.api import Object
-from skiff.controllers.cluster import Cluster, now, parsed, stamp
-from skiff.controllers.pods import condition
+from skiff.controllers.cluster import Cluster
 from skiff.kinds import DEPLOYMENTS
+from skiff.objects import condition, now, parsed, stamp
 
 
 def _sum(sets: list[Object], field: str) -> int:

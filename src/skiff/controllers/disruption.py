@@ -9,10 +9,10 @@ import math
 from datetime import datetime
 from typing import NamedTuple
 
+from skiff import objects
 from skiff.api import Object
-from skiff.controllers import pods as pod_questions
-from skiff.controllers.cluster import Cluster, Controller, now, parsed, stamp
-from skiff.controllers.informer import controller_of, copied, key_of
+from skiff.budgets import condition_of, selects
+from skiff.controllers.cluster import Cluster, Controller
 from skiff.controllers.queue import Key
 from skiff.kinds import (
     DEPLOYMENTS,
@@ -23,6 +23,7 @@ from skiff.kinds import (
     STATEFUL_SETS,
     Kind,
 )  # fmt: skip
+from skiff.objects import controller_of, copied, key_of, now, parsed
 
 _SOURCE = "controllermanager"
 #: An eviction that was granted counts so long, even when its pod does not go.
@@ -73,11 +74,6 @@ def _place(obj: Object | None) -> str:
     return str(obj["metadata"].get("namespace", "")) if obj else ""
 
 
-def selects(budget: Object, pod: Object) -> bool:
-    """Whether a pod is under the budget. No selector selects nothing, an empty one every pod of the namespace."""
-    return pod_questions.matches((budget.get("spec") or {}).get("selector"), pod["metadata"].get("labels"))
-
-
 async def _reconcile(cluster: Cluster, budget: Object) -> float | None:
     pods = [it for it in cluster.informers[PODS].namespace(_place(budget)) if selects(budget, it)]
     moment = now()
@@ -123,7 +119,7 @@ def _status(
     budget: Object, pods: list[Object], count: Count, granted: dict[str, str], moment: datetime
 ) -> Object:
     healthy = sum(
-        pod_questions.ready(it) and not it["metadata"].get("deletionTimestamp") and it["metadata"]["name"] not in granted
+        objects.ready(it) and not it["metadata"].get("deletionTimestamp") and it["metadata"]["name"] not in granted
         for it in pods
     )  # fmt: skip
     allowed = max(0, healthy - count.desired) if count.expected > 0 and not count.trouble else 0
@@ -134,17 +130,6 @@ def _status(
         "currentHealthy": healthy, "desiredHealthy": count.desired, "disruptionsAllowed": allowed, "conditions": [told],
     }  # fmt: skip
     return {**made, "disruptedPods": granted} if granted else made
-
-
-def condition_of(budget: Object, *, allowed: bool, reason: str, message: str, moment: datetime) -> Object:
-    """DisruptionAllowed, with the time since which it is so."""
-    held = pod_questions.condition(budget, "DisruptionAllowed") or {}
-    same = held.get("status") == str(allowed)
-    return {
-        "type": "DisruptionAllowed", "status": str(allowed), "reason": reason, "message": message,
-        "observedGeneration": budget["metadata"].get("generation", 1),
-        "lastTransitionTime": held["lastTransitionTime"] if same else stamp(moment),
-    }  # fmt: skip
 
 
 def counted(cluster: Cluster, budget: Object, pods: list[Object]) -> Count:

@@ -7,12 +7,12 @@ import json
 from collections import defaultdict
 from typing import Any
 
+from skiff import objects
 from skiff.api import Object
-from skiff.controllers import pods as pod_questions
 from skiff.controllers.cluster import Cluster, Controller
-from skiff.controllers.informer import key_of
 from skiff.controllers.queue import Key
 from skiff.kinds import ENDPOINT_SLICES, PODS, SERVICES
+from skiff.objects import key_of
 
 SERVICE = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
@@ -76,7 +76,7 @@ def _wanted(service: Object, pods: list[Object]) -> list[tuple[str, list[Object]
     groups: dict[tuple[str, str], list[Object]] = defaultdict(list)
     for pod in pods:
         address = (pod.get("status") or {}).get("podIP")
-        if not address or pod_questions.finished(pod):
+        if not address or objects.finished(pod):
             continue
         family = f"IPv{ipaddress.ip_address(address).version}"
         groups[family, json.dumps(_ports(service, pod), sort_keys=True)].append(
@@ -94,7 +94,7 @@ def _wanted(service: Object, pods: list[Object]) -> list[tuple[str, list[Object]
 
 def _endpoint(service: Object, pod: Object, address: str) -> Object:
     leaving = bool(pod["metadata"].get("deletionTimestamp"))
-    serving = pod_questions.ready(pod)
+    serving = objects.ready(pod)
     anyway = bool(service["spec"].get("publishNotReadyAddresses"))
     endpoint: Object = {
         "addresses": [address],

@@ -11,14 +11,14 @@ from typing import Any
 from skiff.api import Object
 from skiff.controllers.cluster import Cluster, Controller
 from skiff.controllers.endpoint_slice import MANAGED_BY, MANAGER, SERVICE
-from skiff.controllers.informer import key_of
 from skiff.controllers.pods import owner_reference
 from skiff.controllers.queue import Key
 from skiff.errors import ApiError
 from skiff.kinds import ENDPOINT_SLICES, ENDPOINTS, SERVICES
+from skiff.names import SKIP
+from skiff.objects import key_of
 
 MIRROR = "endpointslicemirroring-controller.k8s.io"
-SKIP = "endpointslice.kubernetes.io/skip-mirror"
 _MADE = {"endpoints.kubernetes.io/managed-by": "endpoint-controller"}
 _OVER = "endpoints.kubernetes.io/over-capacity"
 #: Addresses of one object, as in Kubernetes: more would make it too large.

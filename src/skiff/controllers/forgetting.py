@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from skiff.api import Object
-from skiff.controllers.cluster import Cluster, Controller, now, parsed
+from skiff.controllers.cluster import Cluster, Controller
 from skiff.controllers.queue import Key
 from skiff.kinds import EVENTS, EVENTS_V1
+from skiff.objects import now, parsed
 
 _KEPT_S = 3600.0
 

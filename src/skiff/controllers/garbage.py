@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skiff.api import Object
 from skiff.controllers.cluster import Cluster, Controller
-from skiff.controllers.informer import Informer, key_of, owners_of
+from skiff.controllers.informer import Informer
 from skiff.controllers.queue import Key
 from skiff.errors import ApiError
 from skiff.kinds import (
@@ -17,6 +17,7 @@ from skiff.kinds import (
     REVIEWS,
     Kind,
 )
+from skiff.objects import key_of, owners_of
 
 _FOREGROUND, _ORPHAN = "foregroundDeletion", "orphan"
 

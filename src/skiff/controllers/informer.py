@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
 import random
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
@@ -16,32 +15,12 @@ from skiff.controllers.queue import Key
 from skiff.errors import ApiError
 from skiff.kinds import Kind
 from skiff.log import Log
+from skiff.objects import key_of, owners_of, version_of
 
 #: Told (old, new) on every change; old is None for a new object, new is None for one that is gone.
 Listener = Callable[[Object | None, Object | None], None]
 
 _log = Log()
-
-
-def key_of(obj: Object) -> Key:
-    """(namespace, name)."""
-    return (obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
-
-
-def owners_of(obj: Object) -> list[Object]:
-    """The ownerReferences, none when there are none."""
-    return obj["metadata"].get("ownerReferences") or []
-
-
-def controller_of(obj: Object) -> Object | None:
-    """The one owner that manages the object."""
-    return next((it for it in owners_of(obj) if it.get("controller")), None)
-
-
-def version_of(obj: Object) -> int:
-    """resourceVersion as a number; skiff's store counts."""
-    text = obj["metadata"].get("resourceVersion", "0")
-    return int(text) if text.isdigit() else 0
 
 
 def _service_of(obj: Object) -> str:
@@ -221,8 +200,3 @@ class Informers:
             async with asyncio.timeout(limit_s):
                 for informer in self.all():
                     await informer.synced.wait()
-
-
-def copied(obj: Object) -> Object:
-    """One's own, to be changed."""
-    return copy.deepcopy(obj)

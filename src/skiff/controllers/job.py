@@ -6,12 +6,14 @@ import itertools
 from datetime import datetime
 from typing import NamedTuple
 
+from skiff import objects
 from skiff.api import Object
 from skiff.controllers import job_rules as rules
 from skiff.controllers import pods as pod_questions
-from skiff.controllers.cluster import Cluster, Controller, now, parsed, stamp
+from skiff.controllers.cluster import Cluster, Controller
 from skiff.controllers.queue import Key
 from skiff.kinds import JOBS, PODS
+from skiff.objects import now, parsed, stamp
 
 _SOURCE = "job-controller"
 
@@ -42,7 +44,7 @@ def controller(cluster: Cluster) -> Controller:
 def ended(job: Object) -> Object | None:
     """The condition Complete or Failed of a Job that is over."""
     for type_ in ("Complete", "Failed"):
-        found = pod_questions.condition(job, type_)
+        found = objects.condition(job, type_)
         if found is not None and found.get("status") == "True":
             return found
     return None
@@ -83,12 +85,10 @@ def _tally(job: Object, pods: list[Object]) -> Tally:
     status = job.get("status") or {}
     done = [it for it in pods if it.get("status", {}).get("phase") == "Succeeded"]
     failed, doomed = rules.judged(job, [it for it in pods if it.get("status", {}).get("phase") == "Failed"])
-    living = [it for it in pods if pod_questions.active(it)]
-    leaving = [
-        it for it in pods if it["metadata"].get("deletionTimestamp") and not pod_questions.finished(it)
-    ]
+    living = [it for it in pods if objects.active(it)]
+    leaving = [it for it in pods if it["metadata"].get("deletionTimestamp") and not objects.finished(it)]
     counts: Object = {
-        "active": len(living), "ready": sum(map(pod_questions.ready, living)), "terminating": len(leaving),
+        "active": len(living), "ready": sum(map(objects.ready, living)), "terminating": len(leaving),
         "succeeded": max(len(done), status.get("succeeded", 0)), "failed": max(len(failed), status.get("failed", 0)),
     }  # fmt: skip
     indexes: set[int] = set()
@@ -102,7 +102,7 @@ def _tally(job: Object, pods: list[Object]) -> Tally:
 
 def _rest(job: Object, moment: datetime) -> Object:
     """The condition of a Job that rests, or rested; the time of rest does not count."""
-    held, resting = pod_questions.condition(job, "Suspended"), bool(job["spec"].get("suspend"))
+    held, resting = objects.condition(job, "Suspended"), bool(job["spec"].get("suspend"))
     rested = held is not None and held.get("status") == "True"
     if resting == rested:
         return {"startTime": None} if resting else {}

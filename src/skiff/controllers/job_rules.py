@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from skiff.api import Object
-from skiff.controllers.informer import key_of
+from skiff.objects import key_of
 
 INDEX = "batch.kubernetes.io/job-completion-index"
 #: No Indexed Job has more in Kubernetes, either.

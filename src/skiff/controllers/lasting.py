@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from skiff.api import Object
 from skiff.controllers.cluster import Cluster, Controller
-from skiff.controllers.informer import copied, key_of
 from skiff.controllers.queue import Key
 from skiff.errors import ApiError
 from skiff.kinds import Kind
+from skiff.objects import copied, key_of
 
 #: A namespace that ends refuses new objects; it may come back, too.
 _AGAIN_S = 2.0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from skiff.controllers.cluster import Cluster, Controller
-from skiff.controllers.informer import copied
 from skiff.controllers.queue import Key
 from skiff.errors import ApiError
 from skiff.kinds import EVENTS, EVENTS_V1, NAMESPACES, Kind
+from skiff.objects import copied
 
 _FINALIZER = "kubernetes"
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from skiff.api import Object
-from skiff.controllers.cluster import Cluster, Controller, now, parsed, stamp
+from skiff.controllers.cluster import Cluster, Controller
 from skiff.controllers.queue import Key
 from skiff.kinds import NODES
+from skiff.objects import now, parsed, stamp
 
 _KINDS = ("MemoryPressure", "DiskPressure", "PIDPressure", "Ready")
 #: How long a new node may take to say something, and how long one may be silent afterwards.

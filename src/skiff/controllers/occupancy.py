@@ -9,9 +9,8 @@ from typing import Any
 from skiff.api import Object
 from skiff.controllers import affinity, placement
 from skiff.controllers.affinity import Namespaces, Term
-from skiff.controllers.informer import key_of
-from skiff.controllers.pods import finished, matches
 from skiff.controllers.queue import Key
+from skiff.objects import finished, key_of, matches
 
 _ANYWHERE = ("", "0.0.0.0")
 

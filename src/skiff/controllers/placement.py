@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from skiff.api import Object
-from skiff.node.environment import quantity
+from skiff.quantities import parse
 
 _HARD = ("NoSchedule", "NoExecute")
 #: What pods share as well as they can where nobody gave the node a size.
@@ -132,6 +132,6 @@ def _request(it: Object) -> dict[str, int]:
 
 def _thousandths(value: Any) -> int:
     try:
-        return round(quantity(str(value)) * 1000)
+        return round(float(parse(str(value))) * 1000)
     except ValueError:  # checked when it was stored; never a reason to stop
         return 0

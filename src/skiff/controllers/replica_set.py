@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from skiff import objects
 from skiff.api import Object
 from skiff.controllers import pods as pod_questions
-from skiff.controllers.cluster import Cluster, Controller, now, stamp
-from skiff.controllers.informer import controller_of
+from skiff.controllers.cluster import Cluster, Controller
 from skiff.controllers.queue import Key
 from skiff.kinds import PODS, REPLICA_SETS, Kind
+from skiff.objects import controller_of, now, stamp
 
 
 def controller(cluster: Cluster) -> Controller:
@@ -30,7 +31,7 @@ def controller_of_kind(cluster: Cluster, kind: Kind) -> Controller:
         if pod is None or controller_of(pod) is not None or not pod["metadata"].get("labels"):
             return
         for owner in cluster.informers[kind].namespace(pod["metadata"].get("namespace", "")):
-            if pod_questions.matches(pod_questions.selector_of(owner), pod["metadata"]["labels"]):
+            if objects.matches(objects.selector_of(owner), pod["metadata"]["labels"]):
                 it.queue.add((owner["metadata"]["namespace"], owner["metadata"]["name"]))
 
     cluster.informers[PODS].listen(orphan)
@@ -39,7 +40,7 @@ def controller_of_kind(cluster: Cluster, kind: Kind) -> Controller:
 
 async def _reconcile(cluster: Cluster, kind: Kind, owner: Object) -> float | None:
     pods = await pod_questions.claimed(cluster, kind, owner)
-    living = [it for it in pods if pod_questions.active(it)]
+    living = [it for it in pods if objects.active(it)]
     wanted = int(owner["spec"].get("replicas", 1))
     failure: Exception | None = None
     if not owner["metadata"].get("deletionTimestamp"):
@@ -66,7 +67,7 @@ async def _scale(cluster: Cluster, kind: Kind, owner: Object, living: list[Objec
 
 async def _tell(cluster: Cluster, kind: Kind, owner: Object, failure: Exception | None) -> float | None:
     uid = owner["metadata"]["uid"]
-    living = [it for it in cluster.informers[PODS].owned(uid) if pod_questions.active(it)]
+    living = [it for it in cluster.informers[PODS].owned(uid) if objects.active(it)]
     labels = ((owner["spec"].get("template") or {}).get("metadata") or {}).get("labels") or {}
     moment = now()
     waits = [
@@ -76,7 +77,7 @@ async def _tell(cluster: Cluster, kind: Kind, owner: Object, failure: Exception 
         it for it in (owner.get("status") or {}).get("conditions") or () if it.get("type") != "ReplicaFailure"
     ]
     if failure is not None:
-        held = pod_questions.condition(owner, "ReplicaFailure")
+        held = objects.condition(owner, "ReplicaFailure")
         conditions.append(
             {
                 "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from skiff.api import Object
 from skiff.controllers.cluster import Cluster
-from skiff.controllers.informer import owners_of
 from skiff.kinds import PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS
+from skiff.objects import owners_of
 
 
 async def keep(cluster: Cluster, owner: Object, pods: dict[int, Object], wanted: range) -> None:

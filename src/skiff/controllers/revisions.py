@@ -8,10 +8,10 @@ from __future__ import annotations
 from skiff.api import Object
 from skiff.controllers.cluster import Cluster
 from skiff.controllers.deployment import template_hash
-from skiff.controllers.informer import copied
 from skiff.controllers.pods import owner_reference
 from skiff.errors import ApiError
 from skiff.kinds import CONTROLLER_REVISIONS, PODS, Kind
+from skiff.objects import copied
 
 #: The label of pods and revisions which says by which template they were made.
 LABEL = "controller-revision-hash"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from skiff import objects
 from skiff.api import Object
 from skiff.controllers import affinity, claims, placement
-from skiff.controllers import pods as pod_questions
-from skiff.controllers.cluster import Cluster, Controller, now, stamp
-from skiff.controllers.informer import key_of
+from skiff.controllers.cluster import Cluster, Controller
 from skiff.controllers.occupancy import Occupancy
 from skiff.controllers.queue import Key
 from skiff.kinds import NAMESPACES, NODES, PERSISTENT_VOLUME_CLAIMS, PODS, STORAGE_CLASSES
+from skiff.objects import key_of, now, stamp
 
 _SOURCE = "default-scheduler"
 #: Stands for all pods that wait: however much happens at once, they are looked at once after it.
@@ -59,17 +59,17 @@ def _matters(pod: Object | None) -> tuple[object, ...] | None:
     """What of a pod on the node those see that wait."""
     if pod is None or not pod["spec"].get("nodeName"):
         return None
-    return (pod["metadata"].get("labels"), pod_questions.finished(pod), pod["metadata"]["uid"])
+    return (pod["metadata"].get("labels"), objects.finished(pod), pod["metadata"]["uid"])
 
 
 def _seen(node: Object) -> tuple[object, ...]:
-    return (placement.described(node), pod_questions.ready(node))
+    return (placement.described(node), objects.ready(node))
 
 
 def _waits(pod: Object) -> bool:
     spec = pod.get("spec") or {}
     named = spec.get("schedulerName", "default-scheduler") == "default-scheduler"
-    return not spec.get("nodeName") and named and pod_questions.active(pod)
+    return not spec.get("nodeName") and named and objects.active(pod)
 
 
 async def _reconcile(cluster: Cluster, there: Occupancy, key: Key) -> None:
@@ -99,7 +99,7 @@ def obstacle(cluster: Cluster, there: Occupancy, pod: Object) -> str:
     node = cluster.informers[NODES].get("", cluster.settings.node_name)
     if node is None:
         return "no nodes available to schedule pods"
-    if not pod_questions.ready(node):
+    if not objects.ready(node):
         why, help_ = ["node(s) were not ready"], _HOPELESS
     elif why := placement.obstacles(pod, node)[:1]:  # kube-scheduler, too, asks no further
         help_ = _HOPELESS
@@ -162,7 +162,7 @@ def _spread(there: Occupancy, pod: Object, labels: dict[str, str]) -> str:
             return "node(s) didn't match pod topology spread constraints (missing required label)"
         if (it.get("minDomains") or 1) > 1:
             selector = affinity.filled(pod, it)
-            own = pod_questions.matches(selector, pod["metadata"].get("labels"))
+            own = objects.matches(selector, pod["metadata"].get("labels"))
             if there.count(pod["metadata"]["namespace"], selector) + own > it.get("maxSkew", 1):
                 return "node(s) didn't match pod topology spread constraints"
     return ""
@@ -170,7 +170,7 @@ def _spread(there: Occupancy, pod: Object, labels: dict[str, str]) -> str:
 
 async def _unschedulable(cluster: Cluster, pod: Object, reason: str, why: str) -> bool:
     """Say so in the pod's status; whether that is news."""
-    held = pod_questions.condition(pod, "PodScheduled")
+    held = objects.condition(pod, "PodScheduled")
     if held is not None and held.get("message") == why:
         return False
     told = {"type": "PodScheduled", "status": "False", "reason": reason, "message": why}

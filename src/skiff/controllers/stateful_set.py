@@ -5,14 +5,15 @@ https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/
 
 from __future__ import annotations
 
+from skiff import objects
 from skiff.api import Object
 from skiff.controllers import pods as pod_questions
 from skiff.controllers import retention, revisions
-from skiff.controllers.cluster import Cluster, Controller, now
-from skiff.controllers.informer import copied
+from skiff.controllers.cluster import Cluster, Controller
 from skiff.controllers.queue import Key
 from skiff.errors import ApiError
 from skiff.kinds import PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS
+from skiff.objects import copied, now
 
 _SOURCE = "statefulset-controller"
 _POD_NAME, _INDEX = "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"
@@ -56,7 +57,7 @@ async def _bring(cluster: Cluster, owner: Object, pods: dict[int, Object]) -> No
     wanted = _numbers(owner)
     parallel = owner["spec"].get("podManagementPolicy") == "Parallel"
     for pod in pods.values():
-        if pod_questions.finished(pod) and not pod["metadata"].get("deletionTimestamp"):
+        if objects.finished(pod) and not pod["metadata"].get("deletionTimestamp"):
             await cluster.delete(PODS, pod)  # its place is taken until it is gone
     for number in wanted:
         held = pods.get(number)
@@ -78,7 +79,7 @@ async def _bring(cluster: Cluster, owner: Object, pods: dict[int, Object]) -> No
 
 def _settled(owner: Object, pod: Object) -> bool:
     seconds = int(owner["spec"].get("minReadySeconds", 0))
-    return pod_questions.active(pod) and pod_questions.available_in(pod, seconds, now()) == 0.0
+    return objects.active(pod) and pod_questions.available_in(pod, seconds, now()) == 0.0
 
 
 async def _renew(cluster: Cluster, owner: Object, pods: dict[int, Object]) -> None:
@@ -126,9 +127,7 @@ async def _claim(cluster: Cluster, claim: Object) -> None:
 
 
 async def _tell(cluster: Cluster, owner: Object) -> float | None:
-    living = [
-        it for it in cluster.informers[PODS].owned(owner["metadata"]["uid"]) if pod_questions.active(it)
-    ]
+    living = [it for it in cluster.informers[PODS].owned(owner["metadata"]["uid"]) if objects.active(it)]
     moment, seconds = now(), int(owner["spec"].get("minReadySeconds", 0))
     waits = [pod_questions.available_in(it, seconds, moment) for it in living]
     update = revisions.name_of(owner)

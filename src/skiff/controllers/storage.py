@@ -6,16 +6,14 @@ from collections.abc import Iterable
 
 from skiff.api import Object
 from skiff.controllers.cluster import Cluster, Controller
-from skiff.controllers.informer import controller_of, copied
-from skiff.controllers.pods import matches, owner_reference
+from skiff.controllers.pods import owner_reference
 from skiff.controllers.queue import Key
 from skiff.errors import ApiError
 from skiff.kinds import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
-from skiff.node.environment import quantity
+from skiff.names import PROVISIONER
+from skiff.objects import controller_of, copied, matches
+from skiff.quantities import parse
 
-#: Makes folders of this machine.
-PROVISIONER = "skiff.local/folder"
-DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 _PROTECTION = "kubernetes.io/pv-protection"
 _SOURCE = "persistentvolume-controller"
 
@@ -78,7 +76,7 @@ def fitting(claim: Object, volumes: Iterable[Object]) -> Object | None:
 
 def _size(said: Object | None) -> float:
     try:
-        return quantity(str((said or {}).get("storage", "0")))
+        return float(parse(str((said or {}).get("storage", "0"))))
     except ValueError:
         return 0.0
 

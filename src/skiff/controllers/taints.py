@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from skiff.api import Object
 from skiff.controllers import placement
-from skiff.controllers.cluster import Cluster, Controller, now, parsed
-from skiff.controllers.informer import key_of
-from skiff.controllers.pods import active
+from skiff.controllers.cluster import Cluster, Controller
 from skiff.controllers.queue import Key
 from skiff.kinds import NODES, PODS
+from skiff.objects import active, key_of, now, parsed
 
 _SOURCE = "taint-eviction-controller"
 

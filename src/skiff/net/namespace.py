@@ -15,11 +15,10 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from skiff.names import HOST_IP, NODE_IP
 from skiff.net.kernel import NAMES, KernelRefusedError, inside, run, write_inside
 
 HOST_LINK = "skiff0"
-HOST_IP = "169.254.77.1"
-NODE_IP = "169.254.77.2"
 GATEWAY = "169.254.1.1"
 #: How long what was killed may take to be gone.
 _PATIENCE_S = 5.0

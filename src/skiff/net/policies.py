@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from skiff.api import Object
-from skiff.controllers.pods import finished, matches
-from skiff.net.namespace import HOST_IP, NODE_IP
+from skiff.names import HOST_IP, NODE_IP
 from skiff.net.services import is_address, is_port
+from skiff.objects import finished, matches
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 EMPTY = "table ip skiff-policies\ndelete table ip skiff-policies\n"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address
 from typing import Any, NamedTuple
 
-from skiff.net.namespace import NODE_IP
+from skiff.names import NODE_IP
 
 _HAIRPIN = "0x4000"
 _BUCKETS = 256

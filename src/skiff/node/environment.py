@@ -6,6 +6,8 @@ import base64
 import re
 from typing import Any, NamedTuple
 
+from skiff.quantities import parse
+
 _VARIABLE = re.compile(r"\$\$|\$\(([^()\s]+)\)")
 _KEYED = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]")
 
@@ -46,20 +48,6 @@ def _quoted(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-_UNITS = {
-    "": 1.0, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12,
-    "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40,
-}  # fmt: skip
-
-
-def quantity(text: str) -> float:
-    """A Kubernetes quantity as a number; ValueError if it is none."""
-    matched = re.fullmatch(r"([0-9.]+(?:[eE]-?[0-9]+)?)([A-Za-z]*)", text)
-    if not matched or matched[2] not in _UNITS:
-        raise ValueError(f"not a quantity: {text}")
-    return float(matched[1]) * _UNITS[matched[2]]
-
-
 def resource_value(
     pod: dict[str, Any], container: dict[str, Any], ref: dict[str, Any], whole: dict[str, str]
 ) -> str:
@@ -71,8 +59,8 @@ def resource_value(
     kind, _, resource = ref["resource"].partition(".")
     resources = container.get("resources") or {}
     value = (resources.get(kind) or {}).get(resource) or whole.get(resource, "0")
-    divisor = quantity(str(ref.get("divisor") or "1")) or 1.0
-    return str(-int(-quantity(str(value)) // divisor))
+    divisor = float(parse(str(ref.get("divisor") or "1"))) or 1.0
+    return str(-int(-float(parse(str(value))) // divisor))
 
 
 def service_variables(

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skiff.node.environment import CannotStartError, quantity
+from skiff.node.environment import CannotStartError
+from skiff.quantities import parse
 from skiff.settings import Settings
 
 _ROOT = Path("/sys/fs/cgroup")
@@ -198,9 +199,9 @@ def _amounts(resources: dict[str, Any]) -> Amounts:
     cpus, memory = limits.get("cpu"), limits.get("memory")
     shares = requests.get("cpu", cpus)
     return Amounts(
-        quantity(str(cpus)) if cpus is not None else None,
-        int(quantity(str(memory))) if memory is not None else None,
-        shares=quantity(str(shares)) if shares is not None else None,
+        float(parse(str(cpus))) if cpus is not None else None,
+        int(parse(str(memory))) if memory is not None else None,
+        shares=float(parse(str(shares))) if shares is not None else None,
     )
 
 

@@ -17,10 +17,11 @@ from skiff.kinds import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS
 from skiff.net.kernel import KernelRefusedError, run
 from skiff.node.beneath import LeadsOutError, make_beneath
 from skiff.node.claimed import claimed
-from skiff.node.environment import CannotStartError, Found, expand, quantity
+from skiff.node.environment import CannotStartError, Found, expand
 from skiff.node.leftovers import unmount
 from skiff.node.root import Mount
 from skiff.node.volumes import plain_directory, volume_files, write_files
+from skiff.quantities import parse
 
 _ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
 _ACCOUNT_VOLUME = "kube-api-access"
@@ -83,7 +84,7 @@ class Mounts:
         if _in_memory(volume):
             directory.mkdir(parents=True, exist_ok=True)
             limit = volume["emptyDir"].get("sizeLimit")
-            size = f"size={int(quantity(str(limit)))}" if limit else "size=50%"
+            size = f"size={int(parse(str(limit)))}" if limit else "size=50%"
             await run("mount", "-t", "tmpfs", "-o", f"{size},nosuid,nodev", "tmpfs", str(directory))
             self._memory.append(directory)
         elif unknown := set(volume) - {"name", "emptyDir", "hostPath", "persistentVolumeClaim", "ephemeral"}:

@@ -12,8 +12,9 @@ from skiff.api import Object
 from skiff.errors import ApiError
 from skiff.kinds import PODS
 from skiff.log import Log
+from skiff.names import NODE_IP
 from skiff.net.kernel import KernelRefusedError, run
-from skiff.net.namespace import NODE_IP, inode_of
+from skiff.net.namespace import inode_of
 from skiff.node import etc, limits, records, statuses
 from skiff.node.environment import CannotStartError
 from skiff.node.host import Host

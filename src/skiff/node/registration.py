@@ -11,7 +11,7 @@ from skiff.api import Api
 from skiff.errors import ApiError
 from skiff.kinds import LEASES, NODES
 from skiff.log import Log
-from skiff.net.namespace import NODE_IP
+from skiff.names import NODE_IP
 from skiff.node.statuses import stamp
 from skiff.settings import Settings
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from skiff.api import Object
-from skiff.net.namespace import NODE_IP
+from skiff.names import NODE_IP
 
 
 def stamp() -> str:

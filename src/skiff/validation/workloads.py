@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from skiff.api import Object
-from skiff.controllers.pods import matches
+from skiff.objects import matches
 from skiff.schema.walk import Problem
 from skiff.validation import names
 from skiff.validation.metadata import labels, selector, template

@@ -13,8 +13,8 @@ from hostile import CASES, Case, definition, sized, thing, written
 from served import Served
 
 from skiff.apiserver import parsers
-from skiff.apiserver.builtin import copied
 from skiff.kinds import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, PODS
+from skiff.objects import copied
 
 pytestmark = [
     pytest.mark.finding("issue 7 part 3"),

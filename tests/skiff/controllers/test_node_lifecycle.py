@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from skiff.controllers.cluster import stamp
 from skiff.controllers.node_lifecycle import judged
+from skiff.objects import stamp
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

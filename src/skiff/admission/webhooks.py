@@ -17,9 +17,9 @@ import msgspec
 
 from skiff.api import Object
 from skiff.apiserver import context
-from skiff.controllers.pods import matches
 from skiff.errors import ApiError
 from skiff.kinds import MUTATING_WEBHOOKS, NAMESPACES, VALIDATING_WEBHOOKS, Kind
+from skiff.objects import matches
 from skiff.patch import json_patch
 
 #: (namespace, service, port) -> an address that can be dialled.

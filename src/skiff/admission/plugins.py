@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skiff.admission import forms, limit_ranges, pod_security, policy_forms
+from skiff.admission import limit_ranges, pod_security, policy_forms
 from skiff.admission.chain import Chain, Hooks
 from skiff.admission.custom_rules import CustomRules
 from skiff.admission.identity import DefaultStorageClass, Priorities, ServiceAccounts
@@ -37,7 +37,6 @@ def chain(registry: Registry, hooks: Hooks | None = None) -> Chain:
         ],
         validators=[
             (policy_forms.KINDS, policy_forms.PolicyForms()),
-            (forms.KINDS, forms.Forms()),
             (limit_ranges.KINDS, limits),
             ([PRIORITY_CLASSES], priorities),
             (pod_security.KINDS, pod_security.PodSecurity(stored)),

@@ -38,3 +38,10 @@ def with_defaults(kind: Kind, obj: Object) -> Object:
     made: Object = copied(obj)
     complete(made)
     return made
+
+
+def with_job_labels(job: Object) -> Object:
+    """A Job whose selector and template name its uid, so that no other Job's pods are its own."""
+    made: Object = copied(job)
+    workloads.name_pods(made)
+    return made

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 from skiff.api import Object
 from skiff.apiserver import checks, effects, signing
 from skiff.apiserver.allocation import Addresses
-from skiff.apiserver.builtin import with_defaults
+from skiff.apiserver.builtin import with_defaults, with_job_labels
 from skiff.apiserver.context import breathe, in_turns
 from skiff.errors import ApiError, already_exists, conflict, invalid, not_found
-from skiff.kinds import BUILT_IN, CERTIFICATE_SIGNING_REQUESTS, NAMESPACES, PODS, SERVICES, Kind
+from skiff.kinds import BUILT_IN, CERTIFICATE_SIGNING_REQUESTS, JOBS, NAMESPACES, PODS, SERVICES, Kind
 from skiff.schema.node import ANYTHING, SchemaNode
 from skiff.schema.pack import Schemas
 from skiff.schema.walk import apply_defaults
@@ -103,16 +103,19 @@ class Registry:
             made["status"] = {"phase": "Active"}
         elif "status" in kind.subresources:
             made.pop("status", None)
+            if not kind.custom:  # as Go writes a struct, with its zeros: clients count on there being one
+                status = self.schema(kind).child("status")
+                made["status"] = dict.fromkeys(status.required, 0) if status else {}
         await breathe()
-        made = self._completed(kind, made, None)
+        # What the client wrote is its own, and the usual; not what admission and the cluster itself add.
+        made = self._owned(kind, None, self._completed(kind, made), manager, "")
         await breathe()
         if self.admission:
             mutated = await self.admission.mutate(kind, "CREATE", "", made, None)
-            made = made if mutated is made else self._completed(kind, mutated, None)
+            made = made if mutated is made else self._completed(kind, mutated)
             await breathe()
+        made = self._prepared(kind, made, None)
         self._checked(kind, made, None)
-        await breathe()
-        made = self._owned(kind, None, made, manager, "")
         await breathe()
         if self.admission:
             await self.admission.validate(kind, "CREATE", "", made, None)
@@ -173,19 +176,23 @@ class Registry:
             api_version=kind.api_version,
         )  # fmt: skip
 
-    def _completed(self, kind: Kind, obj: Object, old: Object | None) -> Object:
-        """With the defaults of its kind, and a Service's addresses."""
+    def _completed(self, kind: Kind, obj: Object) -> Object:
+        """With the defaults of its kind."""
         made = with_defaults(kind, obj)
-        if self.schemas:
-            made = apply_defaults(made, self.schemas.for_kind(kind))
-        if kind is SERVICES and self._addresses:
-            name, namespace = made["metadata"]["name"], made["metadata"].get("namespace", "")
-            others = [
-                it for it in self.store.all(kind.storage)
-                if (it["metadata"]["name"], it["metadata"]["namespace"]) != (name, namespace)
-            ]  # fmt: skip
-            made = self._addresses.give(made, old, others)
-        return made
+        return apply_defaults(made, self.schemas.for_kind(kind)) if self.schemas else made
+
+    def _prepared(self, kind: Kind, made: Object, old: Object | None) -> Object:
+        """With what only the cluster can say: a Job's own labels, a Service's addresses."""
+        if kind is JOBS:
+            return with_job_labels(made)
+        if kind is not SERVICES or not self._addresses:
+            return made
+        name, namespace = made["metadata"]["name"], made["metadata"].get("namespace", "")
+        others = [
+            it for it in self.store.all(kind.storage)
+            if (it["metadata"]["name"], it["metadata"]["namespace"]) != (name, namespace)
+        ]  # fmt: skip
+        return self._addresses.give(made, old, others)
 
     def _checked(self, kind: Kind, obj: Object, old: Object | None) -> None:
         of_metadata = self.schemas.for_kind(NAMESPACES).child("metadata") if self.schemas else None
@@ -229,15 +236,15 @@ class Registry:
         await breathe()
         made = self._replaced(kind, old, obj, subresource)
         await breathe()
+        made = self._owned(kind, old, made, manager, subresource or by_way_of)
+        if notes is not None:
+            made = {**made, "metadata": {**made["metadata"], "managedFields": notes}}
+        await breathe()
         if self.admission:
             mutated = await self.admission.mutate(kind, "UPDATE", subresource, made, old)
             made = made if mutated is made else self._replaced(kind, old, mutated, subresource)
             await breathe()
         self._checked(kind, made, old)
-        await breathe()
-        made = self._owned(kind, old, made, manager, subresource or by_way_of)
-        if notes is not None:
-            made = {**made, "metadata": {**made["metadata"], "managedFields": notes}}
         await breathe()
         if self.admission:
             await self.admission.validate(kind, "UPDATE", subresource, made, old)
@@ -271,7 +278,7 @@ class Registry:
         if kind is NAMESPACES:  # what it waits for changes by "finalize" only
             _name_namespace(made)
             made["spec"] = old.get("spec", {})
-        made = self._completed(kind, made, old)
+        made = self._prepared(kind, self._completed(kind, made), old)
         metadata = made["metadata"]
         if "generation" in old["metadata"] and _spec(made) != _spec(old):
             metadata["generation"] = old["metadata"]["generation"] + 1

@@ -133,7 +133,7 @@ def in_steps(
     if live is None:
         return _noted(applied, {mine: Holding(paths, api_version, now)})
     present = owned(live, schema)
-    held = holdings(live) or _unowned(live, present, now)
+    held = holdings(live) or (_unowned(live, present, now) if paths else {})
     before = held.pop(mine, Holding(frozenset(), api_version, now))
     yield
     disputed = _disputed(present, wanted, held)

@@ -125,6 +125,10 @@ def leaves(fields: Fields, before: Path = ()) -> Iterator[Path]:
     for name, inside in fields.items():
         if inside and isinstance(inside, dict):  # clients may write what they like
             yield from leaves(inside, (*before, name))
+        elif name.startswith(
+            "k:"
+        ):  # of an item nothing but itself: clients in Go, as kubectl, leave out the point
+            yield (*before, name, SELF)
         else:
             yield (*before, name)
 

@@ -19,7 +19,6 @@ from skiff.validation.problems import (
     required,
     text,
     texts,
-    unsupported,
 )  # fmt: skip
 from skiff.validation.resources import HUGE, amount, amounts
 from skiff.validation.workloads import share
@@ -78,6 +77,7 @@ def priority_class(obj: Object, old: Object | None) -> Iterator[Problem]:
 
 def resource_quota(obj: Object, old: Object | None) -> Iterator[Problem]:
     spec = part(obj, "spec")
+    scopes = texts(spec, "scopes")
     yield from amounts(spec, "hard", "spec")
     for key, it in part(spec, "hard").items():
         where, found = f"spec.hard[{key}]", amount(it)
@@ -86,17 +86,27 @@ def resource_quota(obj: Object, old: Object | None) -> Iterator[Problem]:
         counted = key in _COUNTED[10:] or key.startswith("count/")
         if counted and found is not None and found != found.to_integral_value():
             yield invalid(where, str(it), "must be an integer")
-    scopes = texts(spec, "scopes")
     for it in scopes:
         if it not in _SCOPES:
             yield invalid("spec.scopes", scopes, "unsupported scope")
     for pair in ({"BestEffort", "NotBestEffort"}, {"Terminating", "NotTerminating"}):
         if pair <= set(scopes):
             yield invalid("spec.scopes", scopes, "conflicting scopes")
+    if not all(_applies(scope, key) for scope in scopes for key in part(spec, "hard")):
+        yield invalid("spec.scopes", scopes, "unsupported scope applied to resource")
     for where, it in entries(part(spec, "scopeSelector"), "matchExpressions", "spec.scopeSelector"):
         yield from _scope(it, where)
     if old is not None and sorted(scopes) != sorted(texts(part(old, "spec"), "scopes")):
         yield invalid("spec.scopes", scopes, "field is immutable")
+
+
+def _applies(scope: str, resource: str) -> bool:
+    """Whether a scope can be put on a resource: all are about pods, and the best effort has no amounts."""
+    if scope == "BestEffort":
+        return resource in ("pods", "count/pods")
+    own = resource in ("pods", "count/pods", "cpu", "memory", "ephemeral-storage") or HUGE in resource
+    amount_of = resource.startswith(("requests.", "limits.")) and resource != "requests.storage"
+    return scope not in _SCOPES or own or amount_of
 
 
 def _scope(it: dict[str, Any], path: str) -> Iterator[Problem]:
@@ -120,7 +130,7 @@ def limit_range(obj: Object, _old: Object | None) -> Iterator[Problem]:
     for where, it in entries(part(obj, "spec"), "limits", "spec"):
         sort = text(it, "type")
         if sort not in _LIMITED and "/" not in sort:
-            yield unsupported(f"{where}.type", sort, _LIMITED)
+            yield invalid(f"{where}.type", sort, "must be a standard limit type or fully qualified")
         if sort in seen:
             yield duplicate(f"{where}.type", sort)
         seen.add(sort)

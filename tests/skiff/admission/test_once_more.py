@@ -54,5 +54,40 @@ def test_applied_twice_is_no_change(served: Served, kind: Kind) -> None:
     assert first == second
 
 
+@pytest.mark.parametrize("kind", GOOD, ids=str)
+def test_who_moves_to_server_side_apply_changes_nothing(served: Served, kind: Kind) -> None:
+    """`kubectl apply`, later with --server-side: it gives all that it owned to the new manager, in the form that Go writes."""
+    given = {"apiVersion": kind.api_version, "kind": kind.kind, **copy.deepcopy(GOOD[kind])}
+    namespace, name = "default" if kind.namespaced else "", given["metadata"]["name"]
+    made = served.run(
+        served.create(kind, namespace, copy.deepcopy(given), manager="kubectl-client-side-apply")
+    )
+
+    def apply() -> dict[str, Any]:
+        wishes = copy.deepcopy(given)
+        return dict(served.run(served.apply(kind, namespace, name, wishes, manager="kubectl", force=True))[0])
+
+    moved = copy.deepcopy(apply())
+    for entry in moved["metadata"].get("managedFields", []):
+        entry |= {"manager": "kubectl", "operation": "Apply", "fieldsV1": _as_go_writes(entry["fieldsV1"])}
+    _put(
+        served,
+        kind,
+        namespace,
+        {**moved, "metadata": {**moved["metadata"], "managedFields": moved["metadata"]["managedFields"][:1]}},
+    )
+    assert _plain(apply()) == _plain(made)
+
+
+def _as_go_writes(fields: dict[str, Any]) -> dict[str, Any]:
+    """Of an item of which nothing else is owned, the point is left out."""
+    return {} if [*fields] == ["."] else {key: _as_go_writes(inside) for key, inside in fields.items()}
+
+
+def _plain(obj: dict[str, Any]) -> dict[str, Any]:
+    ours = ("managedFields", "resourceVersion")
+    return {**obj, "metadata": {key: value for key, value in obj["metadata"].items() if key not in ours}}
+
+
 def _put(served: Served, kind: Kind, namespace: str, obj: dict[str, Any]) -> dict[str, Any]:
     return dict(served.run(served.update(kind, namespace, obj["metadata"]["name"], obj)))

@@ -149,7 +149,7 @@ OTHERS = [
     (kinds.RESOURCE_QUOTAS, {"spec__scopes": ["Terminating", "NotTerminating"]}, "spec.scopes", "conflicting scopes"),
     (kinds.LIMIT_RANGES, {"spec__limits__0__min": {"cpu": "2"}, "spec__limits__0__default": {"cpu": "1"}, "spec__limits__0__defaultRequest": {"cpu": "2"},
                           "spec__limits__0__max": {"cpu": "3"}}, "spec.limits[0].min[cpu]", "min value 2 is greater than default value 1"),
-    (kinds.LIMIT_RANGES, {"spec__limits__0__type": "Planet"}, "spec.limits[0].type", "Unsupported value"),
+    (kinds.LIMIT_RANGES, {"spec__limits__0__type": "Planet"}, "spec.limits[0].type", "must be a standard limit type"),
     (kinds.INGRESSES, {f"{PATH}pathType": "Regex"}, "spec.rules[0].http.paths[0].pathType", 'supported values: "Exact", "ImplementationSpecific", "Prefix"'),
     (kinds.INGRESSES, {f"{PATH}path": "/a//b"}, "spec.rules[0].http.paths[0].path", "must not contain '//'"),
     (kinds.INGRESSES, {f"{PATH}backend": {}}, "spec.rules[0].http.paths[0].backend", "resource or service backend is required"),

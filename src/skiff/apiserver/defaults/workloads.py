@@ -69,8 +69,12 @@ def daemon_set(obj: Object) -> None:
 
 
 def job(obj: Object) -> None:
+    _job_spec(part(obj, "spec"))
+
+
+def name_pods(obj: Object) -> None:
+    """The labels by which a Job knows its pods, unless it brings its own selector."""
     spec = part(obj, "spec")
-    _job_spec(spec)
     uid, name = inside(obj, "metadata").get("uid"), inside(obj, "metadata").get("name", "")
     if uid and not spec.get("manualSelector"):
         marks = {

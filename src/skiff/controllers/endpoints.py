@@ -28,11 +28,20 @@ _MOST = 1000
 def controller(cluster: Cluster) -> Controller:
     """Services by name, woken by their slices and their Endpoints."""
 
+    ended: set[Key] = set()  # Services that are gone, while their Endpoints are there
+
     async def reconcile(key: Key) -> float | None:
-        await _reconcile(cluster, key)
+        await _reconcile(cluster, key, ended)
         return None
 
+    def service_changed(old: Object | None, new: Object | None) -> None:
+        if new is None and old is not None:
+            ended.add(key_of(old))
+        elif new is not None:
+            ended.discard(key_of(new))
+
     it = Controller("endpoints", reconcile)
+    cluster.informers[SERVICES].listen(service_changed)
     it.follow(cluster, SERVICES)
     it.follow(cluster, ENDPOINTS)
 
@@ -46,11 +55,16 @@ def controller(cluster: Cluster) -> Controller:
     return it
 
 
-async def _reconcile(cluster: Cluster, key: Key) -> None:
+async def _reconcile(cluster: Cluster, key: Key, ended: set[Key]) -> None:
     service, held = cluster.informers[SERVICES].get(*key), cluster.informers[ENDPOINTS].get(*key)
     if service is None or service["metadata"].get("deletionTimestamp"):
-        if held is not None:  # as Kubernetes does, whoever wrote it
+        # They go with their Service, whoever wrote them. Those that never had one are for something else: locks, say.
+        if held is not None and (
+            key in ended or _MADE.items() <= (held["metadata"].get("labels") or {}).items()
+        ):
             await cluster.delete(ENDPOINTS, held)
+        ended.discard(key)
+        await _mirror(cluster, key, None)
         return
     spec = service.get("spec") or {}
     if spec.get("selector") and spec.get("type") != "ExternalName":

@@ -210,5 +210,8 @@ async def test_endpoints_are_made_of_slices_and_slices_of_endpoints(tmp_path: Pa
         await it.api.patch(ENDPOINTS, "default", "outside",
                            {"metadata": {"labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}}})  # fmt: skip
         await it.until(lambda: not mirrored(), "not wanted")
-        await it.api.delete(SERVICES, "default", "web")
-        await it.until(lambda: not it.get(ENDPOINTS, "web"), "with its Service")
+        await it.make(ENDPOINTS, "lock", subsets=[])  # no Service has this name, and none had
+        for name in ("web", "outside"):
+            await it.api.delete(SERVICES, "default", name)
+            await it.until(lambda name=name: not it.get(ENDPOINTS, name), "with its Service")
+        assert it.get(ENDPOINTS, "lock")

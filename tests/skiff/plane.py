@@ -85,12 +85,12 @@ class Plane:
         return await self.api.create(kind, {"metadata": {"name": name, **place, **metadata}, **parts})
 
     def get(self, kind: Kind, name: str, namespace: str = "default") -> Object | None:
-        """An object, if it is there."""
-        return self.registry.store.get(kind.storage, namespace if kind.namespaced else "", name)
+        """An object, if it is there: as clients see it, which is as it is committed."""
+        return self.registry.store.read(kind.storage, namespace if kind.namespaced else "", name)
 
     def all(self, kind: Kind, namespace: str = "default") -> list[Object]:
         """All of a namespace."""
-        return self.registry.store.all(kind.storage, namespace)
+        return self.registry.store.read_all(kind.storage, namespace)
 
     def events(self, reason: str, namespace: str = "default") -> list[str]:
         """What was told, by reason."""

@@ -180,7 +180,7 @@ async def test_what_a_cluster_needs_comes_back(tmp_path: Path) -> None:
     from skiff.kinds import CONFIG_MAPS, ENDPOINT_SLICES, ENDPOINTS, SERVICE_ACCOUNTS, SERVICES
 
     async with Plane(tmp_path) as it:
-        before = it.get(SERVICES, "kubernetes") or {}
+        before = await it.until(lambda: it.get(SERVICES, "kubernetes"), "it is committed")
         for kind, name in (
             (SERVICES, "kubernetes"), (ENDPOINT_SLICES, "kubernetes"), (ENDPOINTS, "kubernetes"), (SERVICE_ACCOUNTS, "default"), (CONFIG_MAPS, "kube-root-ca.crt"),
         ):  # fmt: skip

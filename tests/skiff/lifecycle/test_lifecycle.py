@@ -46,7 +46,7 @@ SERVICE: dict[str, Any] = {
 #: Whatever a cluster could leave on a machine.
 TRACES = (
     ("ip", "netns", "list"), ("ip", "-o", "link"), ("ip", "-4", "route"), ("nft", "list", "ruleset"),
-    ("sh", "-c", "cut -d' ' -f4,5 /proc/self/mountinfo | sort"), ("ps", "-e", "-o", "args="),
+    ("sh", "-c", "cut -d' ' -f4,5 /proc/self/mountinfo | sort"), ("ps", "-eww", "-o", "args="),
     ("sh", "-c", "find /dev /run -xdev -maxdepth 3 | sort; ls -d /sys/fs/cgroup/*/skiff* 2>/dev/null; true"),
 )  # fmt: skip
 

@@ -92,7 +92,7 @@ def pids(it: Cluster, word: str) -> list[str]:
     """Of programs whose command line has the word; not of those that only look for it."""
     return sorted(
         line.split()[0]
-        for line in it.run("ps", "-e", "-o", "pid=,comm=,args=").stdout.splitlines()
+        for line in it.run("ps", "-eww", "-o", "pid=,comm=,args=").stdout.splitlines()
         if word in line and line.split()[1] in ("python3", "python3.11", "sh", "sleep", "busybox", "cat")
     )
 
@@ -203,7 +203,7 @@ def test_what_ended_while_no_daemon_ran(it: Cluster) -> None:
     kill(it)
     for name in ("failed", "done", "again"):
         (place / name).touch()
-    guardian = [line.split()[0] for line in it.run("ps", "-e", "-o", "pid=,args=").stdout.splitlines()
+    guardian = [line.split()[0] for line in it.run("ps", "-eww", "-o", "pid=,args=").stdout.splitlines()
                 if "guardian.sh" in line and "default_slain_" in line and "/it." in line]  # fmt: skip
     it.run("kill", "-9", *guardian)
     it.until(lambda: first not in pids(it, "sleep 7654"), "the program ends with its guardian")
@@ -299,7 +299,7 @@ def slay(it: Cluster, rounds: int, chance: random.Random) -> None:
     assert {name for name in folders if name.startswith("soak-")} == set(kept)
     living = [
         line
-        for line in it.run("ps", "-e", "-o", "args=").stdout.splitlines()
+        for line in it.run("ps", "-eww", "-o", "args=").stdout.splitlines()
         if "guardian.sh" in line or "sleep infinity" in line
     ]
     assert len([line for line in living if "default_soak-" in line]) == 2 * len(kept)

@@ -495,7 +495,7 @@ def test_the_end_is_orderly(it: Cluster) -> None:
     it.kubectl("delete", "pod", "-n", NAMESPACE, "deaf", "--force", "--grace-period=0")
     name = "-" + "".join(f"{int(part):02x}" for part in address.split("."))
     it.until(lambda: name not in it.run("ip", "netns", "list").stdout, "its network namespace is gone")
-    assert not list((it.home / "pods").glob(f"{NAMESPACE}_deaf_*"))
+    it.until(lambda: not list((it.home / "pods").glob(f"{NAMESPACE}_deaf_*")), "and its folder")
 
 
 def test_names_of_a_pod_and_its_resolver(it: Cluster) -> None:

@@ -39,7 +39,8 @@ while :; do
   [ "$interrupted" ] && kill -0 $program 2>/dev/null || break
   interrupted=
 done
-echo $code > "$end.new"; /bin/mv "$end.new" "$end"; echo >&9
+until echo $code > "$end.new"; do /bin/sleep 1; done  # the disk may be full
+/bin/mv "$end.new" "$end"; echo >&9
 exec /bin/sleep infinity
 """
 SCRIPT = "guardian.sh"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,6 +34,18 @@ def post_large(it: Cluster) -> tuple[int, dict[str, Any]]:
     return status, said
 
 
+def pod(name: str, flags: str, script: str) -> dict[str, Any]:
+    container = {
+        "name": "main",
+        "image": "busybox",
+        "command": ["sh", "-c", script],
+        "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+    }
+    volume = {"name": "v", "hostPath": {"path": flags}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+            "spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 600, "containers": [container], "volumes": [volume]}}  # fmt: skip
+
+
 @pytest.mark.root
 @pytest.mark.finding("issue 7 part 1")
 def test_a_full_disk_refuses_writes_and_nothing_else(new_cluster: type[Cluster]) -> None:
@@ -44,6 +57,12 @@ def test_a_full_disk_refuses_writes_and_nothing_else(new_cluster: type[Cluster])
         it.run("skiff", "start")
         daemon = it.run("skiff", "status", "-o", "json").stdout
         it.kubectl("create", "configmap", "before")
+        flags = it.folder / "flags"
+        flags.mkdir()
+        it.apply(pod("ends", str(flags), "until [ -e /v/end ]; do sleep 0.1; done"),
+                 pod("leaves", str(flags), "trap 'until [ -e /v/end ]; do sleep 0.1; done; exit 0' TERM; while :; do sleep 0.1; done"))  # fmt: skip
+        it.kubectl("wait", "--for=condition=Ready", "pod", "ends", "leaves")
+        it.kubectl("delete", "pod", "leaves", "--wait=false")
         it.run("sh", "-c", f"cat /dev/zero > {it.home}/filler", check=False)
         status, said = post_large(it)
         assert (status, said["reason"]) == (503, "ServiceUnavailable")
@@ -52,11 +71,20 @@ def test_a_full_disk_refuses_writes_and_nothing_else(new_cluster: type[Cluster])
         assert "the database cannot be written" in ready.stderr, ready
         assert it.objects("configmap", "before")
         assert not it.objects("configmap", "large")
+        (flags / "end").touch()
+        it.until(lambda: "/v/end" not in it.run("ps", "-eww", "-o", "args=").stdout, "both programs end")
+        time.sleep(1.0)  # nothing of it can be written
+        assert {each["status"]["phase"] for each in it.objects("pods")} == {"Running"}
         it.run("rm", f"{it.home}/filler")
         it.until(
             lambda: not it.kubectl("get", "--raw", "/readyz", check=False).returncode, "it is ready again"
         )
         assert post_large(it)[0] == 201
+        it.until(lambda: not it.objects("pod", "leaves"), "what was deleted goes")
+        it.until(
+            lambda: it.objects("pod", "ends")[0]["status"]["phase"] == "Succeeded",
+            "what happened meanwhile is told",
+        )
         it.kubectl("run", "after", "--image=busybox", "--restart=Never", "--", "true")
         it.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/after", "--timeout=60s")
         assert it.run("skiff", "status", "-o", "json").stdout == daemon  # the same process all the time

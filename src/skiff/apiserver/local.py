@@ -13,6 +13,9 @@ from skiff.errors import ApiError
 from skiff.kinds import EVENTS, Kind
 from skiff.patch import merge_patch
 
+#: Of a patch, as the real server has it.
+_TRIES = 5
+
 
 class LocalApi:
     """See ``skiff.api.Api``, whose sentences hold here."""
@@ -50,10 +53,17 @@ class LocalApi:
     async def patch(
         self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = ""
     ) -> Object:
-        """Merge patch."""
-        async with lasting(self.registry.store):
-            patched = merge_patch(self.registry.get(kind, namespace, name), patch)
-            return await self.registry.update(kind, namespace, name, patched, subresource=subresource)
+        """Merge patch; made anew when somebody else wrote meanwhile, unless it names a version."""
+        for left in reversed(range(_TRIES)):
+            try:
+                async with lasting(self.registry.store):
+                    patched = merge_patch(self.registry.get(kind, namespace, name), patch)
+                    return await self.registry.update(kind, namespace, name, patched, subresource=subresource)
+            except ApiError as error:
+                named = (patch.get("metadata") or {}).keys() & {"resourceVersion", "uid"}
+                if error.reason != "Conflict" or named or not left:
+                    raise
+        raise AssertionError("the last try returns or raises")
 
     async def delete(
         self, kind: Kind, namespace: str, name: str, *, uid: str = "", propagation: str = "Background",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -48,6 +49,8 @@ from skiff.store.store import Store
 _log = Log()
 
 READY_FILE = "ready"
+#: New objects after which Python looks for cycles, seldomer than usual: stored objects are many, and none is part of one.
+COLLECT_AFTER = (5000, 20, 20)
 
 
 class Daemon:
@@ -111,6 +114,8 @@ class Daemon:
             loop.create_task(self.node.run(), name="node"),
         ]
         waiting = [loop.create_task(it.wait()) for it in (stop, leave, self.node.lost)]
+        gc.freeze()  # what is there by now stays, and need not be looked at again and again
+        gc.set_threshold(*COLLECT_AFTER)
         (self.settings.home / READY_FILE).write_text(str(os.getpid()))
         _log.info("serving", port=self.settings.api_port)
         try:

@@ -333,7 +333,7 @@ class PodWorker:
         self._dirty.set()
         while True:
             await self._dirty.wait()
-            await asyncio.sleep(0.03)  # what happens together is told together
+            await asyncio.sleep(0.01)  # what happens together is told together
             self._dirty.clear()
             try:
                 await self._write_status()

@@ -54,6 +54,10 @@ class Kind:
         """All versions of a resource share one table."""
         return (self.group, self.plural)
 
+    def __hash__(self) -> int:
+        """Of what tells kinds apart: they are looked up at every step of a request."""
+        return hash((self.group, self.version, self.plural))
+
     def __str__(self) -> str:
         return f"{self.api_version}/{self.plural}"
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from envoy.config.route.v3 import route_components_pb2, route_pb2
 
+from lateen.compile import naming
 from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource, View
+from lateen.envoy.sealing import seal
 from lateen.testing.conversations import Play, play, written
 from lateen.xds import sotw
+from lateen.xds.named import missing
 from lateen.xds.sequence import PATIENCE_S
 from lateen.xds.sotw import StateStream
 from lateen.xds.stream import Request
@@ -290,3 +294,56 @@ def test_a_client_of_grpc_keeps_the_cluster_of_its_route_until_it_has_the_next()
     assert not list(it.receive(sotw.Request(CLUSTER, both, nonce=told.nonce), 1.0))
     [without] = it.receive(sotw.Request(ROUTE, routes, nonce="3"), 1.0)
     assert (without.type_url, without.resources) == (CLUSTER, (new,))
+
+
+@pytest.mark.finding("issue 7 part 7")
+@pytest.mark.parametrize("subset", ["v1", "v" * 200])
+def test_what_is_still_named_is_kept_for_longer(subset: str) -> None:
+    """Of a subset that was renamed the rule comes late: the API server was busy between the two."""
+    name = naming.outbound("web.shop.svc.cluster.local", 80, subset)
+    other = naming.outbound("web.shop.svc.cluster.local", 80, f"{subset}b")
+    stream = StateStream(linger_s=3.0)
+    connect(stream, {CLUSTER: {name: Resource(name, "1", b"")}, ROUTE: {"r": names(name)}})
+    renamed = {other: Resource(other, "1", b"")}
+    told = list(stream.offer({CLUSTER: renamed, ROUTE: {"r": names(name)}}, 1.0))
+    assert [len(it.resources) for it in told] == [2]
+    list(stream.receive(sotw.Request(CLUSTER, nonce=told[0].nonce), 1.0))
+    assert not list(stream.wake(4.0))
+    assert stream.due == 1.0 + PATIENCE_S
+    [routes] = stream.offer({CLUSTER: renamed, ROUTE: {"r": names(other)}}, 7.0)  # here it is
+    [clusters] = stream.receive(sotw.Request(ROUTE, frozenset({"r"}), nonce=routes.nonce), 7.0)
+    assert clusters.resources == (renamed[other],)
+    assert stream.due is None
+
+
+def test_what_is_still_named_goes_in_the_end() -> None:
+    name = naming.outbound("web.shop.svc.cluster.local", 80, "v1")
+    stream = StateStream(linger_s=3.0)
+    connect(stream, {CLUSTER: {name: Resource(name, "1", b"")}, ROUTE: {"r": names(name)}})
+    assert not list(stream.offer({ROUTE: {"r": names(name)}}, 1.0))
+    assert not list(stream.wake(4.0))
+    [told] = stream.wake(1.0 + PATIENCE_S)
+    assert told.resources == ()
+
+
+def names(cluster: str) -> Resource:
+    """A real route to a cluster."""
+    action = route_components_pb2.RouteAction(cluster=cluster, prefix_rewrite="/")
+    match = route_components_pb2.RouteMatch(prefix="/")
+    routes = [route_components_pb2.Route(match=match, route=action)]
+    host = route_components_pb2.VirtualHost(name="h", domains=["*"], routes=routes)
+    return seal("r", route_pb2.RouteConfiguration(name="r", virtual_hosts=[host]))
+
+
+def connect(stream: StateStream, view: View) -> None:
+    """A proxy that has all of a view."""
+    list(stream.offer(view, 0.0))
+    list(stream.receive(sotw.Request(CLUSTER), 0.0))
+    list(stream.receive(sotw.Request(CLUSTER, nonce="1"), 0.0))
+    list(stream.receive(sotw.Request(ROUTE, frozenset({"r"})), 0.0))
+    list(stream.receive(sotw.Request(ROUTE, frozenset({"r"}), nonce="2"), 0.0))
+
+
+def test_words_that_look_like_names_cost_little() -> None:
+    words = Resource("r", "words", b"\xff\x7foutbound|" * 100_000)
+    assert missing({"outbound|80||a"}, [words, words]) == frozenset()

@@ -7,12 +7,14 @@ taken away when everything that may use it was told, and acknowledged, without i
 Both waits are bounded: a cluster that never warms does not stop the routes of all others.
 
 Objects that belong together are applied one after the other: for a moment a rule may name a subset that was just renamed.
-So what goes away may linger, and the rule that follows finds the proxy as it was.
+So what goes away may linger, and the rule that follows finds the proxy as it was. While a rule still names it, it is kept
+for longer: an API server that is busy tells of the second object seconds after the first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,6 +29,7 @@ from lateen.envoy.resource import (
     TypeUrl,
     View,
 )
+from lateen.xds.named import missing
 
 #: Those that name others, and those that are named.
 USERS = (LISTENER, ROUTE)
@@ -122,8 +125,8 @@ class Sequence:
     ) -> frozenset[str]:
         """Which of the names that are in no view any more, and since when, can go.
 
-        They have lingered, and nobody who may use them is still to be told, or refused to be. While a refusal stands, the
-        proxy goes on with its last listener or route, and with what that names.
+        They have lingered, for ``PATIENCE_S`` what is named all the same, and nobody who may use them is still to be told,
+        or refused to be. While a refusal stands, the proxy goes on with its last listener or route, and what that names.
         """
         users = [(url, it) for url in USERS if (it := subscribed.get(url))]
         if any(it.error for _, it in users):
@@ -131,11 +134,19 @@ class Sequence:
         known = bool(users) or not self.returns
         unused = known and not any(it.awaited or it.behind(view.get(url, NOTHING)) for url, it in users)
         wait_s = self.linger_s if unused else PATIENCE_S
-        gone = frozenset(name for name, since in doomed.items() if now >= since + wait_s)
+        lingered = {name for name, since in doomed.items() if now >= since + wait_s}
+        missed: AbstractSet[str] = frozenset()
+        if self.linger_s and unused:
+            missed = missing(lingered, (it for url, _ in users for it in view.get(url, NOTHING).values()))
+        gone = frozenset(name for name in lingered if name not in missed or _over(doomed[name], now))
         if gone and not unused:
             self.returns = False  # it has no routes
         if len(gone) < len(doomed):
-            due = min(since for name, since in doomed.items() if name not in gone) + wait_s
+            due = min(
+                since + (PATIENCE_S if name in missed else wait_s)
+                for name, since in doomed.items()
+                if name not in gone
+            )
             self._removals_due = due if self._removals_due is None else min(due, self._removals_due)
         return gone
 

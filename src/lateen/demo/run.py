@@ -13,11 +13,24 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO, cast
 
+import aiohttp
 from rich.console import Console
+from rich.markup import escape
 
 from lateen.demo import live, steps
 from lateen.demo.commands import CommandFailedError, Machine
 from lateen.demo.output import NobodyReadsError, Output
+from lateen.kube.errors import KubeError
+
+#: What a step may end with that is no bug: commands, the mesh, and the API server that steps ask themselves.
+_FAILURES = (
+    CommandFailedError,
+    steps.StepFailedError,
+    KubeError,
+    aiohttp.ClientError,
+    TimeoutError,
+    ConnectionError,
+)
 
 
 @dataclass
@@ -40,9 +53,10 @@ class Verdicts:
             else:
                 with self.console.status(f"{name} {title} ..."):
                     figure = run()
-        except (CommandFailedError, steps.StepFailedError, TimeoutError) as problem:
+        except _FAILURES as problem:
             self.failed.append(name)
-            self._say("FAIL", name, title, str(problem), time.monotonic() - begun)
+            said = str(problem) or type(problem).__name__
+            self._say("FAIL", name, title, said, time.monotonic() - begun)
             return False
         self._say("PASS", name, title, figure, time.monotonic() - begun)
         return True
@@ -50,7 +64,7 @@ class Verdicts:
     def _say(self, verdict: str, name: str, title: str, figure: str, seconds: float) -> None:
         colour = "green" if verdict == "PASS" else "red"
         self.console.print(
-            f"[{colour}]{verdict}[/] {name:4} {title}: {figure} ({seconds:.1f} s)",
+            f"[{colour}]{verdict}[/] {name:4} {title}: {escape(figure)} ({seconds:.1f} s)",
             highlight=False,
             soft_wrap=True,
         )

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import io
+import time
+from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
 
 from lateen.demo import live, traffic
+
+if TYPE_CHECKING:
+    from conftest import ApiServer
 
 EDGE = traffic.Edge("frontend", "cart", "v1")
 
@@ -33,3 +38,17 @@ def test_latencies_are_of_all_looks_and_rates_of_the_last() -> None:
     said = shown({EDGE: now}, {EDGE: earlier})
     assert "5.0" in said
     assert "150 ms" in said
+
+
+@pytest.mark.finding("issue 7 part 7")
+async def test_a_look_without_an_answer_changes_nothing(
+    api_server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lateen.kube.client._FIRST_WAIT_S", 0.01)
+    async with api_server.client() as client:  # type: ignore[attr-defined]
+        found = await live.looked(client)
+        assert found is not None
+        assert found[0] == {}
+        assert found[1] <= time.monotonic()
+        await api_server.stop()
+        assert await live.looked(client) is None

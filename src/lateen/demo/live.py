@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import TypeAlias
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -21,6 +22,8 @@ from lateen.kube.client import KubeClient
 EVERY_S = 2.0
 #: Latencies are of the last looks together: Envoy adds to its histograms every 5 s only.
 LOOKS = 4
+#: What was seen, and when.
+Look: TypeAlias = tuple[traffic.Flows, float]
 
 
 class Work(threading.Thread):
@@ -67,21 +70,30 @@ async def _redraw(
     machine: Machine, console: Console, caption: RenderableType, going_on: Callable[[], bool]
 ) -> None:
     async with KubeClient.from_environment(machine.environment["KUBECONFIG"], None) as client:
-        looks = deque([(await _flows(client), time.monotonic())], LOOKS)
+        looks: deque[Look] = deque(maxlen=LOOKS)
         table = Table()
         with Live(console=console, refresh_per_second=8, transient=True) as live:
+            live.update(caption)
             while going_on():
+                if look := await looked(client):
+                    table = _between(looks, look) if looks else table
+                    looks.append(look)
                 live.update(Group(table, Text(""), caption))
                 await _rest(going_on)
-                now, moment = await _flows(client), time.monotonic()
-                before, then = looks[-1]
-                sampled = traffic.difference(now, looks[0][0])
-                table = picture(traffic.difference(now, before), moment - then, sampled)
-                looks.append((now, moment))
 
 
-async def _flows(client: KubeClient) -> dict[traffic.Edge, traffic.Flow]:
-    return traffic.flows(await traffic.pages(client, ["default"]))
+async def looked(client: KubeClient) -> Look | None:
+    """One more look; None when the API server does not answer: the picture stays, and what it shows goes on."""
+    try:
+        return traffic.flows(await traffic.pages(client, ["default"])), time.monotonic()
+    except traffic.UNANSWERED:
+        return None
+
+
+def _between(looks: deque[Look], now: Look) -> Table:
+    (flows, moment), (before, then) = now, looks[-1]
+    sampled = traffic.difference(flows, looks[0][0])
+    return picture(traffic.difference(flows, before), moment - then, sampled)
 
 
 async def _rest(going_on: Callable[[], bool]) -> None:

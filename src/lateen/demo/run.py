@@ -13,24 +13,15 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO, cast
 
-import aiohttp
 from rich.console import Console
 from rich.markup import escape
 
-from lateen.demo import live, steps
+from lateen.demo import live, steps, traffic
 from lateen.demo.commands import CommandFailedError, Machine
 from lateen.demo.output import NobodyReadsError, Output
-from lateen.kube.errors import KubeError
 
-#: What a step may end with that is no bug: commands, the mesh, and the API server that steps ask themselves.
-_FAILURES = (
-    CommandFailedError,
-    steps.StepFailedError,
-    KubeError,
-    aiohttp.ClientError,
-    TimeoutError,
-    ConnectionError,
-)
+#: What a step may end with that is no bug: of commands, of the mesh, of the API server that steps ask themselves.
+_FAILURES = (CommandFailedError, steps.StepFailedError, *traffic.UNANSWERED)
 
 
 @dataclass

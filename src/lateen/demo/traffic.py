@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _LINE = re.compile(r"^(\w+)\{(.*)\} ([0-9.eE+-]+|NaN)$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+#: How the API server, or a pod behind it, does not answer.
+UNANSWERED = (KubeError, aiohttp.ClientError, OSError, TimeoutError)
 
 
 @dataclass(frozen=True, order=True)
@@ -134,7 +136,7 @@ async def pages(client: KubeClient, namespaces: Iterable[str]) -> list[str]:
         try:
             asked = client.pod_get(namespace, pod, 15020, "/stats/prometheus")
             return (await asyncio.wait_for(asked, 10)).decode()
-        except (OSError, TimeoutError, KubeError, aiohttp.ClientError):
+        except UNANSWERED:
             return ""  # it may have gone since it was listed
 
     wanted = [

@@ -39,6 +39,7 @@ class Kind:
         "",
         "",
     )  # of a custom one: paths of wanted and present replicas, and of the selector
+    fields: tuple[str, ...] = ()  # of a custom one: by which more its objects are selected
 
     @property
     def api_version(self) -> str:

@@ -21,7 +21,7 @@ async def answer_for(
         raise ApiError(405, "MethodNotAllowed", NOT_ALLOWED)
     found = await _made(registry, node, kind, namespace)
     if not name:
-        return collection(request, kind, selected(request, found), registry.store.revision)
+        return collection(request, kind, selected(request, kind, found), registry.store.revision)
     one = next((it for it in found if it["metadata"]["name"] == name), None)
     if one is None:
         raise not_found(kind.plural, kind.group, name)

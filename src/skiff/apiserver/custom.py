@@ -28,6 +28,7 @@ def kinds_of(definition: Object) -> list[Kind]:
             tuple(names.get("shortNames") or ()), tuple(names.get("categories") or ()),
             frozenset(version.get("subresources") or {}), names.get("singular") or names["kind"].lower(), custom=True,
             columns=_columns(version), warning=_warning(spec["group"], version, names["kind"]), scale=_scale(version),
+            fields=tuple(it["jsonPath"].removeprefix(".") for it in version.get("selectableFields") or () if it),
         )
         for version in spec["versions"]
         if version.get("served")

@@ -31,7 +31,7 @@ class LocalApi:
         self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = ""
     ) -> list[Object]:
         """Objects by selectors."""
-        by_labels, by_fields = selectors.by_labels(labels), selectors.by_fields(fields)
+        by_labels, by_fields = selectors.by_labels(labels), selectors.by_fields(fields, kind)
         return [
             it for it in self.registry.store.read_all(kind.storage, namespace)
             if by_labels(it) and by_fields(it)

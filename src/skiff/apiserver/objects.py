@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 from aiohttp import web
 
+from skiff import kinds
 from skiff.apiserver import context, selectors, tables
 from skiff.apiserver.bodies import body, checked, encoded, object_of, sent
 from skiff.apiserver.registry import Registry
@@ -22,6 +23,13 @@ from skiff.schema import pack
 
 NOT_ALLOWED = "the server does not allow this method on the requested resource"
 APPLY = "application/apply-patch+yaml"
+#: Built-in kinds whose objects are replaced with their resourceVersion only, as those of all custom kinds.
+_CONDITIONAL = frozenset(
+    {
+        kinds.CUSTOM_RESOURCE_DEFINITIONS, kinds.LEASES, kinds.MUTATING_WEBHOOKS, kinds.POD_DISRUPTION_BUDGETS,
+        kinds.VALIDATING_POLICIES, kinds.VALIDATING_POLICY_BINDINGS, kinds.VALIDATING_WEBHOOKS,
+    }
+)  # fmt: skip
 #: So much of a bad patch is told back.
 _SHOWN = 1000
 #: Bytes of a manager's name.
@@ -42,7 +50,7 @@ async def many(request: web.Request, registry: Registry, kind: Kind, namespace: 
             )  # fmt: skip
             return answer(request, kind, made, 201)
         case "DELETE":
-            chosen = selected(request, registry.store.all(kind.storage, namespace))
+            chosen = selected(request, kind, registry.store.all(kind.storage, namespace))
             options = await _deletion(request, registry)
             for it in chosen:
                 await _delete_if_there(registry, kind, it, options)
@@ -51,7 +59,7 @@ async def many(request: web.Request, registry: Registry, kind: Kind, namespace: 
 
 
 def _listed(request: web.Request, registry: Registry, kind: Kind, namespace: str) -> web.Response:
-    found = selected(request, registry.store.read_all(kind.storage, namespace))
+    found = selected(request, kind, registry.store.read_all(kind.storage, namespace))
     return collection(request, kind, found, registry.store.committed)
 
 
@@ -104,9 +112,10 @@ async def one(
         case "GET":
             return answer(request, kind, registry.read(kind, namespace, name), 200)
         case "PUT":
+            given = await object_of(request, registry, kind)
+            _require_version(registry, kind, namespace, name, given)
             made = await registry.update(
-                kind, namespace, name, await object_of(request, registry, kind), subresource=sub, dry_run=dry,
-                manager=writer(request),
+                kind, namespace, name, given, subresource=sub, dry_run=dry, manager=writer(request),
             )  # fmt: skip
             return answer(request, kind, made, 200)
         case "PATCH":
@@ -120,6 +129,18 @@ async def one(
             )  # fmt: skip
             return answer(request, kind, gone, 200)
     raise ApiError(405, "MethodNotAllowed", NOT_ALLOWED)
+
+
+def _require_version(registry: Registry, kind: Kind, namespace: str, name: str, given: Any) -> None:
+    """Who replaces an object of these kinds says which one: nobody may undo what another has written meanwhile."""
+    if not (kind.custom or kind in _CONDITIONAL):
+        return
+    registry.get(kind, namespace, name)
+    if (given.get("metadata") or {}).get("resourceVersion") in (None, "", "0"):
+        said = "Invalid value: 0x0: must be specified for an update"
+        raise invalid(
+            kind.plural, kind.group, name, [("FieldValueInvalid", said, "metadata.resourceVersion")]
+        )
 
 
 async def _delete_if_there(registry: Registry, kind: Kind, it: Any, options: _Deletion) -> None:
@@ -251,10 +272,10 @@ def answer(request: web.Request, kind: Kind, obj: Any, status: int) -> web.Respo
     return web.Response(body=msgspec.json.encode(obj), content_type="application/json", status=status)
 
 
-def selected(request: web.Request, objects: list[Any]) -> list[Any]:
+def selected(request: web.Request, kind: Kind, objects: list[Any]) -> list[Any]:
     """Those that pass the selectors of a request."""
     by_labels = selectors.by_labels(request.query.get("labelSelector", ""))
-    by_fields = selectors.by_fields(request.query.get("fieldSelector", ""))
+    by_fields = selectors.by_fields(request.query.get("fieldSelector", ""), kind)
     return [it for it in objects if by_labels(it) and by_fields(it)]
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from skiff.api import Object
+from skiff.apiserver import fields
 from skiff.errors import ApiError
+from skiff.kinds import Kind
 
 Test = Callable[[Object], bool]
 
@@ -16,8 +17,8 @@ _SET = re.compile(r"([^\s!=,()]+)\s+(in|notin)\s*\(([^)]*)\)")
 _EQUAL = re.compile(r"([^\s!=,()]+)\s*(==|=|!=)\s*([^\s!=,()]*)")
 _FIELD = re.compile(r"([^!=]+)(==|=|!=)(.*)", re.DOTALL)
 _EXISTS = re.compile(r"(!?)\s*([^\s!=,()]+)")
-#: Fields that one selector may name, and names in the path of each: kubectl asks for five at most.
-_MOST_FIELDS, _MOST_STEPS = 50, 20
+#: Fields that one selector may name: kubectl asks for five at most.
+_MOST_FIELDS = 50
 
 
 @dataclass
@@ -92,18 +93,18 @@ def _wish(wishes: dict[str, _Wish], part: str) -> None:
         wish.denied |= values
 
 
-def by_fields(text: str) -> Test:
-    """``metadata.name=a,spec.nodeName!=b``. Any scalar field may be named; the real server knows a few per kind."""
+def by_fields(text: str, kind: Kind) -> Test:
+    """``metadata.name=a,spec.nodeName!=b``. ApiError 400 for a field that the kind is not selected by."""
     tests = []
     for part in filter(None, (it.strip() for it in text.split(","))):
         found = _FIELD.fullmatch(part)
-        path = found[1].split(".") if found else []
-        if not found or len(path) > _MOST_STEPS:
+        if not found:
             raise ApiError(400, "BadRequest", f"unable to parse field selector: {part[:200]!r}")
-        tests.append((path, found[2] != "!=", found[3]))
+        fields.require(kind, found[1])
+        tests.append((found[1], found[2] != "!=", found[3]))
     if len(tests) > _MOST_FIELDS:
         raise ApiError(400, "BadRequest", f"a field selector has at most {_MOST_FIELDS} fields")
-    return lambda obj: all((_field(obj, path) == value) is equal for path, equal, value in tests)
+    return lambda obj: all((fields.value(kind, obj, label) == said) is equal for label, equal, said in tests)
 
 
 def exact_name(text: str) -> str:
@@ -113,11 +114,3 @@ def exact_name(text: str) -> str:
         if found and found[1] == "metadata.name" and found[2] != "!=":
             return str(found[3])
     return ""
-
-
-def _field(obj: Any, path: list[str]) -> str:
-    for part in path:
-        obj = obj.get(part) if isinstance(obj, dict) else None
-    if isinstance(obj, bool):
-        return str(obj).lower()
-    return "" if obj is None else str(obj)

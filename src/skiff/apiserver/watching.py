@@ -98,7 +98,7 @@ class _Watch:
     def __init__(self, request: web.Request, registry: Registry, kind: Kind, namespace: str) -> None:
         self.registry, self.kind, self._namespace = registry, kind, namespace
         self._labels = selectors.by_labels(request.query.get("labelSelector", ""))
-        self._fields = selectors.by_fields(request.query.get("fieldSelector", ""))
+        self._fields = selectors.by_fields(request.query.get("fieldSelector", ""), kind)
         self._table = "as=Table" in request.headers.get("Accept", "")
         self._include = request.query.get("includeObject", "Metadata")
         self._header = True

@@ -6,11 +6,11 @@ import pytest
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 
 from lateen.compile import naming
+from lateen.envoy.named import missing
 from lateen.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource, View
 from lateen.envoy.sealing import seal
 from lateen.testing.conversations import Play, play, written
 from lateen.xds import sotw
-from lateen.xds.named import missing
 from lateen.xds.sequence import PATIENCE_S
 from lateen.xds.sotw import StateStream
 from lateen.xds.stream import Request

@@ -18,6 +18,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
 
+from lateen.envoy.named import missing
 from lateen.envoy.resource import (
     CLUSTER,
     ENDPOINT,
@@ -29,7 +30,6 @@ from lateen.envoy.resource import (
     TypeUrl,
     View,
 )
-from lateen.xds.named import missing
 
 #: Those that name others, and those that are named.
 USERS = (LISTENER, ROUTE)

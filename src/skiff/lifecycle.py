@@ -134,6 +134,8 @@ def _spawn(settings: Settings) -> None:
         "MALLOC_ARENA_MAX": "2",  # one for each thread would keep what it once had
     }
     log = settings.home / log_file.NAME
+    log.touch(mode=0o600)
+    log.chmod(0o600)  # an older release made it for everybody
     with log.open("ab") as output:
         child = subprocess.Popen(
             argv,

@@ -42,7 +42,7 @@ class BoundedLog:
                 and self._path.samefile(f"/dev/fd/{number}")
             ):
                 with contextlib.suppress(OSError):
-                    shutil.copyfile(self._path, self._path.with_suffix(".log.old"))
+                    shutil.copy(self._path, self._path.with_suffix(".log.old"))
                 os.ftruncate(number, 0)  # opened for appending: the next line is the first
 
 

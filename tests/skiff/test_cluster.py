@@ -32,3 +32,14 @@ def _mentions(mark: bytes) -> list[str]:
         except OSError:
             continue
     return found
+
+
+@pytest.mark.finding("security 26")
+def test_what_may_hold_secrets_is_for_root_only(cluster: Cluster) -> None:
+    """The folder is closed, but somebody may copy it, or open it."""
+    open_to_others = [
+        it.name for it in cluster.home.iterdir()
+        if it.is_file() and it.stat().st_mode & 0o077 and it.name in ("cluster.db", "cluster.db-wal", "cluster.db-shm", "daemon.log")
+    ]  # fmt: skip
+    assert not open_to_others
+    assert (cluster.home / "cluster.db").exists()

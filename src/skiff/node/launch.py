@@ -136,6 +136,7 @@ def _make_root(order: dict[str, Any]) -> None:
     for it in order["covered"]:
         if os.path.isdir(f"root{it}"):
             syscalls.mount("tmpfs", f"root{it}", "tmpfs", NO_SUID | NO_DEV | READ_ONLY, "mode=755")
+    hidden = [(it, _tree(f"root{it}")) for it in order["shown"] if _below_a_volume(it, order["mounts"])]
     parts = [os.open(it, os.O_PATH | os.O_CLOEXEC) for it in shared]
     os.fchdir(root)
     os.close(root)
@@ -144,10 +145,27 @@ def _make_root(order: dict[str, Any]) -> None:
     os.chdir("/")
     _trust_nothing()
     _fill(order, volumes)
+    _show_again(hidden)
     for part in parts:
         if order["read_only"]:
             syscalls.restrict(part, READ_ONLY, recursive=False)
         os.close(part)
+
+
+def _below_a_volume(path: str, mounts: list[tuple[str, str, str, bool]]) -> bool:
+    return any(path.startswith(target.rstrip("/") + "/") for _, _, target, _ in mounts)
+
+
+def _show_again(hidden: list[tuple[str, int]]) -> None:
+    """What the image is made of, where a volume lies over it: a real image would not lie in the folder of a checkout."""
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    for path, tree in hidden:
+        try:
+            _attach(root, tree, path, file=_is_file(tree))
+        except OSError as refused:  # the volume can only be read: nothing can be shown in there
+            if refused.errno != errno.EROFS:
+                raise
+    os.close(root)
 
 
 def _overlay(lower: str, target: str, name: str) -> None:

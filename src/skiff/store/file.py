@@ -34,9 +34,12 @@ class File:
         self._path = path
         _require_whole(path)
         try:
+            if path is not None:
+                path.touch(mode=0o600)  # Secrets lie in it; what SQLite puts beside it gets the same rights
+                path.chmod(0o600)
             self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
             self._open()
-        except sqlite3.Error as wrong:
+        except (sqlite3.Error, OSError) as wrong:
             raise _unusable(path, wrong) from wrong
 
     def _open(self) -> None:

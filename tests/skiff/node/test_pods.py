@@ -598,3 +598,20 @@ def test_a_failed_init_container_ends_a_pod_that_never_restarts(it: Cluster) -> 
     phase(it, "done", "Succeeded")  # the sidecar does not keep it alive
     assert "Completed" in it.kubectl("get", "pod", "-n", NAMESPACE, "done").stdout
     it.kubectl("delete", "pods", "-n", NAMESPACE, "failed", "done")
+
+
+@pytest.mark.finding("mesh M11")
+def test_a_volume_does_not_hide_what_the_image_is_made_of(it: Cluster) -> None:
+    """Checkouts may lie below /tmp, and workloads mount volumes there."""
+    program = it.folder / "below" / "program"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho here; exec sleep 1000\n")
+    program.chmod(0o755)
+    it.run("skiff", "images", "add", "below", "--", str(program))
+    mounted = {"volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}]}
+    volumes = [{"name": "tmp", "emptyDir": {}}]
+    it.apply(pod("below", {"name": "a", "image": "below", **mounted}, volumes=volumes), namespace=NAMESPACE)
+    ready(it, "below")
+    assert logs(it, "below") == "here\n"
+    sh(it, "below", "echo mine > /tmp/mine && cat /tmp/mine")
+    assert "Read-only" in sh(it, "below", f"echo x > {program}", check=False)

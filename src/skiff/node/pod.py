@@ -15,7 +15,7 @@ from skiff.log import Log
 from skiff.names import NODE_IP
 from skiff.net.kernel import KernelRefusedError, run
 from skiff.net.namespace import inode_of
-from skiff.node import etc, limits, records, statuses
+from skiff.node import etc, limits, records, removal, statuses
 from skiff.node.environment import CannotStartError
 from skiff.node.host import Host
 from skiff.node.identity import security
@@ -30,8 +30,6 @@ _log = Log()
 
 #: What a sidecar is left at least, and what containers get when the whole node stops.
 _LEAST_S = 2.0
-#: What the API refuses for now is asked for again after so long.
-_AGAIN_S = 1.0
 #: The longest wait before the kernel is asked again for what it refused.
 _MOST_S = 30.0
 
@@ -317,15 +315,7 @@ class PodWorker:
 
     async def _gone(self) -> None:
         await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
-        while True:
-            try:
-                await self.host.api.delete(PODS, self.namespace, self.name, uid=self.uid, grace_seconds=0)
-            except ApiError as refused:
-                if refused.code not in (404, 409):  # nobody else would: it would be ending for ever
-                    _log.warning("an ended pod could not be removed", pod=self.name, reason=refused.message)
-                    await asyncio.sleep(_AGAIN_S)
-                    continue
-            return
+        await removal.remove(self.host.api, self.namespace, self.name, self.uid)
 
     # --- status --------------------------------------------------------------------------------
 
@@ -346,7 +336,7 @@ class PodWorker:
                     refused.code >= 500
                 ):  # for now: nothing may happen to the pod that would make us look again
                     self._dirty.set()
-                    await asyncio.sleep(_AGAIN_S)
+                    await asyncio.sleep(removal.AGAIN_S)
             except Exception:  # noqa: BLE001  # a pod whose status stands still would never be ready
                 _log.exception("a status could not be written", pod=self.name)
                 self._dirty.set()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.finding("skiff 3"),
+    pytest.mark.finding("security 10"),
     pytest.mark.finding("skiff input 9"),
     pytest.mark.finding("issue 7 part 5"),
 ]

@@ -20,6 +20,7 @@ pytestmark = [
     pytest.mark.finding("issue 7 part 3"),
     pytest.mark.finding("security 6"),
     pytest.mark.finding("security 6b"),
+    pytest.mark.finding("security 25"),
 ]
 SIZE, MEGABYTE = 40_000, 1_000_000
 #: Below this a ratio says nothing.

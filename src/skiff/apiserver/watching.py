@@ -74,7 +74,8 @@ async def _stream(it: _Watch, follower: Follower, response: web.StreamResponse, 
     end = loop.time() + longest_s
     while (left := end - loop.time()) > 0:
         try:
-            change = await asyncio.wait_for(follower.next(), min(left, BOOKMARK_S))
+            async with asyncio.timeout(min(left, BOOKMARK_S)):  # wait_for would make a task of each event
+                change = await follower.next()
         except TimeoutError:
             # Never past a change that is still to be told: who resumes there would miss it.
             if it.bookmarks and loop.time() < end and not follower.waiting:

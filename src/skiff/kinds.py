@@ -78,7 +78,12 @@ def _kind(
 NAMESPACES = _kind("v1", "Namespace", "namespaces", "ns", "status finalize", ns=False)
 NODES = _kind("v1", "Node", "nodes", "no", "status proxy", ns=False)
 PODS = _kind(
-    "v1", "Pod", "pods", "po", "status log exec attach portforward eviction binding proxy", all_=True
+    "v1",
+    "Pod",
+    "pods",
+    "po",
+    "status log exec attach portforward eviction binding proxy ephemeralcontainers",
+    all_=True,
 )
 SERVICES = _kind("v1", "Service", "services", "svc", "status proxy", all_=True)
 ENDPOINTS = _kind(

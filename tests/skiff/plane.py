@@ -111,7 +111,7 @@ class Plane:
         """The pod is bound and runs."""
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         if not pod["spec"].get("nodeName"):
-            await self.api.patch(PODS, namespace, name, {"spec": {"nodeName": NODE}})
+            await self.api.patch(PODS, namespace, name, {"spec": {"nodeName": NODE}}, subresource="binding")
         conditions = [{"type": "Ready", "status": str(ready), "lastTransitionTime": self.registry.now()}]
         address = f"10.244.7.{len(self.all(PODS, namespace)) + 1}"
         status = {"phase": "Running", "conditions": conditions, "podIP": address}

@@ -106,7 +106,7 @@ def _list_of(kind: Kind, found: list[Any], metadata: dict[str, Any]) -> dict[str
 async def one(
     request: web.Request, registry: Registry, kind: Kind, namespace: str, name: str, sub: str
 ) -> web.StreamResponse:
-    """A single object, or its status."""
+    """A single object, or a part of it that is written by itself: its status, say."""
     dry = request.query.get("dryRun") == "All"
     match request.method:
         case "GET":
@@ -121,7 +121,7 @@ async def one(
         case "PATCH":
             made, created = await patched(request, registry, kind, namespace, name, sub, dry=dry)
             return answer(request, kind, made, 201 if created else 200)
-        case "DELETE":
+        case "DELETE" if not sub:  # a part of an object is not deleted, least of all with the whole
             options = await _deletion(request, registry)
             gone = await registry.delete(
                 kind, namespace, name, uid=options.uid, propagation=options.propagation, grace_seconds=options.grace_seconds,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from skiff.api import Object
-from skiff.apiserver import checks, effects, signing
+from skiff.apiserver import checks, effects, pod_parts, signing
 from skiff.apiserver.allocation import Addresses
 from skiff.apiserver.builtin import with_defaults, with_job_labels
 from skiff.apiserver.context import breathe, in_turns
@@ -60,9 +60,13 @@ class Registry:
             (it.group, it.version, it.plural): it for it in BUILT_IN
         }
 
-    def now(self) -> str:
-        """The time as Kubernetes writes it."""
-        return self._clock().isoformat(timespec="seconds")[:19] + "Z"
+    def now(self, later_s: int = 0) -> str:
+        """The time as Kubernetes writes it, or that in so many seconds."""
+        try:
+            moment = self._clock() + timedelta(seconds=later_s) if later_s else self._clock()
+        except OverflowError:
+            return "9999-12-31T23:59:59Z"
+        return moment.isoformat(timespec="seconds")[:19] + "Z"
 
     def schema(self, kind: Kind) -> SchemaNode:
         """What objects of this kind may contain."""
@@ -94,7 +98,7 @@ class Registry:
         metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": self.now()}
         for field in ("resourceVersion", "deletionTimestamp", "selfLink"):
             metadata.pop(field, None)
-        if _has_generation(obj):
+        if "spec" in obj:
             metadata["generation"] = 1
         made: Object = {**obj, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
         if kind is NAMESPACES:
@@ -250,7 +254,7 @@ class Registry:
             await self.admission.validate(kind, "UPDATE", subresource, made, old)
         if self.get(kind, namespace, name) is not old:
             raise conflict(kind.plural, kind.group, name)
-        if not subresource:
+        if subresource in ("", *pod_parts.PARTS):
             effects.tell(kind, made, old, self.schema(kind))
         if made == old or dry_run:
             return made  # nothing changed: no new revision, no event
@@ -263,6 +267,8 @@ class Registry:
         kept = {key: old["metadata"][key] for key in _OURS if key in old["metadata"]}
         if kind is CERTIFICATE_SIGNING_REQUESTS and subresource:
             return signing.replaced(old, obj, subresource)
+        if kind is PODS and subresource in pod_parts.PARTS:
+            return self._grown(old, self._completed(kind, pod_parts.replaced(old, obj, subresource), old))
         if subresource in ("status", "finalize"):
             part = "status" if subresource == "status" else "spec"
             changed = {**old, part: obj[part]} if part in obj else {k: v for k, v in old.items() if k != part}
@@ -279,9 +285,15 @@ class Registry:
             _name_namespace(made)
             made["spec"] = old.get("spec", {})
         made = self._prepared(kind, self._completed(kind, made), old)
-        metadata = made["metadata"]
+        if kind is PODS:
+            pod_parts.require_settled(made, old)
+        return self._grown(old, made)
+
+    def _grown(self, old: Object, made: Object) -> Object:
+        """With the next generation, when something is wanted that was not."""
         if "generation" in old["metadata"] and _spec(made) != _spec(old):
-            metadata["generation"] = old["metadata"]["generation"] + 1
+            generation = old["metadata"]["generation"] + 1
+            return {**made, "metadata": {**made["metadata"], "generation": generation}}
         return made
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "", propagation: str = "Background",
@@ -307,7 +319,7 @@ class Registry:
         if not waits and grace == 0:
             return self._remove(kind, namespace, name, old)
         if not metadata.get("deletionTimestamp") or grace < metadata.get("deletionGracePeriodSeconds", 0):
-            metadata["deletionTimestamp"] = self.now()
+            metadata["deletionTimestamp"] = self.now(grace)
             metadata["deletionGracePeriodSeconds"] = grace
         marked = {**old, "metadata": metadata}
         if kind is NAMESPACES:
@@ -360,7 +372,8 @@ def _own_part(kind: Kind, applied: Object, subresource: str) -> Object:
         return {k: v for k, v in applied.items() if k != "status" or "status" not in kind.subresources}
     given = applied.get("metadata") or {}
     metadata = {k: given[k] for k in ("resourceVersion", "uid", "managedFields") if k in given}
-    head = {k: applied[k] for k in ("apiVersion", "kind", subresource) if k in applied}
+    part = "spec" if subresource in pod_parts.PARTS else subresource
+    head = {k: applied[k] for k in ("apiVersion", "kind", part) if k in applied}
     return {**head, "metadata": metadata}
 
 
@@ -372,10 +385,6 @@ def _finalizers(obj: Object) -> list[str]:
 def _name_namespace(namespace: Object) -> None:
     metadata = namespace["metadata"]
     metadata["labels"] = {**(metadata.get("labels") or {}), "kubernetes.io/metadata.name": metadata["name"]}
-
-
-def _has_generation(obj: Object) -> bool:
-    return "spec" in obj
 
 
 def _spec(obj: Object) -> Object:

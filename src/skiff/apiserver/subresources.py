@@ -6,6 +6,7 @@ from aiohttp import web
 
 from skiff import scales
 from skiff.api import Node, Object
+from skiff.apiserver import pod_parts
 from skiff.apiserver.access import Access, User
 from skiff.apiserver.bodies import body, encoded, fitting, object_of, sent
 from skiff.apiserver.eviction import evict
@@ -49,7 +50,11 @@ async def stream(
 def container_of(pod: Object, asked: str) -> str:
     """The container meant: the one named, the default one, or the only one."""
     spec = pod["spec"]
-    names = [it["name"] for part in ("containers", "initContainers") for it in spec.get(part) or ()]
+    names = [
+        it["name"]
+        for part in ("containers", "initContainers", "ephemeralContainers")
+        for it in spec.get(part) or ()
+    ]
     if asked:
         if asked not in names:
             raise ApiError(
@@ -86,8 +91,8 @@ async def special(
         await evict(registry, namespace, name, asked, dry_run=dry)
     else:
         pod = registry.get(PODS, namespace, name)
-        spec = {**pod["spec"], "nodeName": (asked.get("target") or {}).get("name", "")}
-        await registry.update(PODS, namespace, name, {**pod, "spec": spec}, dry_run=dry)
+        bound = pod_parts.bound(pod, asked)
+        await registry.update(PODS, namespace, name, bound, subresource="binding", dry_run=dry)
     return encoded({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, 201)
 
 

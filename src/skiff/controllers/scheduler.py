@@ -86,7 +86,7 @@ async def _reconcile(cluster: Cluster, there: Occupancy, key: Key) -> None:
             await cluster.event(pod, "Warning", "FailedScheduling", why, _SOURCE)
         return
     name = cluster.settings.node_name
-    bound = await cluster.patch(PODS, pod, {"spec": {"nodeName": name}})
+    bound = await cluster.patch(PODS, pod, {"spec": {"nodeName": name}}, subresource="binding")
     await _condition(cluster, bound, {"type": "PodScheduled", "status": "True"})
     full = "/".join(key)
     await cluster.event(pod, "Normal", "Scheduled", f"Successfully assigned {full} to {name}", _SOURCE)

@@ -36,6 +36,11 @@ _RESOURCES = {
     f"{kind}.{it}" for kind in ("limits", "requests") for it in ("cpu", "memory", "ephemeral-storage")
 }
 _SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
+#: What an ephemeral container has not.
+_EARLY = (
+    "ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resources", "resizePolicy", "restartPolicy",
+    "restartPolicyRules",
+)  # fmt: skip
 _NO_LATE = "cannot be set for an Ephemeral Container"
 
 
@@ -49,6 +54,8 @@ class Pod:
     template: bool = False
     grace_s: int = 30
     users: bool = True
+    #: Those which an ephemeral container may name as its target.
+    containers: frozenset[str] = frozenset()
 
 
 def container(it: dict[str, Any], path: str, pod: Pod, sort: str) -> Iterator[Problem]:
@@ -61,8 +68,7 @@ def container(it: dict[str, Any], path: str, pod: Pod, sort: str) -> Iterator[Pr
     yield from container_context(part(it, "securityContext"), f"{path}.securityContext", users=pod.users)
     sidecar = text(it, "restartPolicy") == "Always"
     if sort == "ephemeralContainers":
-        late = ("ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resources")
-        yield from (forbidden(f"{path}.{field}", _NO_LATE) for field in late if it.get(field))
+        yield from _late(it, path, pod)
     elif sort == "initContainers" and not sidecar:
         said = "may not be set for init containers without restartPolicy=Always"
         fields = ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe")
@@ -71,6 +77,18 @@ def container(it: dict[str, Any], path: str, pod: Pod, sort: str) -> Iterator[Pr
         yield from probes(it, path)
         yield from lifecycle(it, path, pod.grace_s)
     yield from one_of(f"{path}.restartPolicy", it.get("restartPolicy"), ("Always", "Never", "OnFailure"))
+
+
+def _late(it: dict[str, Any], path: str, pod: Pod) -> Iterator[Problem]:
+    """Nobody may rely on a container that came later: it serves nothing and is not restarted."""
+    yield from (forbidden(f"{path}.{field}", _NO_LATE) for field in _EARLY if it.get(field))
+    target = text(it, "targetContainerName")
+    if target and target not in pod.containers:
+        yield missing(f"{path}.targetContainerName", target)
+    for where, mount in entries(it, "volumeMounts", path):
+        for field in ("subPath", "subPathExpr"):
+            if mount.get(field):
+                yield forbidden(f"{where}.{field}", _NO_LATE)
 
 
 def _image(it: dict[str, Any], path: str) -> Iterator[Problem]:

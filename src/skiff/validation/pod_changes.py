@@ -9,7 +9,8 @@ from skiff.api import Object
 from skiff.schema.walk import Problem
 from skiff.validation.problems import forbidden, invalid, listed, part, text
 
-_FIELDS_SAID = (
+#: What a plain update is told that would change anything else.
+FIELDS_SAID = (
     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
     "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
@@ -33,7 +34,7 @@ def changed(pod: Object, old: Object) -> Iterator[Problem]:
     yield from _gates(new, before)
     yield from _ephemeral(new, before)
     if _fixed(new, before) != _fixed(before, before):
-        yield forbidden("spec", _FIELDS_SAID)
+        yield forbidden("spec", FIELDS_SAID)
 
 
 def _deadline(new: Any, old: Any) -> Iterator[Problem]:

@@ -51,6 +51,7 @@ def pod_spec(
     told = Pod(
         frozenset([*claims, *names_of(spec, "volumes")]), bool(spec.get("hostNetwork")), template,
         grace if isinstance(grace, int) else 30, spec.get("hostUsers") is not False,
+        frozenset([*names_of(spec, "containers"), *names_of(spec, "initContainers")]),
     )  # fmt: skip
     if not listed(spec, "containers"):
         yield required(f"{path}.containers")

@@ -118,7 +118,7 @@ GATED = {"schedulingGates": [{"name": "a.b/c"}]}
     [
         (pod(), pod(hostname="other"), ["spec"]),
         (pod(nodeName="skiff"), pod(nodeName="other"), ["spec"]),
-        (pod(), pod(nodeName="skiff"), []),
+        (pod(), pod(nodeName="skiff"), ["spec"]),
         (pod(), pod(containers=[{"name": "main", "image": "b"}]), []),
         (pod(), pod(containers=[{"name": "main", "image": "a", "resources": {"limits": {"cpu": "1"}}}]), ["spec"]),
         (pod(), pod(containers=[{"name": "main", "image": "a"}, {"name": "two", "image": "a"}]), ["spec.containers"]),

@@ -25,6 +25,7 @@ _VOLUMES = (
     "storageos", "vsphereVolume",
 )  # fmt: skip
 _SELINUX = "there are no SELinux labels here"
+_SECCOMP = "keeps the container from starting: there are RuntimeDefault and Unconfined only"
 _ONE_SIZE = "containers are not resized while they run"
 
 TABLE: tuple[Silent, ...] = (
@@ -32,10 +33,8 @@ TABLE: tuple[Silent, ...] = (
     _none("IngressClass", "there is no ingress controller"),
     _none("PriorityClass", "no pod gives way to another"),
     # pods
-    _none("PodSpec.activeDeadlineSeconds", "a pod is not ended after a time; that of a Job acts"),
     _none("PodSpec.evictionResponders", "evictions ask nobody"),
     _none("PodSpec.hostIPC", "a container has its own IPC namespace", False),
-    _none("PodSpec.hostPID", "a container sees its own processes only", False),
     _none("PodSpec.hostUsers", "containers share the host's user namespace", True),
     _none("PodSpec.hostnameOverride", "the hostname is that of the pod"),
     _none("PodSpec.os", "there is only Linux", {"name": "linux"}),
@@ -45,11 +44,10 @@ TABLE: tuple[Silent, ...] = (
     _none("PodSpec.runtimeClassName", "there is one way to run a container"),
     _none("PodSpec.schedulingGroup", "pods are scheduled one by one"),
     _none("PodSpec.setHostnameAsFQDN", "the hostname is the short one", False),
-    _none("PodSpec.shareProcessNamespace", "a container sees its own processes only", False),
     _none("PodSecurityContext.appArmorProfile", "there are no AppArmor profiles here"),
     _none("PodSecurityContext.seLinuxChangePolicy", _SELINUX),
     _none("PodSecurityContext.seLinuxOptions", _SELINUX),
-    _none("PodSecurityContext.seccompProfile", "system calls are not filtered", {"type": "Unconfined"}),
+    Silent("PodSecurityContext.seccompProfile", _SECCOMP, ({"type": "RuntimeDefault"}, {"type": "Unconfined"})),
     _none("PodSecurityContext.windowsOptions", "there is only Linux"),
     # containers
     Silent("ContainerPort.hostIP", f"is no address of the node: its ports answer at {NODE_IP} only",
@@ -65,7 +63,7 @@ TABLE: tuple[Silent, ...] = (
     _none("SecurityContext.appArmorProfile", "there are no AppArmor profiles here"),
     _none("SecurityContext.procMount", "/proc is the usual one", "Default"),
     _none("SecurityContext.seLinuxOptions", _SELINUX),
-    _none("SecurityContext.seccompProfile", "system calls are not filtered", {"type": "Unconfined"}),
+    Silent("SecurityContext.seccompProfile", _SECCOMP, ({"type": "RuntimeDefault"}, {"type": "Unconfined"})),
     _none("SecurityContext.windowsOptions", "there is only Linux"),
     _none("VolumeMount.bindMountOptions", "a volume is mounted in the usual way"),
     _none("VolumeMount.mountPropagation", "later mounts stay where they are made", "None"),

@@ -268,7 +268,7 @@ class Registry:
         if kind is CERTIFICATE_SIGNING_REQUESTS and subresource:
             return signing.replaced(old, obj, subresource)
         if kind is PODS and subresource in pod_parts.PARTS:
-            return self._grown(old, self._completed(kind, pod_parts.replaced(old, obj, subresource), old))
+            return self._grown(old, self._completed(kind, pod_parts.replaced(old, obj, subresource)))
         if subresource in ("status", "finalize"):
             part = "status" if subresource == "status" else "spec"
             changed = {**old, part: obj[part]} if part in obj else {k: v for k, v in old.items() if k != part}

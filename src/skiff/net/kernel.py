@@ -51,6 +51,11 @@ def kill(process: asyncio.subprocess.Process) -> None:
             os.kill(process.pid, signal.SIGKILL)
 
 
+async def set_inside(namespace: str, name: str, value: str) -> None:
+    """A sysctl of the named network namespace; KernelRefusedError when there is none."""
+    await run("ip", "netns", "exec", namespace, "sysctl", "-qw", f"{name}={value}")
+
+
 def write_inside(namespace: str, file: str, text: str) -> None:
     """Set something of the kernel's in the named network namespace."""
     inside(namespace, lambda: Path(file).write_text(text))

@@ -222,7 +222,7 @@ class NodeAgent:
         """See ``skiff.api.Node``."""
         running = [
             (worker.namespace, worker.name, it.name, worker.uid, _begun(it.state), it.process.noted.program[0])
-            for worker in self._workers.values() for it in (*worker.inits, *worker.mains) if it.running
+            for worker in self._workers.values() for it in worker.running()
         ]  # fmt: skip
         return await asyncio.to_thread(measure, self.settings, running)
 
@@ -249,7 +249,7 @@ class NodeAgent:
             path, ended, state = it.log_path(previous=previous), it.ended, it.state
         else:
             every: list[Object] = [
-                told for kind in ("initContainerStatuses", "containerStatuses")
+                told for kind in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
                 for told in (obj.get("status") or {}).get(kind) or ()
             ]  # fmt: skip
             told: Object = next((it for it in every if it["name"] == container), {})

@@ -10,6 +10,12 @@ from skiff.net.kernel import NAMES
 from skiff.node.guardian import NEWS, Guardian, Streams
 from skiff.node.root import Plan, entering, starting, surroundings
 
+_APART = ("/usr/bin/unshare", "--mount", "--propagation=private", "--uts", "--ipc", "--pid")
+#: Begets the first process of the new namespaces, and ends as it does. unshare(1) could, but that of util-linux 2.38 tells
+#: of a program that was killed as of one that failed, and writes so into its output. So would a shell of a command that it
+#: does not run in the background.
+_WAITING = ("/bin/sh", "-c", 'exec 4>&2 2>/dev/null; "$@" <&0 2>&4 4>&- & exec 4>&-; wait $!', "waiting")
+
 
 async def start(plan: Plan, end: Path, streams: Streams, note: Callable[[Guardian], None]) -> Guardian:
     """The container's guardian, which writes to ``end`` how the program ended. It begins once ``note`` has returned.
@@ -19,10 +25,10 @@ async def start(plan: Plan, end: Path, streams: Streams, note: Callable[[Guardia
     plan.scratch.mkdir(parents=True, exist_ok=True)
     if streams.terminal:
         plan = plan._replace(argv=["/usr/bin/setsid", "--ctty", *plan.argv])
-    command = [
-        "/usr/bin/nsenter", f"--net={NAMES / plan.namespace}", "/usr/bin/unshare", "--mount", "--propagation=private",
-        "--uts", "--ipc", "--pid", "--fork", "--kill-child", *starting(plan, NEWS),
-    ]  # fmt: skip
+    command = ["/usr/bin/nsenter", f"--net={NAMES / plan.namespace}"]
+    if plan.among is None:
+        command += [*_APART, *_WAITING]
+    command += starting(plan, NEWS)
     guardian = Guardian.spawn(command, surroundings(), end, plan.home, streams)
     try:
         note(guardian)

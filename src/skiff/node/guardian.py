@@ -1,6 +1,6 @@
 """How does a program go on when the daemon that started it ends? With a guardian, which needs nobody.
 
-    daemon -> guardian (a shell, in a session of its own) -> unshare -> the program
+    daemon -> guardian (a shell, in a session of its own) -> one that waits -> the program
 
 The guardian holds both ends of the program's pipes, so that the program waits when nobody reads, rather than being ended
 for it; the daemon opens its ends through /proc, as does the next one. When the program has ended, the guardian writes down
@@ -50,6 +50,7 @@ _PIPE_SIZE = 1031  # F_SETPIPE_SZ of <linux/fcntl.h>
 _HIGH = 100  # so that no descriptor of ours lies where one of the guardian's shall be
 KILLED = 137
 _LOOKS = 5000
+_CLEARING_S = 2.0
 
 
 class Streams(NamedTuple):
@@ -197,8 +198,7 @@ class Guardian:
 
     def kill(self) -> None:
         """End the program at once."""
-        self.program()
-        kill(self.first, (self.pid, self.since))
+        kill(self.first if self.program() else (self.pid, self.since))
 
     def program(self) -> int | None:
         """The program's process id as the host sees it."""
@@ -214,6 +214,10 @@ class Guardian:
     async def release(self) -> None:
         """Nothing of it is needed any more."""
         self.kill()
+        if not self.ended:  # who waits for it may have something to clear away
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), _CLEARING_S)
+        kill((self.pid, self.since))
         self.forget()
         for _ in range(_LOOKS):  # what is killed is gone in a moment
             try:

@@ -44,14 +44,27 @@ def start(file: str) -> NoReturn:
     """Become the program of a new container; this is the first process of its namespaces."""
     import signal
 
-    with open(file, "rb") as ordered:
-        order: dict[str, Any] = marshal.load(ordered)  # noqa: S302  # the daemon wrote it
-    os.unlink(file)  # there are secrets among the variables
+    order = ordered(file)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(143))  # until the program decides itself
+    for it in (signal.SIGINT, signal.SIGQUIT):  # which a shell has ignored for what it runs in the background
+        signal.signal(it, signal.SIG_DFL)
+    syscalls.end_with_parent()
+    furnish(order, lambda: os.write(order["begun"], b"\n"))
+
+
+def ordered(file: str) -> dict[str, Any]:
+    """What the daemon wants; from here on nobody looks into this process."""
+    with open(file, "rb") as written:
+        order: dict[str, Any] = marshal.load(written)  # noqa: S302  # the daemon wrote it
+    os.unlink(file)  # there are secrets among the variables
     os.umask(0o022)
-    begun = int(order["begun"])
-    os.set_inheritable(begun, False)
+    os.set_inheritable(order["begun"], False)
     syscalls.hide_from_others()
+    return order
+
+
+def furnish(order: dict[str, Any], ready: Callable[[], object]) -> NoReturn:
+    """Make the container in namespaces that are new, and become its program; ``ready`` is called when nothing else is left."""
     groups = _groups(order)
     syscalls.set_hostname(order["hostname"])
     _make_root(order)
@@ -64,7 +77,7 @@ def start(file: str) -> NoReturn:
     _join(groups)
     if groups:
         syscalls.unshare(syscalls.NEW_CGROUP)
-    _become(order, order["env"], lambda: os.write(begun, b"\n"))
+    _become(order, order["env"], ready)
 
 
 def enter(packed: str) -> NoReturn:
@@ -76,17 +89,27 @@ def enter(packed: str) -> NoReturn:
     _own_null()
     process = syscalls.open_process(order["pid"])
     groups = _groups(order)
-    syscalls.enter(process, syscalls.NEW_PID)
-    child = os.fork()
-    if child:
-        _, status = os.waitpid(child, 0)
-        code = os.waitstatus_to_exitcode(status)
-        os._exit(code if code >= 0 else 128 - code)
+    syscalls.enter(process, syscalls.NEW_PID)  # of our children: we are never seen there
     syscalls.enter(process, _ENTERED)
     os.close(process)
     _trust_nothing()
     _join(groups)
-    _become(order, env, lambda: None)
+    _become(order, env, _leave_to_child)
+
+
+def _leave_to_child() -> None:
+    """Only the child goes on, as one of the container's: other programs there may look into all that they see."""
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        os._exit(told(status))
+    syscalls.end_with_parent()
+
+
+def told(status: int) -> int:
+    """The exit code by which a shell would know it."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
 
 
 def _groups(order: dict[str, Any]) -> list[int]:
@@ -177,7 +200,10 @@ def _overlay(lower: str, target: str, name: str) -> None:
 
 
 def _kernel_files(order: dict[str, Any]) -> None:
-    syscalls.mount("proc", "root/proc", "proc", NO_SUID | NO_DEV | NO_EXEC)
+    if (shared := order.get("proc")) is not None:
+        _put(shared, "root/proc")
+    else:
+        syscalls.mount("proc", "root/proc", "proc", NO_SUID | NO_DEV | NO_EXEC)
     syscalls.mount("sysfs", "root/sys", "sysfs", READ_ONLY | NO_SUID | NO_DEV | NO_EXEC)
     syscalls.mount("tmpfs", "root/dev", "tmpfs", NO_SUID, "mode=755")
     for folder, kind, flags, options in (
@@ -346,8 +372,12 @@ def _say(text: str) -> None:
 
 
 def main() -> NoReturn:
-    """``start FILE`` or ``enter ORDER``; trouble is told in one line."""
+    """``start FILE``, ``share FILE`` or ``enter ORDER``; trouble is told in one line."""
     try:
+        if sys.argv[1] == "share":
+            from skiff.node.sharing import share  # rare
+
+            share(sys.argv[2])
         {"start": start, "enter": enter}[sys.argv[1]](sys.argv[2])
     except BaseException as wrong:  # noqa: BLE001  # of whatever kind: it ends here
         if isinstance(wrong, OSError):

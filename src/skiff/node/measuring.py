@@ -7,17 +7,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from skiff.api import Measured
-from skiff.node.usage import usage
+from skiff.node.usage import Running, usages
 from skiff.settings import Settings
 
 
 def measure(settings: Settings, running: Iterable[tuple[str, str, str, str, str, int]]) -> list[Measured]:
     """Of (namespace, pod, container, uid of the pod, when it began, its program's pid). For a thread: it reads many files."""
-    found = [_daemon()]
-    for namespace, pod, container, uid, begun, pid in running:
-        used = usage(settings, uid, container, pid)
-        found.append(Measured(namespace, pod, container, uid, begun, used.cpu_ns, used.memory_bytes))
-    return found
+    every = list(running)
+    figures = usages(settings, [Running(uid, container, pid) for _, _, container, uid, _, pid in every])
+    return [
+        _daemon(),
+        *(Measured(*of, *used) for of, used in zip((it[:5] for it in every), figures, strict=True)),
+    ]
 
 
 def _daemon() -> Measured:

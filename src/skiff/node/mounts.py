@@ -72,6 +72,18 @@ class Mounts:
             elif "hostPath" in volume or not self._there(directory, volume):
                 await self._plain(directory, volume, group)
 
+    async def fill_at_last(self, tell: Callable[[str], Awaitable[None]]) -> None:
+        """Until everything is there; ``tell`` hears what is missing, once."""
+        told = ""
+        while True:
+            try:
+                return await self.fill()
+            except (CannotStartError, ApiError, KernelRefusedError, OSError) as missing:
+                if str(missing) != told:
+                    told = str(missing)
+                    await tell(f"MountVolume.SetUp failed: {told}")
+                await asyncio.sleep(0.5)
+
     def _there(self, directory: Path, volume: Object) -> bool:
         """Of a volume in memory the place may be there and nothing in it: after a restart of the machine."""
         if not _in_memory(volume):

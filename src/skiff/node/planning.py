@@ -1,8 +1,8 @@
-"""What does a container run, and with which variables? Its own words before its image's."""
+"""What does a container run, as whom, with which variables and files? Its own words before its image's."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from skiff.api import Object
 from skiff.node.environment import (
@@ -12,8 +12,41 @@ from skiff.node.environment import (
     expand,
     service_variables,
 )
+from skiff.node.host import Host
+from skiff.node.identity import security
 from skiff.node.images import Image
-from skiff.node.root import PATH, PROGRAMS
+from skiff.node.mounts import Mounts
+from skiff.node.process import Place
+from skiff.node.root import PATH, PROGRAMS, Among, Plan
+
+
+class House(Place, Protocol):
+    """The pod, as far as it says how its containers are made."""
+
+    pod: Object
+    host: Host
+    netns: str
+
+    def hostname(self) -> str: ...
+    def among(self, spec: Object) -> Among | None: ...
+
+
+async def planned(house: House, spec: Object, image: Image, mounts: Mounts) -> Plan:
+    """Everything needed to start a container; CannotStartError when it refers to what is not there."""
+    metadata, said = house.pod["metadata"], security(house.pod, spec, image.user)
+    if said.get("runAsNonRoot") and not said.get("runAsUser"):
+        raise CannotStartError(
+            "container's runAsUser breaks non-root policy "
+            f'(pod: "{metadata["namespace"]}/{metadata["name"]}", container: {spec["name"]})'
+        )
+    argv, env = program(
+        house.pod, spec, image, said, house.hostname(), await mounts.found(), house.host.services(), house.host.whole()
+    )  # fmt: skip
+    return Plan(
+        house.netns, house.hostname(), argv, env, spec.get("workingDir") or "/", mounts.of_container(spec, env), said,
+        image.applets, image.commands, house.folder / "roots" / spec["name"], house.home, house.limits.fresh(spec),
+        image.shown, house.among(spec),
+    )  # fmt: skip
 
 
 def program(

@@ -10,21 +10,22 @@ from typing import Any
 
 from skiff.api import Object
 from skiff.errors import ApiError
-from skiff.kinds import PODS
 from skiff.log import Log
 from skiff.names import NODE_IP
-from skiff.net.kernel import KernelRefusedError, run
+from skiff.net.kernel import KernelRefusedError, set_inside
 from skiff.net.namespace import inode_of
 from skiff.node import etc, limits, records, removal, statuses
 from skiff.node.environment import CannotStartError
 from skiff.node.host import Host
-from skiff.node.identity import security
 from skiff.node.images import Image
+from skiff.node.late import Late
 from skiff.node.mounts import Mounts
-from skiff.node.planning import program
+from skiff.node.pause import Pause
+from skiff.node.planning import planned
 from skiff.node.records import Sandbox, folder_of
-from skiff.node.root import Plan
+from skiff.node.root import Among, Plan
 from skiff.node.running import Container
+from skiff.node.telling import Telling
 
 _log = Log()
 
@@ -44,14 +45,20 @@ class PodWorker:
         self.folder = folder_of(self.home, pod)
         self.ip = self.netns = ""
         self.over = False
+        self.late = Late(self)
         self._contain(statuses.earlier(pod))
         self._begun = (pod.get("status") or {}).get("startTime") or statuses.stamp()
-        self._dirty, self._deleted, self._vanished = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._telling = Telling(host.api, pod, self._status)
+        self._updated, self._deleted, self._vanished = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._lost, self._filled = asyncio.Event(), asyncio.Event()  # its place in the network; its volumes
         self._inode = 0
-        self._find()
+        self._failed: tuple[str, str] | None = None
+        #: Its end had begun before: it gets what is left of its grace.
+        self._resumed = bool(metadata.get("deletionTimestamp"))
         self.limits = limits.OfPod(host.settings, self.uid)
-        self._mounts = Mounts(host.api, host.token, self.folder, self.home, lambda: self.pod)
+        self._pause = Pause(self, self._lose) if pod["spec"].get("shareProcessNamespace") else None
+        self._find()
+        self.mounts = Mounts(host.api, host.token, self.folder, self.home, lambda: self.pod)
 
     def _contain(self, before: dict[str, statuses.Before]) -> None:
         """Its containers, none of which runs yet."""
@@ -71,19 +78,24 @@ class PodWorker:
             return
         self.netns, self.ip, self._inode = place.name, place.ip, place.inode
         ready = statuses.ready_runs(self.pod)
-        for it in (*self.inits, *self.mains):
+        for it in self._every():
             it.find(ready.get(it.name, ""))
+        if self._pause:
+            self._pause.find()
         self.initialized = statuses.initialized(self.pod)
 
     # --- told from outside ---------------------------------------------------------------------
 
     def update(self, pod: Object) -> None:
         """The object changed."""
-        self.pod = self._addressed(pod)
+        self.pod = statuses.addressed(pod, self.ip)
         if pod["metadata"].get("deletionTimestamp"):
             self._deleted.set()
+        self._updated.set()
+        if not self.over:
+            self.late.look()
         if pod["spec"].get("readinessGates"):
-            self._dirty.set()
+            self.changed()
 
     def vanish(self) -> None:
         """The object is gone: deleted by force, or finished before."""
@@ -93,22 +105,33 @@ class PodWorker:
     def look(self, links: set[str]) -> None:
         """Is its place in the network still there?"""
         held = self.host.network.holds(self.netns, self.ip, self._inode, links)
-        if self.netns and not self.over and not held:
+        if self.netns and not held:
+            self._lose()
+
+    def _lose(self) -> None:
+        if not self.over:
             self._lost.set()
 
     def changed(self) -> None:
         """Something of the status is different."""
-        self._dirty.set()
+        self._telling.changed()
 
     async def event(self, kind: str, reason: str, message: str) -> None:
         await self.host.api.event(self.pod, kind, reason, message, source="kubelet")
 
     def container(self, name: str) -> Container:
         """By name; ApiError 404 when there is none."""
-        found = next((it for it in (*self.mains, *self.inits) if it.name == name), None)
+        found = next((it for it in self._every() if it.name == name), None)
         if found is None:
             raise ApiError(404, "NotFound", f"container {name} not found in pod {self.name}")
         return found
+
+    def _every(self) -> list[Container]:
+        return [*self.inits, *self.mains, *self.late.containers]
+
+    def running(self) -> list[Container]:
+        """Those that run now."""
+        return [it for it in self._every() if it.running]
 
     # --- life ----------------------------------------------------------------------------------
 
@@ -125,8 +148,10 @@ class PodWorker:
             grace = 0.0
         finally:
             if self.host.leaving:
-                for it in (*self.inits, *self.mains):
+                for it in self._every():
                     it.leave()
+                if self._pause:
+                    self._pause.leave()
             else:
                 await self._clear(grace)
         return await self._gone()
@@ -139,7 +164,7 @@ class PodWorker:
             # It ran before: nobody shall send it anything yet.
             if not self.netns and (self.pod.get("status") or {}).get("podIP"):
                 with contextlib.suppress(ApiError):
-                    await self._write_status()
+                    await self._telling.write()
             while self.netns or await self._has_place():
                 life, deleted = loop.create_task(self._live()), loop.create_task(self._deleted.wait())
                 lost = loop.create_task(self._lost.wait())
@@ -160,13 +185,13 @@ class PodWorker:
             await asyncio.gather(*works, return_exceptions=True)
 
     def _chores(self) -> list[asyncio.Task[Any]]:
-        loop = asyncio.get_running_loop()
-        return [loop.create_task(self._tell()), loop.create_task(self._mounts.keep_fresh())]
+        works = (self._telling.run(), self.mounts.keep_fresh(), self.late.run(), self._expire())
+        return [asyncio.get_running_loop().create_task(it) for it in works]
 
     async def _lose_place(self, life: asyncio.Task[None]) -> bool:
         """Somebody removed its namespace or link: it begins again in another one, as with a kubelet. False: it is over."""
         await self.event("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
-        every = (*self.inits, *self.mains)
+        every = self._every()
         await asyncio.gather(*(it.stop(self._grace()) for it in every))
         if self.pod["spec"].get("restartPolicy") == "Never":
             await asyncio.wait([life])
@@ -193,7 +218,7 @@ class PodWorker:
                 async with self.host.setting_up:
                     await self._set_up()
                 return True
-            except (KernelRefusedError, OSError, RuntimeError) as refused:
+            except (CannotStartError, KernelRefusedError, OSError, RuntimeError) as refused:
                 await self._leave_network()
                 await self.event(
                     "Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {refused}"
@@ -211,22 +236,15 @@ class PodWorker:
             self.netns, self.ip = await self.host.network.add_pod()
             for it in (self.pod["spec"].get("securityContext") or {}).get("sysctls") or ():
                 try:
-                    await run(
-                        "ip", "netns", "exec", self.netns, "sysctl", "-qw", f"{it['name']}={it['value']}"
-                    )
+                    await set_inside(self.netns, it["name"], it["value"])
                 except KernelRefusedError as refused:
                     await self.event("Warning", "SysctlForbidden", str(refused))
+        if self._pause:
+            await self._pause.begin()
         etc.write(self.pod, self.ip, self.folder / "etc", self.host.settings)
         self._inode = inode_of(self.netns)
         records.note_sandbox(self.folder, Sandbox(self.netns, self.ip, self._inode))
-        self.pod = self._addressed(self.pod)
-
-    def _addressed(self, pod: Object) -> Object:
-        """With the addresses in its status, whatever was stored so far: references to them must find them."""
-        if not self.ip:
-            return pod
-        own = {"podIP": self.ip, "podIPs": [{"ip": self.ip}], "hostIP": NODE_IP, "hostIPs": [{"ip": NODE_IP}]}
-        return {**pod, "status": {**(pod.get("status") or {}), **own}}
+        self.pod = statuses.addressed(self.pod, self.ip)
 
     def hostname(self) -> str:
         """What the pod's containers call themselves."""
@@ -237,11 +255,9 @@ class PodWorker:
             for it in self.mains:
                 it.creating()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._mount())
+            tasks.create_task(self._fill())
             if not await self._initialize(tasks):
-                await self._stop_sidecars(time.monotonic() + self._grace())
-                self.over = True
-                return self.changed()
+                return await self._complete()
             self.initialized = True
             for it in self.mains:
                 it.creating()
@@ -254,12 +270,18 @@ class PodWorker:
             await asyncio.gather(*lives)
             self.changed()
             # By its restart policy; a pod that is meant to run for ever gets here only when it is deleted.
-            await self._stop_sidecars(time.monotonic() + self._grace())
+            return await self._complete()
+
+    async def _complete(self) -> None:
+        """What serves the others, or looks at them, ends after them."""
+        await asyncio.gather(
+            self._stop_sidecars(time.monotonic() + self._grace()), self.late.stop(self._grace())
+        )
         self.over = True
-        return self.changed()
+        self.changed()
 
     def _grace(self) -> float:
-        return float(self.pod["spec"].get("terminationGracePeriodSeconds") or 30)
+        return statuses.grace(self.pod)
 
     async def _initialize(self, tasks: asyncio.TaskGroup) -> bool:
         """The init containers one after the other; False when one failed for good. Sidecars stay."""
@@ -284,14 +306,14 @@ class PodWorker:
             await asyncio.gather(ending, return_exceptions=True)
 
     async def _end(self) -> None:
-        grace = float(self.pod["metadata"].get("deletionGracePeriodSeconds") or 0)
+        grace = statuses.grace_of_deletion(self.pod, resumed=self._resumed)
         self.changed()
         end = time.monotonic() + grace
         await self.host.withdrawn(self.ip)
         await asyncio.gather(
             *(it.stop(grace) for it in (*self.mains, *(it for it in self.inits if not it.sidecar))),
-            *(it.prepare(grace) for it in self.sidecars),
-        )
+            *(it.prepare(grace) for it in self.sidecars), self.late.stop(grace),
+        )  # fmt: skip
         await self._stop_sidecars(end)
 
     async def _stop_sidecars(self, end: float) -> None:
@@ -300,14 +322,16 @@ class PodWorker:
             await it.stop(max(end - time.monotonic(), _LEAST_S))
 
     async def _clear(self, grace: float) -> None:
-        await asyncio.gather(*(it.stop(grace) for it in self.mains))
+        await asyncio.gather(*(it.stop(grace) for it in self.mains), self.late.stop(grace))
         await asyncio.gather(*(it.stop(grace) for it in self.inits))
-        await asyncio.gather(*(it.release() for it in (*self.mains, *self.inits)))
-        await self._mounts.clear()
+        await asyncio.gather(*(it.release() for it in self._every()))
+        await self.mounts.clear()
         self.limits.forget()
         await self._leave_network()
 
     async def _leave_network(self) -> None:
+        if self._pause:
+            await self._pause.end()
         if self.netns and self.netns != self.host.network.node:
             await self.host.network.remove_pod(self.netns, self.ip)
         self.netns = self.ip = ""
@@ -319,73 +343,47 @@ class PodWorker:
 
     # --- status --------------------------------------------------------------------------------
 
-    async def _tell(self) -> None:
-        self._dirty.set()
-        while True:
-            await self._dirty.wait()
-            await asyncio.sleep(0.01)  # what happens together is told together
-            self._dirty.clear()
-            try:
-                await self._write_status()
-            except ApiError as refused:
-                if refused.code == 409:  # somebody was quicker: look again
-                    self._dirty.set()
-                elif refused.code != 404:
-                    _log.warning("a status was refused", pod=self.name, reason=refused.message)
-                if (
-                    refused.code >= 500
-                ):  # for now: nothing may happen to the pod that would make us look again
-                    self._dirty.set()
-                    await asyncio.sleep(removal.AGAIN_S)
-            except Exception:  # noqa: BLE001  # a pod whose status stands still would never be ready
-                _log.exception("a status could not be written", pod=self.name)
-                self._dirty.set()
-                await asyncio.sleep(1.0)
+    def _status(self, stored: Object) -> Object:
+        inits, mains, lates = (
+            [it.status() for it in several] for several in (self.inits, self.mains, self.late.containers)
+        )
+        how = statuses.Life(self.initialized, self.over, self.ip, self._begun, self._failed)
+        return statuses.status(stored, inits, mains, lates, how)
 
-    async def _write_status(self) -> None:
-        inits, mains = [it.status() for it in self.inits], [it.status() for it in self.mains]
-        stored = await self.host.api.get(PODS, self.namespace, self.name)
-        if stored["metadata"]["uid"] == self.uid:
-            how = statuses.Life(self.initialized, self.over, self.ip, self._begun)
-            status = statuses.status(stored, inits, mains, how)
-            await self.host.api.patch(
-                PODS, self.namespace, self.name, {"status": status}, subresource="status"
-            )
-
-    # --- volumes -------------------------------------------------------------------------------
-
-    async def _mount(self) -> None:
-        told = ""
-        while True:
-            try:
-                await self._mounts.fill()
-                return self._filled.set()
-            except (CannotStartError, ApiError, KernelRefusedError, OSError) as missing:
-                if str(missing) != told:
-                    told = str(missing)
-                    await self.event("Warning", "FailedMount", f"MountVolume.SetUp failed: {told}")
-                await asyncio.sleep(0.5)
+    async def _expire(self) -> None:
+        """End it when its time is over."""
+        while (left := statuses.left(self.pod, self._begun)) is None or left > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._updated.wait(), left)
+            self._updated.clear()
+        if self.over:
+            return
+        self._failed = statuses.EXPIRED
+        await self.event("Normal", *statuses.EXPIRED)
+        await asyncio.gather(*(it.stop(self._grace()) for it in self._every()))
 
     # --- containers ----------------------------------------------------------------------------
+
+    async def _fill(self) -> None:
+        await self.mounts.fill_at_last(lambda said: self.event("Warning", "FailedMount", said))
+        self._filled.set()
 
     async def plan(self, spec: Object, image: Image) -> Plan:
         """Everything needed to start a container; CannotStartError when it refers to what is not there."""
         await self._filled.wait()
-        said = security(self.pod, spec, image.user)
-        if said.get("runAsNonRoot") and not said.get("runAsUser"):
-            raise CannotStartError(
-                "container's runAsUser breaks non-root policy "
-                f'(pod: "{self.namespace}/{self.name}", container: {spec["name"]})'
-            )
-        argv, env = program(
-            self.pod, spec, image, said, self.hostname(), await self._mounts.found(),
-            self.host.services(), self.host.whole(),
-        )  # fmt: skip
-        return Plan(
-            self.netns, self.hostname(), argv, env, spec.get("workingDir") or "/", self._mounts.of_container(spec, env),
-            said, image.applets, image.commands, self.folder / "roots" / f"{spec['name']}", self.home,
-            self.limits.fresh(spec), image.shown,
-        )  # fmt: skip
+        return await planned(self, spec, image, self.mounts)
+
+    def among(self, spec: Object) -> Among | None:
+        """Whose processes a container sees; None: its own. CannotStartError when they are not there."""
+        target = spec.get("targetContainerName")
+        if self.pod["spec"].get("hostPID"):
+            return Among()
+        if self._pause:
+            return self._pause.among()
+        try:
+            return self.container(target).process.among() if target else None
+        except ProcessLookupError as gone:
+            raise CannotStartError(f"unable to find target container {target}") from gone
 
 
 async def _either(first: Any, second: asyncio.Task[Any]) -> None:

@@ -19,9 +19,10 @@ from skiff.node.guardian import Guardian, Streams
 from skiff.node.limits import OfPod
 from skiff.node.log_files import LogFile, log_path
 from skiff.node.records import Run
-from skiff.node.root import Plan, guarded, order_file
+from skiff.node.root import Among, Plan, guarded, order_file
 from skiff.node.sessions import AttachedSession, Program, Terminal, beginning
 from skiff.node.statuses import stamp
+from skiff.processes import born
 
 _LOOK_S = 0.02
 #: What nobody saw the end of, as container runtimes have it.
@@ -55,9 +56,9 @@ class Process:
         """One that is about to begin."""
         identity = uuid.uuid4().hex + uuid.uuid4().hex
         tty, stdin = bool(spec.get("tty")), bool(spec.get("stdin"))
-        return cls(
-            place, spec, Run(0, "", identity, number, stamp(), tty, stdin, plan.security, last, failures)
-        )
+        run = Run(0, "", identity, number, stamp(), tty, stdin, plan.security, last, failures)
+        run.shares = plan.among is not None
+        return cls(place, spec, run)
 
     @classmethod
     def of(cls, place: Place, spec: Object) -> Process | None:
@@ -159,6 +160,11 @@ class Process:
         if pid is None:
             raise ProcessLookupError(f"container {self.spec['name']} is not running")
         return pid
+
+    def among(self) -> Among:
+        """For a container that shall be one of the processes it sees."""
+        pid = self.entrance()
+        return Among(pid, born(pid))
 
     def terminal(self) -> Terminal:
         """A new one, among those which the container's programs see."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,9 @@ from skiff.processes import alive, boot
 T = TypeVar("T", "Sandbox", "Run")
 _SANDBOX = "sandbox.json"
 _RUNS = "runs"
+#: What keeps a pod's shared processes together; no container is called so.
+PAUSE = "POD"
+_CLEARING_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Run:
     begun: bool = False  # the program runs
     launched: bool = False  # its postStart hook and startup probe are done
     asked: bool = False  # told to end
+    shares: bool = False  # it is among the processes of others
     boot: str = field(default_factory=boot)
 
 
@@ -113,15 +118,23 @@ def forget(folder: Path) -> None:
 
 def kill(folder: Path) -> None:
     """End at once what an earlier daemon left of a pod that is none any more."""
-    for it in (folder / _RUNS).glob("*.json"):
-        if found := _made(Run, _read(it)):
-            pid, since = found.program
-            guardian.kill((int(pid), str(since)), (found.pid, found.since))
+    every = {it.stem: found for it in (folder / _RUNS).glob("*.json") if (found := _made(Run, _read(it)))}
+    for it in every.values():
+        pid, since = it.program
+        guardian.kill((int(pid), str(since)))
+    waited = [
+        end_file(folder, name, it.id) for name, it in every.items() if it.shares and alive(it.pid, it.since)
+    ]
+    until = time.monotonic() + _CLEARING_S  # who waits for a program ends what it left
+    while not all(it.exists() for it in waited) and time.monotonic() < until:
+        time.sleep(0.005)
+    guardian.kill(*((it.pid, it.since) for it in every.values()))
 
 
 def running(folder: Path) -> int:
     """How many containers of a pod go on, whether a daemon runs or not."""
-    every = (_made(Run, _read(it)) for it in (folder / _RUNS).glob("*.json"))
+    files = (it for it in (folder / _RUNS).glob("*.json") if it.stem != PAUSE)
+    every = (_made(Run, _read(it)) for it in files)
     return sum(it is not None and alive(*it.program) for it in every)
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-import structlog
-
 from skiff.api import Api
 from skiff.errors import ApiError
 from skiff.kinds import PODS
+from skiff.log import Log
 
-_log = structlog.get_logger("skiff.node")
+_log = Log()
 
 #: What the API refuses for now is asked for again after so long.
 AGAIN_S = 1.0

@@ -37,6 +37,13 @@ class Mount(NamedTuple):
     sub: str = ""
 
 
+class Among(NamedTuple):
+    """The processes that a container is one of: those which this one sees; the host's when there is none."""
+
+    pid: int = 0
+    since: str = ""
+
+
 class Plan(NamedTuple):
     """All that is needed to start one container."""
 
@@ -53,17 +60,19 @@ class Plan(NamedTuple):
     home: Path  # skiff's folder, which no container sees
     groups: tuple[Path, ...] = ()  # control groups to join
     shown: tuple[str, ...] = ()  # what the image needs of the host's other folders
+    among: Among | None = None  # whose processes it sees beside its own
 
 
 def starting(plan: Plan, begun: int) -> list[str]:
     """The command which, as the first process of its namespaces, becomes the container's program.
 
-    It tells the descriptor ``begun`` that it is done. Give it ``surroundings``, not the container's variables.
+    Among other processes it makes the namespaces itself (``skiff.node.sharing``). It tells the descriptor ``begun`` that it
+    is done. Give it ``surroundings``, not the container's variables.
     """
     file = order_file(plan.scratch)
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as order:
         marshal.dump(_order(plan, begun), order)
-    return [*_launcher(plan.home), "start", str(file)]
+    return [*_launcher(plan.home), "start" if plan.among is None else "share", str(file)]
 
 
 def order_file(scratch: Path) -> Path:
@@ -114,6 +123,7 @@ def _order(plan: Plan, begun: int) -> dict[str, Any]:
         "kept": [] if privileged else _KEPT, "masked": [] if privileged else _MASKED,
         "files": [(f"{PROGRAMS}/{name}", _script(argv)) for name, argv in plan.commands.items()],
         "read_only": bool(plan.security.get("readOnlyRootFilesystem")),
+        "processes": tuple(plan.among) if plan.among and plan.among.pid else None,
     }  # fmt: skip
 
 

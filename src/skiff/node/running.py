@@ -10,7 +10,7 @@ from typing import Protocol
 
 from skiff.api import Object
 from skiff.log import Log
-from skiff.node import hooks, probes, records
+from skiff.node import hooks, probes, records, statuses
 from skiff.node.environment import CannotStartError
 from skiff.node.images import Image, sought
 from skiff.node.log_files import end_of, last_lines, log_path
@@ -101,9 +101,7 @@ class Container:
 
     async def live(self) -> int:
         """Run until it is over by its restart policy; the last exit code."""
-        policy = "Always" if self.sidecar else self.house.pod["spec"].get("restartPolicy", "Always")
-        if self.init and not self.sidecar and policy == "Always":
-            policy = "OnFailure"
+        policy = self.policy()
         while True:
             begun = time.monotonic()
             found, self._found = self._found, None
@@ -119,6 +117,11 @@ class Container:
             if self._stopping.is_set():
                 return code
             self.restarts += 1
+
+    def policy(self) -> str:
+        """When it is started again: Always, OnFailure or Never."""
+        policy = "Always" if self.sidecar else str(self.house.pod["spec"].get("restartPolicy", "Always"))
+        return "OnFailure" if self.init and not self.sidecar and policy == "Always" else policy
 
     async def _back_off(self) -> None:
         wait, self._failures = _WAITS_S[min(self._failures, len(_WAITS_S) - 1)], self._failures + 1
@@ -196,7 +199,7 @@ class Container:
         message = end_of(note, 4096)
         if code and not message and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
             message = last_lines(log_path(self.house.folder, self.name, self.restarts), 80)[-2048:]
-        oom = code in (137, 1) and self.house.limits.exceeded_memory(self.name)  # 1: some versions of unshare
+        oom = code == 137 and self.house.limits.exceeded_memory(self.name)
         code, reason = (137, "OOMKilled") if oom else (code, "Error" if code else "Completed")
         reason = "Unknown" if process.unseen else reason
         found = {
@@ -273,7 +276,7 @@ class Container:
         return None
 
     def _grace(self) -> float:
-        return float(self.house.pod["spec"].get("terminationGracePeriodSeconds") or 30)
+        return statuses.grace(self.house.pod)
 
     async def _repeat(self, probe: Object, *, until_good: bool, fatal: bool) -> bool:
         """One probe for the life of a run; whether it became good at last. Until then it is asked every second at most."""
@@ -297,7 +300,7 @@ class Container:
                 if fatal and enough and not self._stopping.is_set():
                     said = f"Container {self.name} failed {kind.lower()} probe, will be restarted"
                     await self.house.event("Normal", "Killing", said)
-                    await self._end(self._grace())
+                    await self._end(float(probe.get("terminationGracePeriodSeconds") or self._grace()))
                     return False
             eager = not ever and not fatal
             await asyncio.sleep(min(period, 1.0) if eager else period)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -9,10 +10,47 @@ from typing import Any, NamedTuple
 from skiff.api import Object
 from skiff.names import NODE_IP
 
+_USUAL_GRACE_S = 30.0
+#: Reason and message of a pod whose ``activeDeadlineSeconds`` are over.
+EXPIRED = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+
 
 def stamp() -> str:
     """Now, as metav1.Time writes it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def addressed(pod: Object, ip: str) -> Object:
+    """With the addresses in its status, whatever was stored so far: references to them must find them."""
+    if not ip:
+        return pod
+    own = {"podIP": ip, "podIPs": [{"ip": ip}], "hostIP": NODE_IP, "hostIPs": [{"ip": NODE_IP}]}
+    return {**pod, "status": {**(pod.get("status") or {}), **own}}
+
+
+def grace(pod: Object) -> float:
+    """Seconds that its containers have to end. 0 is a number of seconds, too."""
+    said = pod["spec"].get("terminationGracePeriodSeconds")
+    return _USUAL_GRACE_S if said is None else 1.0 if said < 0 else float(said)
+
+
+def grace_of_deletion(pod: Object, *, resumed: bool) -> float:
+    """Seconds that a deleted pod has to end; what is left of them, when its end is gone on with."""
+    metadata = pod["metadata"]
+    whole = float(metadata.get("deletionGracePeriodSeconds") or 0)
+    if not resumed or not (until := metadata.get("deletionTimestamp")):
+        return whole
+    return min(max(_moment(until) - time.time(), 0.0), whole)
+
+
+def left(pod: Object, begun: str) -> float | None:
+    """Seconds until a pod that began then has to end; None: for ever."""
+    said = pod["spec"].get("activeDeadlineSeconds")
+    return None if said is None else _moment(begun) + said - time.time()
+
+
+def _moment(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
 
 
 class Life(NamedTuple):
@@ -22,6 +60,7 @@ class Life(NamedTuple):
     over: bool
     ip: str
     begun: str
+    failed: tuple[str, str] | None = None  # reason and message, when it was ended for something of its own
 
 
 def is_sidecar(spec: Object) -> bool:
@@ -29,7 +68,7 @@ def is_sidecar(spec: Object) -> bool:
     return bool(spec.get("restartPolicy") == "Always")
 
 
-def status(pod: Object, inits: list[Object], mains: list[Object], how: Life) -> Object:
+def status(pod: Object, inits: list[Object], mains: list[Object], lates: list[Object], how: Life) -> Object:
     """The whole status, from those of the containers."""
     sidecars = {it["name"] for it in pod["spec"].get("initContainers") or () if is_sidecar(it)}
     lasting = [*(it for it in inits if it["name"] in sidecars), *mains]
@@ -41,7 +80,13 @@ def status(pod: Object, inits: list[Object], mains: list[Object], how: Life) -> 
             pod, lasting, initialized=how.initialized, networked=bool(how.ip), over=how.over
         ),
     }  # fmt: skip
-    return {**found, "initContainerStatuses": inits} if inits else found
+    if inits:
+        found["initContainerStatuses"] = inits
+    if lates:
+        found["ephemeralContainerStatuses"] = lates
+    if how.failed and how.over:
+        found["phase"], (found["reason"], found["message"]) = "Failed", how.failed
+    return found
 
 
 def phase(pod: Object, inits: list[Object], mains: list[Object], *, initialized: bool, over: bool) -> str:

@@ -25,7 +25,13 @@ _DEATH_SIGNAL, _DUMPABLE, _SECCOMP, _BOUNDING_DROP, _NO_NEW_PRIVILEGES = 1, 4, 2
 _CAPABILITY_VERSION = 0x20080522
 _CAPABILITIES = 64  # the call takes no more
 
+#: CLONE_PARENT and SIGCHLD: the parent hears of the end as of any child's.
+_BESIDE = 0x00008000 | 17
+_CLONE_CALL = {"x86_64": 56, "aarch64": 220}
+_PROC, _RECURSIVE_MOUNT, _PRIVATE = 0x9FA0, 0x4000, 0x40000
+
 _libc = ctypes.CDLL(None, use_errno=True)
+_lone = ctypes.PyDLL(None, use_errno=True)  # keeps the interpreter's lock: a new process goes on with it
 
 
 def _checked(result: int, what: str) -> int:
@@ -64,9 +70,33 @@ def open_at(folder: int, path: str, flags: int, resolve: int) -> int:
     return _call(_OPENAT2, path, folder, os.fsencode(path), how, len(how))
 
 
-def clone_tree(place: int) -> int:
-    """A copy, mounted nowhere yet, of all that lies at a descriptor."""
-    return _call(_OPEN_TREE, "open_tree", place, b"", _EMPTY_PATH | _RECURSIVE | _CLONE | _CLOSE_ON_EXEC)
+def clone_tree(place: int, *, recursive: bool = True) -> int:
+    """A copy, mounted nowhere yet, of all that lies at a descriptor; or without what is mounted on top of it."""
+    how = _EMPTY_PATH | _CLONE | _CLOSE_ON_EXEC | (_RECURSIVE if recursive else 0)
+    return _call(_OPEN_TREE, "open_tree", place, b"", how)
+
+
+def is_proc(place: int) -> bool:
+    """Whether a descriptor lies in a file system of processes, rather than in one made to look like it."""
+    told = ctypes.create_string_buffer(256)  # struct statfs begins with the kind, as a long
+    _checked(_libc.fstatfs(place, told), "fstatfs")
+    kind: int = struct.unpack_from("@l", told.raw)[0]
+    return kind == _PROC
+
+
+def keep_mounts_private() -> None:
+    """What is mounted from here on is seen by nobody outside, nor the other way round."""
+    none = ctypes.c_char_p(None)
+    _checked(
+        _libc.mount(none, b"/", none, ctypes.c_ulong(_RECURSIVE_MOUNT | _PRIVATE), none), "mount private"
+    )
+
+
+def fork_beside() -> int:
+    """As fork(2), but the new process is another child of our parent. For a process of one thread."""
+    return _checked(
+        _lone.syscall(*map(ctypes.c_long, (_CLONE_CALL[os.uname().machine], _BESIDE, 0, 0, 0, 0))), "clone"
+    )
 
 
 def restrict(tree: int, flags: int, *, recursive: bool = True) -> None:

@@ -21,10 +21,19 @@ class Usage(NamedTuple):
     memory_bytes: int
 
 
-def usage(settings: Settings, uid: str, container: str, pid: int) -> Usage:
-    """Of one container of the pod ``uid``, whose program has the host's process id ``pid``; zeros when it has ended."""
-    told = _accounted(limits.groups(settings, uid, container))
-    return told if told is not None else _summed(pid)
+class Running(NamedTuple):
+    """A container of the pod ``uid``, whose program has the host's process id ``pid``."""
+
+    uid: str
+    container: str
+    pid: int
+
+
+def usages(settings: Settings, running: list[Running]) -> list[Usage]:
+    """Of each of them; zeros when it has ended. However many there are, the machine's processes are looked at once."""
+    told = [_accounted(limits.groups(settings, it.uid, it.container)) for it in running]
+    summed = _summed({it.pid for it, known in zip(running, told, strict=True) if known is None})
+    return [known or summed.get(it.pid, Usage(0, 0)) for it, known in zip(running, told, strict=True)]
 
 
 def _accounted(groups: tuple[Path, ...]) -> Usage | None:
@@ -42,25 +51,46 @@ def _accounted(groups: tuple[Path, ...]) -> Usage | None:
     return None if cpu_ns is None or memory is None else Usage(cpu_ns, max(memory, 0))
 
 
-def _summed(pid: int) -> Usage:
-    """Over the processes of its pid namespace. What those that ended used is in ``cutime`` of who waited for them."""
-    try:
-        inside = (_PROC / str(pid) / "ns" / "pid").stat().st_ino
-    except OSError:
-        return Usage(0, 0)
-    ticks = memory = 0
-    for it in _PROC.iterdir():
+def _summed(programs: set[int]) -> dict[int, Usage]:
+    """Over the processes of each. What those that ended used is in ``cutime`` of who waited for them."""
+    mounts = {_space(it, "mnt"): it for it in programs}
+    # Those of a privileged container may have mounts of their own; where it shares its processes, mounts tell.
+    spaces = {_space(it, "pid"): it for it in programs if _is_first(it)}
+    for several in (mounts, spaces):
+        several.pop(0, None)  # of those that have ended
+    ticks, memory = dict.fromkeys(programs, 0), dict.fromkeys(programs, 0)
+    for it in _PROC.iterdir() if programs else ():
         if not it.name.isdigit():
             continue
+        pid = int(it.name)
+        program = mounts.get(_space(pid, "mnt")) or spaces.get(_space(pid, "pid"))
+        if program is None:
+            continue
         try:
-            if (it / "ns" / "pid").stat().st_ino != inside:
-                continue
             words = (it / "stat").read_text().rpartition(")")[2].split()
-            memory += _anonymous(it)
+            memory[program] += _anonymous(it)
         except OSError:  # it ended, or is about to
             continue
-        ticks += sum(map(int, words[11:15]))
-    return Usage(ticks * _TICK_NS, memory)
+        ticks[program] += sum(map(int, words[11:15]))
+    return {it: Usage(ticks[it] * _TICK_NS, memory[it]) for it in programs}
+
+
+def _space(pid: int, kind: str) -> int:
+    """Names a namespace of a process; 0 when it has ended."""
+    try:
+        return (_PROC / str(pid) / "ns" / kind).stat().st_ino
+    except OSError:
+        return 0
+
+
+def _is_first(pid: int) -> bool:
+    """Whether it is the first process of its namespace, so that all others are its container's."""
+    try:
+        text = (_PROC / str(pid) / "status").read_text()
+    except OSError:
+        return False
+    numbers = next((it for it in text.splitlines() if it.startswith("NSpid:")), "").split()
+    return len(numbers) > 2 and numbers[-1] == "1"
 
 
 def _anonymous(process: Path) -> int:

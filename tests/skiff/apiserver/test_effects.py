@@ -130,13 +130,13 @@ def told(schemas: Schemas, kind: kinds.Kind, new: Any, old: Any = None) -> list[
 def test_warnings_say_where_and_what_and_are_few(schemas: Schemas) -> None:
     spec: dict[str, Any] = template("a")["spec"]
     assert told(schemas, kinds.PODS, {"spec": spec}) == []
-    profile = {"seccompProfile": {"type": "RuntimeDefault"}}
+    profile = {"seccompProfile": {"type": "RuntimeDefault"}, "procMount": "Unmasked"}
     spec["containers"] = [{"name": str(it), "securityContext": profile} for it in range(3)]
     one = told(schemas, kinds.DEPLOYMENTS, {"spec": {"template": {"spec": spec}}})
-    place = "spec.template.spec.containers[0].securityContext.seccompProfile"
-    assert one == [f"skiff: {place} (and 2 more) has no effect: system calls are not filtered"]
+    place = "spec.template.spec.containers[0].securityContext.procMount"
+    assert one == [f"skiff: {place} (and 2 more) has no effect: /proc is the usual one"]
     spec |= {
-        "hostPID": True,
+        "preemptionPolicy": "Never",
         "hostIPC": True,
         "hostUsers": False,
         "runtimeClassName": "x",
@@ -147,10 +147,8 @@ def test_warnings_say_where_and_what_and_are_few(schemas: Schemas) -> None:
     assert len(many) == 5
     assert many[-1] == "skiff: 2 more fields have no effect; docs/skiff.md lists what has none"
     assert told(schemas, kinds.PODS, {"spec": spec}, {"spec": spec}) == []
-    more = told(schemas, kinds.PODS, {"spec": {**spec, "activeDeadlineSeconds": 5}}, {"spec": spec})
-    assert more == [
-        "skiff: spec.activeDeadlineSeconds has no effect: a pod is not ended after a time; that of a Job acts"
-    ]
+    more = told(schemas, kinds.PODS, {"spec": {**spec, "hostnameOverride": "x"}}, {"spec": spec})
+    assert more == ["skiff: spec.hostnameOverride has no effect: the hostname is that of the pod"]
 
 
 def values(node: SchemaNode, depth: int = 0) -> Iterator[Any]:

@@ -31,15 +31,12 @@ _ONE_SIZE = "containers are not resized while they run"
 TABLE: tuple[Silent, ...] = (
     _none("Ingress", "there is no ingress controller; a Gateway of the mesh or a Service of type NodePort leads inside"),
     _none("IngressClass", "there is no ingress controller"),
-    _none("PriorityClass", "no pod gives way to another"),
     # pods
     _none("PodSpec.evictionResponders", "evictions ask nobody"),
     _none("PodSpec.hostIPC", "a container has its own IPC namespace", False),
     _none("PodSpec.hostUsers", "containers share the host's user namespace", True),
     _none("PodSpec.hostnameOverride", "the hostname is that of the pod"),
     _none("PodSpec.os", "there is only Linux", {"name": "linux"}),
-    _none("PodSpec.preemptionPolicy", "no pod gives way to another", "PreemptLowerPriority"),
-    _none("PodSpec.priorityClassName", "no pod gives way to another"),
     _none("PodSpec.resourceClaims", "there are no devices to claim"),
     _none("PodSpec.runtimeClassName", "there is one way to run a container"),
     _none("PodSpec.schedulingGroup", "pods are scheduled one by one"),

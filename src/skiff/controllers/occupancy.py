@@ -72,6 +72,10 @@ class Occupancy:
                     return True
         return False
 
+    def of_namespace(self, namespace: str) -> list[Object]:
+        """The pods of a namespace."""
+        return [self.pods[it] for it in self._by_namespace.get(namespace, ())]
+
     def repelled(self, pod: Object, labels: dict[str, str], namespaces: Namespaces) -> bool:
         """Whether a pod that is there does not want this one beside it."""
         return any(

@@ -89,10 +89,11 @@ def _meets(expression: Object, labels: dict[str, str]) -> bool:
 def shortages(pod: Object, asked: Mapping[str, int], count: int, node: Object, *, bounded: bool) -> list[str]:
     """What there is too little of, beside what ``count`` pods ask for already (in thousandths, as ``requests``).
 
-    CPU and memory count where the node was given a size (``bounded``); what the node does not have at all always.
+    CPU and memory count where the node was given a size (``bounded``); the number of pods, and what the node does not have
+    at all, always.
     """
     room = (node.get("status") or {}).get("allocatable") or {}
-    found = ["Too many pods"] if bounded and count >= int(room.get("pods", "250")) else []
+    found = ["Too many pods"] if count >= int(room.get("pods", "250")) else []
     for resource, wish in requests(pod).items():
         if resource in _SHARED and not (bounded and resource in room):
             continue

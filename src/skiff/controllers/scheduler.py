@@ -2,43 +2,89 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
 from skiff import objects
 from skiff.api import Object
-from skiff.controllers import affinity, claims, placement
+from skiff.controllers import affinity, claims, placement, preemption
 from skiff.controllers.cluster import Cluster, Controller
 from skiff.controllers.occupancy import Occupancy
 from skiff.controllers.queue import Key
 from skiff.kinds import NAMESPACES, NODES, PERSISTENT_VOLUME_CLAIMS, PODS, STORAGE_CLASSES
-from skiff.objects import key_of, now, stamp
+from skiff.objects import controller_of, key_of, now, stamp
 
 _SOURCE = "default-scheduler"
 #: Stands for all pods that wait: however much happens at once, they are looked at once after it.
 _ALL: Key = ("", "")
 _HOPELESS, _NO_VICTIMS = (
-    "Preemption is not helpful for scheduling",
-    "No preemption victims found for incoming pod",
+    "0/1 nodes are available: 1 Preemption is not helpful for scheduling.",
+    "0/1 nodes are available: 1 No preemption victims found for incoming pod.",
 )
+_ONE_POD = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
 _UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
+
+
+class Obstacle(NamedTuple):
+    """Why a pod must wait, and what becomes of others that are in its way."""
+
+    why: str
+    hope: str  # why nobody leaves
+    victims: list[Object]
+
+    def __str__(self) -> str:
+        return self.why if self.victims or not self.hope else f"{self.why} preemption: {self.hope}"
+
+
+@dataclass(slots=True)
+class _State:
+    """What is on the node, and for whom room is made there."""
+
+    there: Occupancy = field(default_factory=Occupancy)
+    nominated: dict[Key, Object] = field(default_factory=dict)
+    hopeless: set[str] = field(
+        default_factory=set
+    )  # controllers whose pods nobody's leaving helps, as things are
+
+    def changed(self, old: Object | None, new: Object | None) -> None:
+        """A listener of the informer of pods."""
+        self.there.changed(old, new)
+        if _matters(old) != _matters(new):
+            self.hopeless.clear()
+        for pod in filter(None, (old, new)):
+            self.nominated.pop(key_of(pod), None)
+        if new is not None and _waits(new) and (new.get("status") or {}).get("nominatedNodeName"):
+            self.nominated[key_of(new)] = new
+
+    def asked(self, pod: Object) -> tuple[Counter[str], int]:
+        """(what is asked for, by how many pods): of those that are there, and of whom room is made for before this one."""
+        asked, count = self.there.asked, len(self.there.pods)
+        mine = preemption.priority(pod)
+        for it in self.nominated.values():
+            if preemption.priority(it) >= mine and key_of(it) != key_of(pod):
+                asked, count = asked + Counter(placement.requests(it)), count + 1
+        return asked, count
 
 
 def controller(cluster: Cluster) -> Controller:
     """Pods without a node; what may make room for them, or what they wait for, wakes all of them."""
-    there = Occupancy()
+    state = _State()
 
     async def reconcile(key: Key) -> float | None:
         if key == _ALL:
-            for pod in cluster.informers[PODS].objects.values():
-                if _waits(pod):
-                    it.queue.add(key_of(pod))
+            waiting = [pod for pod in cluster.informers[PODS].objects.values() if _waits(pod)]
+            for pod in sorted(waiting, key=lambda pod: -preemption.priority(pod)):
+                it.queue.add(key_of(pod))
             return None
-        await _reconcile(cluster, there, key)
+        await _reconcile(cluster, state, key)
         return None
 
     # One worker: two pods that want the same place are looked at one after the other.
     it = Controller("scheduler", reconcile, workers=1)
 
     def pod_changed(old: Object | None, pod: Object | None) -> None:
-        there.changed(old, pod)
+        state.changed(old, pod)
         if pod is not None and _waits(pod):
             it.queue.add(key_of(pod))
         elif _matters(old) != _matters(pod):
@@ -72,7 +118,7 @@ def _waits(pod: Object) -> bool:
     return not spec.get("nodeName") and named and objects.active(pod)
 
 
-async def _reconcile(cluster: Cluster, there: Occupancy, key: Key) -> None:
+async def _reconcile(cluster: Cluster, state: _State, key: Key) -> None:
     pod = cluster.informers[PODS].get(*key)
     if pod is None or not _waits(pod):
         return
@@ -80,10 +126,13 @@ async def _reconcile(cluster: Cluster, there: Occupancy, key: Key) -> None:
         said = "Scheduling is blocked due to non-empty scheduling gates"
         await _unschedulable(cluster, pod, "SchedulingGated", said)
         return
-    why = obstacle(cluster, there, pod)
-    if why:
-        if await _unschedulable(cluster, pod, "Unschedulable", why):
-            await cluster.event(pod, "Warning", "FailedScheduling", why, _SOURCE)
+    if found := _obstacle(cluster, state, pod):
+        if await _unschedulable(cluster, pod, "Unschedulable", str(found)):
+            await cluster.event(pod, "Warning", "FailedScheduling", str(found), _SOURCE)
+        if found.victims:
+            await preemption.preempt(cluster, pod, found.victims)
+        elif key in state.nominated and found.hope in (_HOPELESS, _NO_VICTIMS, ""):
+            await preemption.nominate(cluster, pod, "")
         return
     name = cluster.settings.node_name
     bound = await cluster.patch(PODS, pod, {"spec": {"nodeName": name}}, subresource="binding")
@@ -92,23 +141,37 @@ async def _reconcile(cluster: Cluster, there: Occupancy, key: Key) -> None:
     await cluster.event(pod, "Normal", "Scheduled", f"Successfully assigned {full} to {name}", _SOURCE)
 
 
-def obstacle(cluster: Cluster, there: Occupancy, pod: Object) -> str:
-    """Why the pod must wait, in the words of kube-scheduler; "" when it need not."""
+def _obstacle(cluster: Cluster, state: _State, pod: Object) -> Obstacle | None:
+    """Why the pod must wait, in the words of kube-scheduler; None when it need not."""
     if said := _unbound(cluster, pod):
-        return f"0/1 nodes are available: {said}. preemption: 0/1 nodes are available: 1 {_HOPELESS}."
+        return Obstacle(f"0/1 nodes are available: {said}.", _HOPELESS, [])
     node = cluster.informers[NODES].get("", cluster.settings.node_name)
     if node is None:
-        return "no nodes available to schedule pods"
+        return Obstacle("no nodes available to schedule pods", "", [])
+    hope, leaving = _HOPELESS, list[Object]()
     if not objects.ready(node):
-        why, help_ = ["node(s) were not ready"], _HOPELESS
-    elif why := placement.obstacles(pod, node)[:1]:  # kube-scheduler, too, asks no further
-        help_ = _HOPELESS
-    else:
-        why, help_ = _crowded(cluster, there, pod, node), _NO_VICTIMS
-    if not why:
-        return ""
+        why = ["node(s) were not ready"]
+    elif not (why := placement.obstacles(pod, node)[:1]):  # kube-scheduler, too, asks no further
+        if not (why := _crowded(cluster, state, pod, node)):
+            return None
+        hope, leaving = _room(cluster, state, pod, node)
     listed = ", ".join(f"1 {it}" for it in why)
-    return f"0/1 nodes are available: {listed}. preemption: 0/1 nodes are available: 1 {help_}."
+    return Obstacle(f"0/1 nodes are available: {listed}.", hope, leaving)
+
+
+def _room(cluster: Cluster, state: _State, pod: Object, node: Object) -> tuple[str, list[Object]]:
+    """(why nobody has to leave, who has to)."""
+    if said := preemption.excuse(state.there, pod):
+        return said, []
+    group = (controller_of(pod) or {}).get("uid", "")
+    if group in state.hopeless:
+        return _NO_VICTIMS, []
+    found = preemption.victims(
+        state.there, pod, lambda: not _crowded(cluster, state, pod, node), preemption.budgets(cluster)
+    )
+    if not found and group:
+        state.hopeless.add(group)
+    return _NO_VICTIMS, found
 
 
 def _unbound(cluster: Cluster, pod: Object) -> str:
@@ -124,13 +187,16 @@ def _unbound(cluster: Cluster, pod: Object) -> str:
     return ""
 
 
-def _crowded(cluster: Cluster, there: Occupancy, pod: Object, node: Object) -> list[str]:
+def _crowded(cluster: Cluster, state: _State, pod: Object, node: Object) -> list[str]:
     """What the pods that are there have against it, or it against them."""
+    there = state.there
     if there.busy(pod):
         return ["node(s) didn't have free ports for the requested pod ports"]
-    bounded = cluster.settings.bounded
-    if short := placement.shortages(pod, there.asked, len(there.pods), node, bounded=bounded):
+    asked, count = state.asked(pod)
+    if short := placement.shortages(pod, asked, count, node, bounded=cluster.settings.bounded):
         return short
+    if _alone(cluster, there, pod):
+        return [_ONE_POD]
     labels = node["metadata"].get("labels") or {}
 
     def namespaces(name: str) -> dict[str, str]:
@@ -151,6 +217,18 @@ def _crowded(cluster: Cluster, there: Occupancy, pod: Object, node: Object) -> l
     if there.repelled(pod, labels, namespaces):
         return ["node(s) didn't satisfy existing pods anti-affinity rules"]
     return []
+
+
+def _alone(cluster: Cluster, there: Occupancy, pod: Object) -> bool:
+    """Whether it uses a claim that one pod may use at a time, and another one does."""
+    namespace = pod["metadata"]["namespace"]
+    for name in claims.used(pod):
+        claim = cluster.informers[PERSISTENT_VOLUME_CLAIMS].get(namespace, name)
+        if claim is None or "ReadWriteOncePod" not in (claim["spec"].get("accessModes") or ()):
+            continue
+        if any(name in claims.used(it) for it in there.of_namespace(namespace)):
+            return True
+    return False
 
 
 def _spread(there: Occupancy, pod: Object, labels: dict[str, str]) -> str:

@@ -136,11 +136,12 @@ def test_warnings_say_where_and_what_and_are_few(schemas: Schemas) -> None:
     place = "spec.template.spec.containers[0].securityContext.procMount"
     assert one == [f"skiff: {place} (and 2 more) has no effect: /proc is the usual one"]
     spec |= {
-        "preemptionPolicy": "Never",
+        "resourceClaims": [{"name": "x"}],
+        "schedulingGroup": {"podGroupName": "x"},
         "hostIPC": True,
         "hostUsers": False,
         "runtimeClassName": "x",
-        "priorityClassName": "y",
+        "setHostnameAsFQDN": True,
         "os": {"name": "linux"},
     }
     many = told(schemas, kinds.PODS, {"spec": spec})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 from aiohttp import web
@@ -11,6 +12,9 @@ from skiff.apiserver import selectors
 from skiff.errors import ApiError
 from skiff.kinds import Kind
 from skiff.queries import truth
+
+#: Asked before an apply makes something new, for which ``patch`` is not enough: raises a 403.
+MAY_CREATE = web.RequestKey("may_create", partial[None])
 
 
 class User(Protocol):

@@ -7,7 +7,7 @@ import msgspec
 from skiff import validation
 from skiff.api import Object
 from skiff.apiserver.builtin import with_defaults
-from skiff.errors import ApiError, invalid
+from skiff.errors import ApiError, conflict, invalid
 from skiff.kinds import NAMESPACES, Kind
 from skiff.schema.node import SchemaNode
 from skiff.schema.walk import Problem, validate
@@ -75,3 +75,20 @@ def check_deletion(kind: Kind, name: str) -> None:
     if kind is NAMESPACES and name in IMMORTAL:
         said = f'namespaces "{name}" is forbidden: this namespace may not be deleted'
         raise ApiError(403, "Forbidden", said, {"name": name, "kind": "namespaces"})
+
+
+def check_expected(kind: Kind, old: Object, uid: str, version: str) -> None:
+    """409 when an object is not the one that a caller saw, or not as they saw it; "" is no matter which."""
+    metadata = old["metadata"]
+    if uid and uid != metadata["uid"]:
+        why = f"the UID in the precondition ({uid}) does not match the UID in record ({metadata['uid']})"
+        raise conflict(
+            kind.plural,
+            kind.group,
+            metadata["name"],
+            f"{why}. The object might have been deleted and then recreated",
+        )
+    if version and version != metadata["resourceVersion"]:
+        why = f"the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record "
+        why += f"({metadata['resourceVersion']}). The object might have been modified"
+        raise conflict(kind.plural, kind.group, metadata["name"], why)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -316,6 +317,9 @@ async def _served(
         meant = access_rules.name_of(request, name)
         for verb in access_rules.verbs_of(request, name, sub):
             access_rules.require(server.access, user, verb, kind, namespace, meant, sub, request.path)
+        request[access_rules.MAY_CREATE] = partial(
+            access_rules.require, server.access, user, "create", kind, namespace, meant, sub, request.path
+        )
         if kind in REVIEWS:
             return await subresources.review(request, server.registry, server.access, kind, user)
     if sub in subresources.STREAMS or request.method == "GET":

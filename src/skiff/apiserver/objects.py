@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from skiff import kinds
+from skiff.apiserver import access as access_rules
 from skiff.apiserver import context, selectors, tables
 from skiff.apiserver.bodies import body, checked, encoded, object_of, sent
 from skiff.apiserver.registry import Registry
@@ -124,8 +125,8 @@ async def one(
         case "DELETE" if not sub:  # a part of an object is not deleted, least of all with the whole
             options = await _deletion(request, registry)
             gone = await registry.delete(
-                kind, namespace, name, uid=options.uid, propagation=options.propagation, grace_seconds=options.grace_seconds,
-                dry_run=options.dry_run,
+                kind, namespace, name, uid=options.uid, version=options.version, propagation=options.propagation,
+                grace_seconds=options.grace_seconds, dry_run=options.dry_run,
             )  # fmt: skip
             return answer(request, kind, gone, 200)
     raise ApiError(405, "MethodNotAllowed", NOT_ALLOWED)
@@ -146,8 +147,8 @@ def _require_version(registry: Registry, kind: Kind, namespace: str, name: str, 
 async def _delete_if_there(registry: Registry, kind: Kind, it: Any, options: _Deletion) -> None:
     try:
         await registry.delete(
-            kind, it["metadata"].get("namespace", ""), it["metadata"]["name"], dry_run=options.dry_run,
-            propagation=options.propagation, grace_seconds=options.grace_seconds,
+            kind, it["metadata"].get("namespace", ""), it["metadata"]["name"], uid=options.uid, version=options.version,
+            dry_run=options.dry_run, propagation=options.propagation, grace_seconds=options.grace_seconds,
         )  # fmt: skip
     except ApiError as refused:  # it went while others were deleted
         if refused.code != 404:
@@ -159,6 +160,7 @@ class _Deletion(NamedTuple):
     """DeleteOptions, of the query or of the body."""
 
     uid: str
+    version: str
     propagation: str
     grace_seconds: int | None
     dry_run: bool
@@ -177,7 +179,10 @@ async def _deletion(request: web.Request, registry: Registry) -> _Deletion:
     propagation = query.get("propagationPolicy") or given.get("propagationPolicy") or usual
     dry_run = query.get("dryRun") == "All" or given.get("dryRun") == ["All"]
     context.DRY_RUN.set(dry_run)  # kubectl says it in the body
-    return _Deletion((given.get("preconditions") or {}).get("uid", ""), propagation, seconds, dry_run)
+    bound = given.get("preconditions") or {}
+    return _Deletion(
+        bound.get("uid") or "", bound.get("resourceVersion") or "", propagation, seconds, dry_run
+    )
 
 
 async def patched(
@@ -193,7 +198,8 @@ async def patched(
     if request.content_type == APPLY:
         applied = checked(request, registry, kind, patch)
         return await registry.apply(
-            kind, namespace, name, applied, manager=writer(request), force=truth(request, "force"), subresource=sub, dry_run=dry
+            kind, namespace, name, applied, manager=writer(request), force=truth(request, "force"), subresource=sub, dry_run=dry,
+            may_create=request.get(access_rules.MAY_CREATE, lambda: None),
         )  # fmt: skip
     metadata = patch.get("metadata") if isinstance(patch, dict) else None
     bound = isinstance(metadata, dict) and "resourceVersion" in metadata

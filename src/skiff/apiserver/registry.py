@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from skiff.api import Object
-from skiff.apiserver import checks, effects, pod_parts, signing
+from skiff.apiserver import checks, effects, ending, pod_parts, signing
 from skiff.apiserver.allocation import Addresses
 from skiff.apiserver.builtin import with_defaults, with_job_labels
 from skiff.apiserver.context import breathe, in_turns
@@ -22,6 +22,8 @@ from skiff.store.store import Store
 
 #: Letters of generated names: none that look alike, no vowels that would make words.
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+#: What others change meanwhile is tried again so often.
+_TRIES = 5
 #: Metadata that a client may name and never change.
 _OURS = (
     "uid", "creationTimestamp", "resourceVersion", "namespace", "generation", "deletionTimestamp",
@@ -127,18 +129,24 @@ class Registry:
             kind.storage, metadata.get("namespace", ""), name
         ):  # somebody was quicker meanwhile
             raise already_exists(kind.plural, kind.group, name)
+        self._require_namespace(
+            kind, metadata.get("namespace", "")
+        )  # which somebody may have deleted meanwhile
         effects.tell(kind, made, None, self.schema(kind))
         return made if dry_run else self._put(kind, made, None)
 
     async def apply(
         self, kind: Kind, namespace: str, name: str, applied: Object, *, manager: str, force: bool, subresource: str = "",
-        dry_run: bool = False,
+        dry_run: bool = False, may_create: Callable[[], object] = lambda: None,
     ) -> tuple[Object, bool]:  # fmt: skip
-        """Server-side apply: (the object, whether it is new). 409 when a field belongs to somebody else."""
+        """Server-side apply: (the object, whether it is new). 409 when a field belongs to somebody else.
+
+        ``may_create`` is asked before something new comes of it, and raises.
+        """
         from skiff.patch.apply import in_steps  # ownership of fields: only for those who ask for it
 
         applied = _own_part(kind, applied, subresource)
-        for _ in range(5):
+        for _ in range(_TRIES):
             await breathe()
             live = self.store.get(kind.storage, namespace, name)
             if live is None and subresource:
@@ -153,6 +161,7 @@ class Registry:
             merged = await in_turns(steps)
             try:
                 if live is None:
+                    may_create()
                     return await self.create(kind, namespace, merged, dry_run=dry_run), True
                 made = await self.update(
                     kind,
@@ -258,7 +267,11 @@ class Registry:
             effects.tell(kind, made, old, self.schema(kind))
         if made == old or dry_run:
             return made  # nothing changed: no new revision, no event
-        if made["metadata"].get("deletionTimestamp") and not _finalizers(made) and not _graceful(kind, made):
+        if (
+            made["metadata"].get("deletionTimestamp")
+            and not ending.finalizers(made)
+            and not ending.graceful(kind, made)
+        ):
             self.store.put(kind.storage, made)
             return self._remove(kind, namespace, name, made)
         return self._put(kind, made, old)
@@ -296,34 +309,31 @@ class Registry:
             return {**made, "metadata": {**made["metadata"], "generation": generation}}
         return made
 
-    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "", propagation: str = "Background",
-                     grace_seconds: int | None = None, dry_run: bool = False) -> Object:  # fmt: skip
-        """Remove an object, or mark it when somebody must act before: finalizers, a pod's node, a namespace's contents."""
-        old = self.get(kind, namespace, name)
-        checks.check_deletion(kind, name)
-        if uid and uid != old["metadata"]["uid"]:
-            why = f"the UID in the precondition ({uid}) does not match the UID in record ({old['metadata']['uid']})"
-            raise conflict(kind.plural, kind.group, name, why)
-        if self.admission:
-            await self.admission.validate(kind, "DELETE", "", None, old)
-        if dry_run:
-            return old
-        metadata = dict(old["metadata"])
-        extra = {"Orphan": "orphan", "Foreground": "foregroundDeletion"}.get(propagation)
-        if extra and extra not in _finalizers(old):
-            metadata["finalizers"] = [*_finalizers(old), extra]
-        waits = bool(metadata.get("finalizers")) or (
-            kind is NAMESPACES and bool(old.get("spec", {}).get("finalizers"))
-        )
-        grace = _grace(kind, old, grace_seconds)
-        if not waits and grace == 0:
-            return self._remove(kind, namespace, name, old)
-        if not metadata.get("deletionTimestamp") or grace < metadata.get("deletionGracePeriodSeconds", 0):
-            metadata["deletionTimestamp"] = self.now(grace)
-            metadata["deletionGracePeriodSeconds"] = grace
-        marked = {**old, "metadata": metadata}
-        if kind is NAMESPACES:
-            marked["status"] = {**old.get("status", {}), "phase": "Terminating"}
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str = "", version: str = "", propagation: str = "Background",
+        grace_seconds: int | None = None, dry_run: bool = False,
+    ) -> Object:  # fmt: skip
+        """Remove an object, or mark it when somebody must act before: finalizers, a pod's node, a namespace's contents.
+
+        ``uid`` and ``version`` are preconditions: 409 when it is another one, or has changed.
+        """
+        for _ in range(_TRIES):
+            old = self.get(kind, namespace, name)
+            checks.check_deletion(kind, name)
+            checks.check_expected(kind, old, uid, version)
+            if self.admission:
+                await self.admission.validate(kind, "DELETE", "", None, old)
+            if dry_run:
+                return old
+            if self.store.get(kind.storage, namespace, name) is old:
+                return self._delete(kind, old, propagation, grace_seconds)
+            # It changed while others were asked: they judge what is there now.
+        raise conflict(kind.plural, kind.group, name)
+
+    def _delete(self, kind: Kind, old: Object, propagation: str, grace_seconds: int | None) -> Object:
+        marked = ending.marked(kind, old, propagation, grace_seconds, self.now)
+        if marked is None:
+            return self._remove(kind, old["metadata"].get("namespace", ""), old["metadata"]["name"], old)
         return marked if marked == old else self.store.put(kind.storage, marked)
 
     def _named(self, kind: Kind, namespace: str, obj: Object) -> dict[str, Any]:
@@ -377,11 +387,6 @@ def _own_part(kind: Kind, applied: Object, subresource: str) -> Object:
     return {**head, "metadata": metadata}
 
 
-def _finalizers(obj: Object) -> list[str]:
-    found: list[str] = obj["metadata"].get("finalizers") or []
-    return found
-
-
 def _name_namespace(namespace: Object) -> None:
     metadata = namespace["metadata"]
     metadata["labels"] = {**(metadata.get("labels") or {}), "kubernetes.io/metadata.name": metadata["name"]}
@@ -391,18 +396,3 @@ def _spec(obj: Object) -> Object:
     return {
         key: value for key, value in obj.items() if key not in ("metadata", "status", "kind", "apiVersion")
     }
-
-
-def _graceful(kind: Kind, obj: Object) -> bool:
-    """Whether the node still has to end it: it removes the object itself, with a grace of 0."""
-    return kind is PODS and obj["metadata"].get("deletionGracePeriodSeconds", 0) > 0
-
-
-def _grace(kind: Kind, obj: Object, asked: int | None) -> int:
-    """Seconds a pod has to end; a pod that no node runs, and everything else, ends at once."""
-    if kind is not PODS or not obj.get("spec", {}).get("nodeName"):
-        return 0
-    if obj.get("status", {}).get("phase") in ("Succeeded", "Failed"):
-        return 0
-    default = obj.get("spec", {}).get("terminationGracePeriodSeconds", 30)
-    return max(0, default if asked is None else asked)

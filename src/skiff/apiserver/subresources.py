@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
 from skiff import scales
@@ -18,6 +20,7 @@ from skiff.schema import pack
 
 STREAMS = frozenset({"log", "exec", "attach", "portforward"})
 SPECIAL = frozenset({"scale", "token", "eviction", "binding"})
+_TRIES = 5
 
 
 async def review(
@@ -101,34 +104,44 @@ async def _scale(
 ) -> web.Response:
     if request.method == "GET":
         return answer(request, kind, scale_of(kind, registry.read(kind, namespace, name)), 200)
-    target = registry.get(kind, namespace, name)
-    given = await body(request)
-    if request.method == "PATCH":
-        given = changed(request.content_type, kind, scale_of(kind, target), given, registry)
-    elif request.method != "PUT":
+    if request.method not in ("PUT", "PATCH"):
         raise ApiError(
             405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
         )
-    given = fitting(registry, pack.SCALE, given)
+    given = await body(request)
+    for left in range(_TRIES, -1, -1):
+        target = registry.get(kind, namespace, name)  # as it is now: a body may take its time
+        asked = given
+        if request.method == "PATCH":
+            asked = changed(request.content_type, kind, scale_of(kind, target), given, registry)
+        try:
+            made = await registry.update(
+                kind, namespace, name, _scaled(kind, target, fitting(registry, pack.SCALE, asked)),
+                dry_run=request.query.get("dryRun") == "All", manager=writer(request), by_way_of="scale",
+            )  # fmt: skip
+            return answer(request, kind, scale_of(kind, made), 200)
+        except ApiError as refused:  # who names no version means the newest one
+            if not left or refused.code != 409 or _version(given):
+                raise
+    raise AssertionError  # the last try returned or raised
+
+
+def _version(given: Any) -> Any:
+    metadata = given.get("metadata") if isinstance(given, dict) else None
+    return isinstance(metadata, dict) and metadata.get("resourceVersion")
+
+
+def _scaled(kind: Kind, target: Object, given: Object) -> Object:
+    name = target["metadata"]["name"]
     replicas = (given.get("spec") or {}).get("replicas", 0)
     if not isinstance(replicas, int) or replicas < 0:
         raise ApiError(
             422, "Invalid", f'Scale.autoscaling "{name}" is invalid: spec.replicas: Invalid value: {replicas}'
         )
+    asked = given.get("metadata") or {}
+    bound = {key: asked[key] for key in ("uid", "resourceVersion") if asked.get(key)}
     wanted = scales.scaled(kind, target, replicas)
-    if not (given.get("metadata") or {}).get("resourceVersion"):
-        metadata = {key: it for key, it in target["metadata"].items() if key != "resourceVersion"}
-        wanted = {**wanted, "metadata": metadata}
-    made = await registry.update(
-        kind,
-        namespace,
-        name,
-        wanted,
-        dry_run=request.query.get("dryRun") == "All",
-        manager=writer(request),
-        by_way_of="scale",
-    )
-    return answer(request, kind, scale_of(kind, made), 200)
+    return {**wanted, "metadata": {**target["metadata"], **bound}}
 
 
 def scale_of(kind: Kind, target: Object) -> Object:

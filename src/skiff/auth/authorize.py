@@ -144,25 +144,12 @@ def _among(word: str, listed: Iterable[str] | None) -> bool:
 
 def bootstrap_objects() -> list[tuple[Kind, Object]]:
     """The roles and bindings every cluster has."""
-    read, write = ["get", "list", "watch"], ["create", "delete", "deletecollection", "patch", "update"]
-    usual = [
-        _rule([
-            "pods", "pods/log", "services", "endpoints", "configmaps", "serviceaccounts", "events", "persistentvolumeclaims",
-        ], [""]),
-        _rule(["*"], ["apps", "batch", "autoscaling", "policy", "networking.k8s.io", "discovery.k8s.io"]),
-        _rule(["pods", "nodes"], ["metrics.k8s.io"]),
-    ]  # fmt: skip
-    reached = ["pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "services/proxy"]
-    secret = [_rule(["secrets", "pods/eviction", *reached], [""])]
-    roles = _rule(["roles", "rolebindings"], [_API])
     paths = ["/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", "/version", "/version/"]
     health = ["/healthz", "/livez", "/readyz", "/version", "/version/"]
     reviews = ["selfsubjectaccessreviews", "selfsubjectrulesreviews"]
     found: dict[str, tuple[list[dict[str, Any]], str]] = {
         "cluster-admin": ([{**_rule(["*"], ["*"]), "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}], MASTERS),
-        "admin": ([{**it, "verbs": read + write} for it in (*usual, *secret, roles)], ""),
-        "edit": ([{**it, "verbs": read + write} for it in (*usual, *secret)], ""),
-        "view": ([{**it, "verbs": read} for it in usual], ""),
+        **{name: (rules, "") for name, rules in _of_namespaces().items()},
         "system:discovery": ([{"nonResourceURLs": [*paths, *health], "verbs": ["get"]}], AUTHENTICATED),
         "system:basic-user": (
             [
@@ -199,6 +186,47 @@ def bootstrap_objects() -> list[tuple[Kind, Object]]:
             }
             made.append((CLUSTER_ROLE_BINDINGS, binding))
     return made
+
+
+def _of_namespaces() -> dict[str, list[dict[str, Any]]]:
+    """The roles that are meant to be bound in a namespace."""
+    read, write = ["get", "list", "watch"], ["create", "delete", "deletecollection", "patch", "update"]
+    # Whoever edits a namespace writes neither what the system says (status, quotas), nor addresses that others believe
+    # (endpoints: CVE-2021-25740).
+    seen = [
+        _rule([
+            "pods", "pods/log", "pods/status", "services", "services/status", "endpoints", "configmaps", "serviceaccounts",
+            "events", "persistentvolumeclaims", "persistentvolumeclaims/status", "limitranges", "resourcequotas",
+            "resourcequotas/status", "replicationcontrollers", "replicationcontrollers/scale", "replicationcontrollers/status",
+        ], [""]),
+        _rule(["*"], ["apps", "batch", "autoscaling", "policy", "networking.k8s.io", "discovery.k8s.io"]),
+        _rule(["pods", "nodes"], ["metrics.k8s.io"]),
+    ]  # fmt: skip
+    reached = ["pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "services/proxy"]
+    hidden = [_rule(["secrets", *reached], [""])]
+    edited = [
+        _rule([
+            "pods", "pods/eviction", "services", "configmaps", "serviceaccounts", "serviceaccounts/token", "events",
+            "persistentvolumeclaims", "replicationcontrollers", "replicationcontrollers/scale",
+        ], [""]),
+        _rule([
+            "daemonsets", "deployments", "deployments/scale", "replicasets", "replicasets/scale", "statefulsets",
+            "statefulsets/scale",
+        ], ["apps"]),
+        _rule(["cronjobs", "jobs"], ["batch"]), _rule(["horizontalpodautoscalers"], ["autoscaling"]),
+        _rule(["poddisruptionbudgets"], ["policy"]), _rule(["ingresses", "networkpolicies"], ["networking.k8s.io"]),
+        *hidden,
+    ]  # fmt: skip
+    roles = _rule(["roles", "rolebindings"], [_API])
+    return {
+        "admin": [*_may(read, *seen, *hidden, roles), *_may(write, *edited, roles)],
+        "edit": [*_may(read, *seen, *hidden), *_may(write, *edited)],
+        "view": _may(read, *seen),
+    }
+
+
+def _may(verbs: list[str], *rules: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{**it, "verbs": verbs} for it in rules]
 
 
 def _rule(resources: list[str], groups: list[str]) -> dict[str, Any]:

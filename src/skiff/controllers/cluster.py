@@ -80,8 +80,10 @@ class Cluster:
         return made
 
     async def patch(self, kind: Kind, obj: Object, patch: Object, *, subresource: str = "") -> Object:
-        """Merge patch the object of that name."""
+        """Merge patch exactly this object: 409 when another one has its name by now."""
         namespace, name = key_of(obj)
+        if uid := obj["metadata"].get("uid"):
+            patch = {**patch, "metadata": {**(patch.get("metadata") or {}), "uid": uid}}
         changed = await self.api.patch(kind, namespace, name, patch, subresource=subresource)
         if not (changed["metadata"].get("deletionTimestamp") and not changed["metadata"].get("finalizers")):
             self.informers[kind].learn(changed)

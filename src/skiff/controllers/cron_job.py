@@ -39,7 +39,7 @@ def controller(cluster: Cluster) -> Controller:
 
 async def _reconcile(cluster: Cluster, owner: Object) -> float | None:
     uid = owner["metadata"]["uid"]
-    jobs = [it for it in cluster.informers[JOBS].owned(uid) if (controller_of(it) or {}).get("uid") == uid]
+    jobs = [it for it in cluster.informers[JOBS].owned(owner) if (controller_of(it) or {}).get("uid") == uid]
     status = await _looked_at(cluster, owner, jobs)
     if owner["metadata"].get("deletionTimestamp"):
         return None

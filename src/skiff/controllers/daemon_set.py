@@ -75,7 +75,7 @@ async def _bring(
 
 
 async def _tell(cluster: Cluster, owner: Object, *, wanted: bool) -> float | None:
-    living = [it for it in cluster.informers[PODS].owned(owner["metadata"]["uid"]) if objects.active(it)]
+    living = [it for it in cluster.informers[PODS].owned(owner) if objects.active(it)]
     moment, seconds = now(), int(owner["spec"].get("minReadySeconds", 0))
     waits = [pod_questions.available_in(it, seconds, moment) for it in living]
     mark, available = template_hash(owner), sum(it == 0.0 for it in waits)

@@ -60,7 +60,7 @@ async def _reconcile(cluster: Cluster, deployment: Object) -> float | None:
         new = await _recreate(cluster, deployment, new, old)
     else:
         new = await _rolling(cluster, deployment, new, old)
-    sets = cluster.informers[REPLICA_SETS].owned(deployment["metadata"]["uid"])
+    sets = cluster.informers[REPLICA_SETS].owned(deployment)
     deployment = cluster.informers[DEPLOYMENTS].get(*key_of(deployment)) or deployment
     if new is not None and deployment_status.complete(deployment, new, sets):
         await _forget(cluster, deployment, [it for it in sets if key_of(it) != key_of(new)])
@@ -230,7 +230,7 @@ async def _recreate(
     for it in old:
         await _resize(cluster, deployment, it, 0)
     pods = cluster.informers[PODS]
-    if any(not objects.finished(pod) for it in old for pod in pods.owned(it["metadata"]["uid"])):
+    if any(not objects.finished(pod) for it in old for pod in pods.owned(it)):
         return new  # the last old pod must be gone before the first new one begins
     new = await _ensure_new(cluster, deployment, new, old, _desired(deployment))
     return await _resize(cluster, deployment, new, _desired(deployment))

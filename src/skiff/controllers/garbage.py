@@ -75,7 +75,7 @@ def _wake_relatives(cluster: Cluster, it: Controller, gone: Object) -> None:
     uids = {owner.get("uid") for owner in owners_of(gone)}
     for informer in cluster.informers.all():
         group, plural = informer.kind.storage
-        for dependent in informer.owned(gone["metadata"].get("uid", "")):
+        for dependent in informer.naming(gone["metadata"].get("uid", "")):
             it.queue.add((group, plural, *key_of(dependent)))
         for name in {(gone["metadata"].get("namespace", ""), o["name"]) for o in owners_of(gone)}:
             owner = informer.objects.get(name) or informer.objects.get(("", name[1]))
@@ -96,9 +96,7 @@ async def _reconcile(cluster: Cluster, key: Key) -> float | None:
     if obj["metadata"].get("deletionTimestamp"):
         if not _waiting(obj):
             return None
-        dependents = [
-            (it.kind, found) for it in cluster.informers.all() for found in it.owned(obj["metadata"]["uid"])
-        ]
+        dependents = [(it.kind, found) for it in cluster.informers.all() for found in it.owned(obj)]
         if _ORPHAN in obj["metadata"]["finalizers"]:
             await _release(cluster, informer.kind, obj, dependents)
             return None

@@ -49,9 +49,15 @@ class Informer:
     def get(self, namespace: str, name: str) -> Object | None:
         return self.objects.get((namespace, name))
 
-    def owned(self, uid: str) -> list[Object]:
-        """What names this uid among its owners, in order of name."""
+    def naming(self, uid: str) -> list[Object]:
+        """What names this uid among its owners, wherever it is, in order of name."""
         return [self.objects[it] for it in sorted(self._by_owner.get(uid, ()))]
+
+    def owned(self, owner: Object) -> list[Object]:
+        """What it owns, in order of name. In other namespaces anybody may claim to be owned: that is none of its."""
+        metadata = owner["metadata"]
+        found, place = self._by_owner.get(metadata["uid"], ()), metadata.get("namespace", "")
+        return [self.objects[it] for it in sorted(found) if place in ("", it[0])]
 
     def namespace(self, namespace: str) -> list[Object]:
         return [self.objects[it] for it in sorted(self._by_namespace.get(namespace, ()))]

@@ -66,8 +66,7 @@ async def _scale(cluster: Cluster, kind: Kind, owner: Object, living: list[Objec
 
 
 async def _tell(cluster: Cluster, kind: Kind, owner: Object, failure: Exception | None) -> float | None:
-    uid = owner["metadata"]["uid"]
-    living = [it for it in cluster.informers[PODS].owned(uid) if objects.active(it)]
+    living = [it for it in cluster.informers[PODS].owned(owner) if objects.active(it)]
     labels = ((owner["spec"].get("template") or {}).get("metadata") or {}).get("labels") or {}
     moment = now()
     waits = [

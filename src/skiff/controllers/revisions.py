@@ -25,17 +25,17 @@ def name_of(owner: Object) -> str:
 
 async def keep(cluster: Cluster, kind: Kind, owner: Object, mark: str) -> None:
     """Note the present template as the newest one, and forget the oldest that no pod has. ``mark`` is the label's value."""
-    held = cluster.informers[CONTROLLER_REVISIONS].owned(owner["metadata"]["uid"])
+    held = cluster.informers[CONTROLLER_REVISIONS].owned(owner)
     newest = max((it["revision"] for it in held), default=0)
     mine = next((it for it in held if it["metadata"]["name"] == name_of(owner)), None)
     if mine is None:
         await _create(cluster, kind, owner, mark, newest + 1)
     elif mine["revision"] < newest:  # back to an earlier one
         await cluster.patch(CONTROLLER_REVISIONS, mine, {"revision": newest + 1})
-    pods = cluster.informers[PODS].owned(owner["metadata"]["uid"])
+    pods = cluster.informers[PODS].owned(owner)
     used = {mark, *((it["metadata"].get("labels") or {}).get(LABEL) for it in pods)}
     idle = sorted(
-        (it for it in held if it["metadata"]["labels"].get(LABEL) not in used), key=lambda it: int(it["revision"])
+        (it for it in held if (it["metadata"].get("labels") or {}).get(LABEL) not in used), key=lambda it: int(it["revision"])
     )  # fmt: skip
     for it in idle[: max(0, len(idle) - int(owner["spec"].get("revisionHistoryLimit", 10)))]:
         await cluster.delete(CONTROLLER_REVISIONS, it)

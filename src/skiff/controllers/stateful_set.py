@@ -127,7 +127,7 @@ async def _claim(cluster: Cluster, claim: Object) -> None:
 
 
 async def _tell(cluster: Cluster, owner: Object) -> float | None:
-    living = [it for it in cluster.informers[PODS].owned(owner["metadata"]["uid"]) if objects.active(it)]
+    living = [it for it in cluster.informers[PODS].owned(owner) if objects.active(it)]
     moment, seconds = now(), int(owner["spec"].get("minReadySeconds", 0))
     waits = [pod_questions.available_in(it, seconds, moment) for it in living]
     update = revisions.name_of(owner)

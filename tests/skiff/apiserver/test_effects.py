@@ -137,7 +137,6 @@ def test_warnings_say_where_and_what_and_are_few(schemas: Schemas) -> None:
     assert one == [f"skiff: {place} (and 2 more) has no effect: /proc is the usual one"]
     spec |= {
         "resourceClaims": [{"name": "x"}],
-        "schedulingGroup": {"podGroupName": "x"},
         "hostIPC": True,
         "hostUsers": False,
         "runtimeClassName": "x",

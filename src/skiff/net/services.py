@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from ipaddress import IPv4Address
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ _PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 class Front(NamedTuple):
-    """One port of a service with its fronts (VIPs, node port) and ready backends."""
+    """One port of a service with its fronts (VIPs, the cluster's own first; node port) and ready backends."""
 
     vips: tuple[str, ...]
     protocol: str
@@ -82,18 +82,15 @@ def is_port(number: Any) -> bool:
     return isinstance(number, int) and 0 < number < 65536
 
 
-def fronts(service: dict[str, Any], slices: list[dict[str, Any]]) -> list[Front]:
-    """What the service offers; nothing if it is headless or only a name."""
+def fronts(service: dict[str, Any], slices: list[dict[str, Any]], kept: Container[Any] = ()) -> list[Front]:
+    """What the service offers; nothing if it is headless or only a name. It gets none of the addresses that are ``kept``."""
     spec = service.get("spec") or {}
     vip = spec.get("clusterIP") or ""
     if vip in ("", "None") or spec.get("type") == "ExternalName":
         return []
     ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
-    vips = tuple(
-        dict.fromkeys(
-            filter(is_address, [vip, *(it.get("ip") for it in ingress), *(spec.get("externalIPs") or [])])
-        )
-    )
+    more = [*(it.get("ip") for it in ingress), *(spec.get("externalIPs") or [])]
+    vips = tuple(dict.fromkeys(it for it in [vip, *more] if is_address(it) and it not in kept))
     return [
         Front(
             vips, (port.get("protocol") or "TCP").lower(), port["port"],
@@ -133,13 +130,19 @@ def host_ports(pod: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def ruleset(offered: Iterable[Front]) -> str:
-    """The whole table, replaced in one transaction; established connections stay where they are."""
+    """The whole table, replaced in one transaction; established connections stay where they are.
+
+    The cluster gave each Service an address of its own: who names that of another one as external gets nothing of it.
+    """
+    offered = list(offered)
+    given = {(front.vips[0], front.protocol, front.port) for front in offered if front.vips}
     chains: list[str] = []
     services: dict[str, str] = {}
     node_ports: dict[str, str] = {}
     empty: dict[str, str] = {}
     for number, front in enumerate(offered):
-        keys = [f"{vip} . {front.protocol} . {front.port}" for vip in front.vips]
+        external = [it for it in front.vips[1:] if (it, front.protocol, front.port) not in given]
+        keys = [f"{vip} . {front.protocol} . {front.port}" for vip in (*front.vips[:1], *external)]
         if not front.backends:
             empty |= dict.fromkeys(keys, "")
             continue
@@ -154,7 +157,7 @@ def ruleset(offered: Iterable[Front]) -> str:
         chains.append(f"chain s{number} {{ {choice.format(len(chosen))} vmap {{ {choices} }}\n}}")
         services |= dict.fromkeys(keys, f"goto s{number}")
         if front.node_port:
-            node_ports[f"{front.protocol} . {front.node_port}"] = f"goto s{number}"
+            node_ports.setdefault(f"{front.protocol} . {front.node_port}", f"goto s{number}")
     jumps = (
         "ip daddr . meta l4proto . th dport vmap @services\n"
         f"ip daddr {NODE_IP} meta l4proto . th dport vmap @nodeports\n"

@@ -102,7 +102,7 @@ class Packets:
         own = (self.settings.api_ip, self.settings.dns_ip)
         offered = [
             front for key, it in sorted(self.world.services.items()) if it["spec"].get("clusterIP") not in own
-            for front in fronts(it, self.world.slices.get(key, []))
+            for front in fronts(it, self.world.slices.get(key, []), own)
         ]  # fmt: skip
         offered += host_fronts(self._informers[PODS].objects.values())
         text = ruleset(offered)

@@ -120,3 +120,31 @@ def test_ports_that_are_none_are_no_part_of_the_rules() -> None:
     [front] = fronts({"spec": {"clusterIP": "10.96.0.9", "ports": ports}}, [])
     assert (front.port, front.node_port) == (80, 0)
     assert "70000" not in ruleset([front])
+
+
+@pytest.mark.finding("issue 7 redteam")
+def test_nobody_takes_the_addresses_that_others_were_given() -> None:
+    """A Service may name external addresses: not those of the API, of DNS, or of another Service's ports."""
+
+    def service(address: str, **more: object) -> dict[str, object]:
+        return {"spec": {"clusterIP": address, "ports": [{"port": 80, "nodePort": 30080}], **more}}
+
+    def slices(address: str) -> list[dict[str, object]]:
+        return [{"addressType": "IPv4", "ports": [{"port": 80}], "endpoints": [{"addresses": [address]}]}]
+
+    own = ("10.96.0.1", "10.96.0.10")
+    thief = service("10.96.0.8", externalIPs=[*own, "10.96.0.7", "10.96.0.9", "192.0.2.1"])
+    for theirs in (
+        slices("10.244.0.6"),
+        [],
+    ):  # with an endpoint, and with none: what nobody serves is refused
+        offered = [
+            *fronts(service("10.96.0.7"), slices("10.244.0.7"), own), *fronts(thief, theirs, own),
+            *fronts(service("10.96.0.9"), slices("10.244.0.9"), own),
+        ]  # fmt: skip
+        text = ruleset(offered)
+        assert text.count("10.96.0.1 ") == text.count("10.96.0.10 ") == 0
+        assert "10.96.0.7 . tcp . 80 : goto s0" in text
+        assert "10.96.0.9 . tcp . 80 : goto s2" in text
+        assert text.count("10.96.0.7 ") == text.count("10.96.0.9 ") == text.count("192.0.2.1 ") == 1
+    assert "tcp . 30080 : goto s0" in text

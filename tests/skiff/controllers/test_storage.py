@@ -9,7 +9,7 @@ import pytest
 from plane import NODE, Plane, template
 
 from skiff.api import Object
-from skiff.kinds import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, STORAGE_CLASSES
+from skiff.kinds import NAMESPACES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, STORAGE_CLASSES
 from skiff.node.claimed import claimed
 from skiff.node.environment import CannotStartError
 
@@ -188,3 +188,19 @@ async def test_what_a_cluster_needs_comes_back(tmp_path: Path) -> None:
             await it.api.delete(kind, "default", name)
             await it.until(lambda kind=kind, name=name: it.get(kind, name), "it is back")
         assert (it.get(SERVICES, "kubernetes") or {})["spec"] == before["spec"]
+
+
+@pytest.mark.finding("issue 7 redteam")
+async def test_a_claim_that_only_says_so_has_no_volume(tmp_path: Path) -> None:
+    """The volume says whose it is: a claim that names another one's, and is told Bound, gets nothing of it."""
+    async with Plane(tmp_path) as it:
+        await it.make(NAMESPACES, "other")
+        await it.make(PERSISTENT_VOLUME_CLAIMS, "owner", spec=wish())
+        theirs = (await bound(it, "owner"))["metadata"]["name"]
+        await it.make(PERSISTENT_VOLUME_CLAIMS, "thief", "other", spec=wish(volumeName=theirs))
+        told = {"status": {"phase": "Bound"}}
+        await it.api.patch(PERSISTENT_VOLUME_CLAIMS, "other", "thief", told, subresource="status")
+        entry = {"name": "v", "persistentVolumeClaim": {"claimName": "thief"}}
+        pod = {"metadata": {"name": "p", "namespace": "other"}, "spec": {"volumes": [entry]}}
+        with pytest.raises(CannotStartError, match="not bound to"):
+            await claimed(it.api, pod, entry, tmp_path)

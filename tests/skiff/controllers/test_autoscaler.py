@@ -328,7 +328,9 @@ async def test_a_deployment_grows_and_says_so(tmp_path: Path) -> None:
         assert status["currentMetrics"][0]["resource"]["current"]["averageUtilization"] == 100
         await it.api.patch(HORIZONTAL_POD_AUTOSCALERS, "default", "web", {"spec": {"maxReplicas": 3}})
         await it.until(lambda: (it.get(DEPLOYMENTS, "web") or {})["spec"]["replicas"] == 3, "never more")
-        assert any("above Spec.MaxReplicas" in one for one in it.events("SuccessfulRescale"))
+        await it.until(
+            lambda: any("above Spec.MaxReplicas" in one for one in it.events("SuccessfulRescale")), "told"
+        )
         await it.api.patch(DEPLOYMENTS, "default", "web", {"spec": {"replicas": 0}})
         await it.until(lambda: held(it, "ScalingActive") == ("False", "ScalingDisabled"), "zero is off")
 

@@ -16,8 +16,8 @@ from skiff.testing import Cluster
 pytestmark = [pytest.mark.mesh, pytest.mark.root]
 
 NAMESPACE = "busy"
-#: So many tries, so that a habit which shows once in thirty requests has its chance.
-APPLIED = 20
+#: Enough that watches end and writes are refused meanwhile.
+APPLIED = 8
 SERVICE = {
     "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
     "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": 8000}]},

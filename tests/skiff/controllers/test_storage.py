@@ -30,7 +30,12 @@ def phase(it: Plane, name: str) -> str:
 
 
 async def bound(it: Plane, name: str) -> Object:
-    await it.until(lambda: phase(it, name) == "Bound", f"{name} is bound")
+    def told() -> bool:
+        """To all: a node sees what is committed."""
+        found = it.registry.store.read(PERSISTENT_VOLUME_CLAIMS.storage, "default", name) or {}
+        return (found.get("status") or {}).get("phase") == "Bound"
+
+    await it.until(told, f"{name} is bound")
     return it.get(PERSISTENT_VOLUMES, claim(it, name)["spec"]["volumeName"]) or {}
 
 

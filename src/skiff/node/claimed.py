@@ -24,7 +24,9 @@ async def claimed(api: Api, pod: Object, volume: Object, home: Path) -> Path:
         raise CannotStartError(f'persistentvolumeclaim "{name}" is not bound')
     found = await api.get(PERSISTENT_VOLUMES, "", bound)
     spec = found["spec"]
-    if (spec.get("claimRef") or {}).get("uid") != claim["metadata"]["uid"]:  # what a claim says of itself is not enough
+    if (spec.get("claimRef") or {}).get("uid") != claim["metadata"][
+        "uid"
+    ]:  # what a claim says of itself is not enough
         raise CannotStartError(f'persistentvolume "{bound}" is not bound to persistentvolumeclaim "{name}"')
     if provisioned(found):
         _take_over(home / "claims" / f"{namespace}_{name}", folder(home, found))

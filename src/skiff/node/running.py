@@ -10,7 +10,7 @@ from typing import Protocol
 
 from skiff.api import Object
 from skiff.log import Log
-from skiff.node import hooks, probes, records, statuses
+from skiff.node import hooks, log_files, probes, records, statuses
 from skiff.node.environment import CannotStartError
 from skiff.node.images import Image, sought
 from skiff.node.log_files import end_of, last_lines, log_path
@@ -151,7 +151,7 @@ class Container:
             await process.begin(plan)
         except OSError as refused:
             return await self._not_started(str(refused))
-        log_path(self.house.folder, self.name, self.restarts - 2).unlink(missing_ok=True)
+        log_files.remove(log_path(self.house.folder, self.name, self.restarts - 2))
         if self._stopping.is_set() and not self._asked:  # told to end while it was being started
             process.kill()
         return await self._heard(process, fresh=True)

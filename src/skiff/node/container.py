@@ -14,7 +14,12 @@ _APART = ("/usr/bin/unshare", "--mount", "--propagation=private", "--uts", "--ip
 #: Begets the first process of the new namespaces, and ends as it does. unshare(1) could, but that of util-linux 2.38 tells
 #: of a program that was killed as of one that failed, and writes so into its output. So would a shell of a command that it
 #: does not run in the background.
-_WAITING = ("/bin/sh", "-c", 'exec 4>&2 2>/dev/null; "$@" <&0 2>&4 4>&- & exec 4>&-; wait $!', "waiting")
+_WAITING = (
+    "/bin/sh",
+    "-c",
+    'exec 3<&0 4>&2 2>/dev/null; "$@" <&3 2>&4 3<&- 4>&- & exec 3<&- 4>&-; wait $!',
+    "waiting",
+)
 
 
 async def start(plan: Plan, end: Path, streams: Streams, note: Callable[[Guardian], None]) -> Guardian:

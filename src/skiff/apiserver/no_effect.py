@@ -90,12 +90,9 @@ TABLE: tuple[Silent, ...] = (
     Silent("StorageClass.provisioner", f"makes no volumes here: claims of this class stay Pending ({PROVISIONER} makes folders)",
            (PROVISIONER, "kubernetes.io/no-provisioner")),
     # workloads
-    _none("JobSpec.backoffLimitPerIndex", "failures are counted for the whole Job"),
     _none("JobSpec.managedBy", "skiff's own controller runs the Job", "kubernetes.io/job-controller"),
-    _none("JobSpec.maxFailedIndexes", "failures are counted for the whole Job"),
     _none("JobSpec.scheduling", "pods are scheduled one by one"),
     _none("RollingUpdateDaemonSet.maxSurge", "the old pod ends before the new one begins", 0, "0", "0%"),
-    _none("RollingUpdateStatefulSetStrategy.maxUnavailable", "pods are replaced one by one", 1),
     # autoscalers
     _none("MetricSpec.external", "nobody measures what is outside of the cluster"),
     _none("MetricSpec.object", "there is no custom metrics API"),

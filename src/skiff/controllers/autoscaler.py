@@ -25,7 +25,7 @@ from skiff.scales import Scale
 _SOURCE = "horizontal-pod-autoscaler"
 #: Kubernetes looks every 15 s; on one machine a look is cheap, and who tries something out waits for it.
 PERIOD_S = 5.0
-#: Where there is nothing to scale, and events say so.
+#: Where there is nothing to scale.
 _NOTHING_S = 15.0
 #: Each of many has its turn so much later: ten thousand are no load.
 _TURN_S = 0.02
@@ -39,6 +39,7 @@ class _State:
     claimants: dict[str, set[Key]] = field(default_factory=dict)  # of a pod's uid
     claimed: dict[Key, set[str]] = field(default_factory=dict)
     measured: dict[str, tuple[float, dict[str, Object]]] = field(default_factory=dict)  # by namespace
+    warnings: dict[Key, set[str]] = field(default_factory=dict)
 
     def claim(self, key: Key, uids: set[str]) -> set[Key]:
         """Note which pods an autoscaler means; all that mean one of them."""
@@ -54,6 +55,7 @@ class _State:
 
     def forget(self, key: Key) -> None:
         self.memories.pop(key, None)
+        self.warnings.pop(key, None)
         self.claim(key, set())
 
 
@@ -83,10 +85,12 @@ class _UnknownError(Exception):
 
 
 class _Told:
-    """The conditions, as they become."""
+    """The conditions, as they become, and the events of one look: what the last one said already is not said again."""
 
-    def __init__(self, hpa: Object) -> None:
+    def __init__(self, hpa: Object, state: _State) -> None:
         self.generation = hpa["metadata"].get("generation", 1)
+        self._before = state.warnings.get(key_of(hpa), set())
+        self._now = state.warnings[key_of(hpa)] = set()
         self.conditions: list[Object] = list((hpa.get("status") or {}).get("conditions") or ())
 
     def say(self, type_: str, ok: bool, reason: str, message: str) -> None:
@@ -101,6 +105,12 @@ class _Told:
             self.conditions[self.conditions.index(held)] = made
         else:
             self.conditions.append(made)
+
+    async def warn(self, cluster: Cluster, hpa: Object, reason: str, message: str) -> None:
+        """An event, once as long as it stays so."""
+        self._now.add(f"{reason} {message}")
+        if f"{reason} {message}" not in self._before:
+            await cluster.event(hpa, "Warning", reason, message, _SOURCE)
 
 
 def controller(cluster: Cluster) -> Controller:
@@ -128,12 +138,12 @@ def controller(cluster: Cluster) -> Controller:
 
 
 async def _reconcile(cluster: Cluster, state: _State, hpa: Object) -> float:
-    told = _Told(hpa)
+    told = _Told(hpa, state)
     try:
         target = await _target(cluster, hpa)
     except ApiError as refused:
         state.claim(key_of(hpa), set())
-        await cluster.event(hpa, "Warning", "FailedGetScale", refused.message, _SOURCE)
+        await told.warn(cluster, hpa, "FailedGetScale", refused.message)
         said = f"the HPA controller was unable to get the target's current scale: {refused.message}"
         told.say("AbleToScale", False, "FailedGetScale", said)
         await _write(cluster, hpa, told, {})
@@ -151,7 +161,7 @@ async def _reconcile(cluster: Cluster, state: _State, hpa: Object) -> float:
         await _write(
             cluster, hpa, told, {"currentReplicas": current, "currentMetrics": unknown.statuses or None}
         )
-        await cluster.event(hpa, "Warning", "FailedComputeMetricsReplicas", str(unknown), _SOURCE)
+        await told.warn(cluster, hpa, "FailedComputeMetricsReplicas", str(unknown))
         return PERIOD_S
     fields: Object = {
         "currentReplicas": current,
@@ -214,7 +224,7 @@ async def _scale(
         if refused.code == 409:  # somebody was quicker: look again
             raise
         said = f"New size: {replicas}; reason: {reason}; error: {refused.message}"
-        await cluster.event(hpa, "Warning", "FailedRescale", said, _SOURCE)
+        await told.warn(cluster, hpa, "FailedRescale", said)
         said = f"the HPA controller was unable to update the target scale: {refused.message}"
         told.say("AbleToScale", False, "FailedUpdateScale", said)
         await _write(cluster, hpa, told, {})
@@ -246,7 +256,7 @@ async def _wanted(
         return least, "Current number of replicas below Spec.MinReplicas", []
     wish = await _asked(cluster, state, hpa, target, told)
     if wish.trouble:
-        await cluster.event(hpa, "Warning", "FailedComputeMetricsReplicas", wish.trouble, _SOURCE)
+        await told.warn(cluster, hpa, "FailedComputeMetricsReplicas", wish.trouble)
     found = verdict(
         Limits(least, most, spec.get("behavior")), state.memories[key_of(hpa)], current, wish.replicas, _clock()
     )  # fmt: skip
@@ -267,7 +277,7 @@ async def _asked(cluster: Cluster, state: _State, hpa: Object, target: _Target, 
         try:
             found = proposal(it, world)
         except NoProposalError as none:
-            await cluster.event(hpa, "Warning", none.reason, str(none), _SOURCE)
+            await told.warn(cluster, hpa, none.reason, str(none))
             troubles.append(none)
             statuses.append({"type": ""})  # as Kubernetes shows what is unknown
         else:
@@ -317,7 +327,7 @@ async def _world(cluster: Cluster, state: _State, hpa: Object, target: _Target, 
 async def _no_pods(
     cluster: Cluster, hpa: Object, told: _Told, event: str, said: str, reason: str, why: str
 ) -> NoReturn:
-    await cluster.event(hpa, "Warning", event, said, _SOURCE)
+    await told.warn(cluster, hpa, event, said)
     told.say("ScalingActive", False, reason, why)
     raise _UnknownError(said)
 

@@ -113,7 +113,7 @@ def _used(resource: str, container: str, world: World) -> dict[str, int]:
     """What each pod uses, in thousandths. A pod that was not measured whole is left out."""
     names = {it["metadata"]["name"] for it in world.pods}
     found: dict[str, int] = {}
-    for name in names & set(world.usage):
+    for name in sorted(names & set(world.usage)):
         parts = [
             it
             for it in world.usage[name].get("containers") or ()

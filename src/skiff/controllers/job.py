@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 from skiff import objects
 from skiff.api import Object
+from skiff.controllers import job_indexes
 from skiff.controllers import job_rules as rules
 from skiff.controllers import pods as pod_questions
 from skiff.controllers.cluster import Cluster, Controller
+from skiff.controllers.job_indexes import Indexes
 from skiff.controllers.queue import Key
 from skiff.kinds import JOBS, PODS
 from skiff.objects import now, parsed, stamp
@@ -26,6 +28,7 @@ class Tally(NamedTuple):
     leaving: list[Object]  # asked to end, and not ended
     indexes: set[int]  # that are done
     doomed: str  # why no more may be tried
+    failed: Indexes  # of those that have a limit of their own
 
 
 def controller(cluster: Cluster) -> Controller:
@@ -60,7 +63,7 @@ async def _reconcile(cluster: Cluster, job: Object) -> float | None:
     spec = job["spec"]
     status = job.get("status") or {}
     pods = await pod_questions.claimed(cluster, JOBS, job)
-    tally = _tally(job, pods)
+    tally = _tally(job, pods, moment)
     begun = parsed(status.get("startTime")) or moment
     counts = {**tally.counts, "startTime": stamp(begun)}
     verdict = _verdict(job, pods, tally, (moment - begun).total_seconds())
@@ -73,18 +76,19 @@ async def _reconcile(cluster: Cluster, job: Object) -> float | None:
     else:
         counts["active"] = await _scale(cluster, job, pods, tally, moment)
     await cluster.status(JOBS, job, counts)
-    waits = [_backoff(pods, moment)]
+    waits = _waits(job, pods, tally, moment)
     if spec.get("activeDeadlineSeconds") is not None:
         waits.append(spec["activeDeadlineSeconds"] - (moment - begun).total_seconds())
     later = [it for it in waits if it > 0]
     return min(later) + 0.05 if later else None
 
 
-def _tally(job: Object, pods: list[Object]) -> Tally:
+def _tally(job: Object, pods: list[Object], moment: datetime) -> Tally:
     """Pods that were cleaned away still count: no number goes down."""
     status = job.get("status") or {}
     done = [it for it in pods if it.get("status", {}).get("phase") == "Succeeded"]
-    failed, doomed = rules.judged(job, [it for it in pods if it.get("status", {}).get("phase") == "Failed"])
+    ended_badly = [it for it in pods if it.get("status", {}).get("phase") == "Failed"]
+    failed, doomed = rules.judged(job, ended_badly)
     living = [it for it in pods if objects.active(it)]
     leaving = [it for it in pods if it["metadata"].get("deletionTimestamp") and not objects.finished(it)]
     counts: Object = {
@@ -97,7 +101,11 @@ def _tally(job: Object, pods: list[Object]) -> Tally:
         indexes = rules.numbers(status.get("completedIndexes") or "", completions)
         indexes |= {number for it in done if 0 <= (number := rules.number_of(it)) < completions}
         counts |= {"succeeded": len(indexes), "completedIndexes": rules.written(indexes)}
-    return Tally(counts, living, leaving, indexes, doomed)
+    own = job_indexes.of(job, ended_badly, moment)
+    own = own._replace(spent=own.spent - indexes)
+    if job_indexes.limited(job):
+        counts["failedIndexes"] = rules.written(own.spent)
+    return Tally(counts, living, leaving, indexes, doomed, own)
 
 
 def _rest(job: Object, moment: datetime) -> Object:
@@ -134,6 +142,8 @@ def _verdict(job: Object, pods: list[Object], tally: Tally, age_s: float) -> tup
         return ("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
     if spec.get("activeDeadlineSeconds") is not None and age_s >= spec["activeDeadlineSeconds"]:
         return ("Failed", "DeadlineExceeded", "Job was active longer than specified deadline")
+    if job_indexes.limited(job) and (found := job_indexes.verdict(job, tally.indexes, tally.failed.spent)):
+        return found
     if (rule := rules.succeeded_by_policy(job, tally.indexes)) is not None:
         return ("Complete", "SuccessPolicy", f"Matched rules at index {rule}")
     enough = succeeded >= completions if completions is not None else succeeded and not tally.living
@@ -147,11 +157,12 @@ async def _scale(cluster: Cluster, job: Object, pods: list[Object], tally: Tally
     parallelism, succeeded = int(spec.get("parallelism", 1)), tally.counts["succeeded"]
     completions: int | None = spec.get("completions")
     if completions is not None:
-        wanted = min(parallelism, completions - succeeded)
+        wanted = min(parallelism, completions - succeeded - len(tally.failed.spent))
     else:
         wanted = len(living) if succeeded else parallelism
     # By this policy a pod that is ending holds its place until it has ended.
-    held = len(tally.leaving) if spec.get("podReplacementPolicy") == "Failed" else 0
+    patient = spec.get("podReplacementPolicy") == "Failed" or job_indexes.limited(job)
+    held = len(tally.leaving) if patient else 0
     missing = wanted - len(living) - held
     if missing < 0:
         leaving = pod_questions.dismissal_order(living)[: min(-missing, len(living) - max(wanted, 0))]
@@ -159,7 +170,7 @@ async def _scale(cluster: Cluster, job: Object, pods: list[Object], tally: Tally
         return len(living) - len(leaving)
     if missing == 0:
         return len(living)
-    if _backoff(pods, moment) > 0:
+    if not job_indexes.limited(job) and _backoff(pods, moment) > 0:
         return len(living)
     new = _new_pods(job, tally, missing)
     await pod_questions.create_pods(cluster, job, new, _SOURCE)
@@ -172,12 +183,17 @@ def _new_pods(job: Object, tally: Tally, count: int) -> list[Object]:
     if not rules.indexed(job):
         return [pod_questions.pod_of(JOBS, job, template, labels=labels) for _ in range(count)]
     taken = {rules.number_of(it) for it in (*tally.living, *tally.leaving)} | tally.indexes
+    taken |= tally.failed.spent | set(tally.failed.waits)
     free = (
         it
         for it in range(min(int(job["spec"].get("completions") or 0), rules.MOST_INDEXES))
         if it not in taken
     )
-    return [_numbered(job, template, labels, number) for number in itertools.islice(free, count)]
+    made = [_numbered(job, template, labels, number) for number in itertools.islice(free, count)]
+    for it in made if job_indexes.limited(job) else ():
+        failures = tally.failed.failures.get(rules.number_of(it), 0)
+        it["metadata"]["annotations"][job_indexes.FAILURES] = str(failures)
+    return made
 
 
 def _numbered(job: Object, template: Object, labels: dict[str, str], number: int) -> Object:
@@ -196,6 +212,11 @@ def _numbered(job: Object, template: Object, labels: dict[str, str], number: int
             if not any(held.get("name") == entry["name"] for held in it.get("env") or ()):
                 it["env"] = [*(it.get("env") or ()), entry]
     return pod
+
+
+def _waits(job: Object, pods: list[Object], tally: Tally, moment: datetime) -> list[float]:
+    """Seconds until pods may follow those that failed."""
+    return list(tally.failed.waits.values()) if job_indexes.limited(job) else [_backoff(pods, moment)]
 
 
 def _backoff(pods: list[Object], moment: datetime) -> float:

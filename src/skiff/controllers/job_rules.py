@@ -68,20 +68,23 @@ def succeeded_by_policy(job: Object, done: set[int]) -> int | None:
 
 def judged(job: Object, failed: Sequence[Object]) -> tuple[list[Object], str]:
     """(the failed pods that count, why the whole Job has failed) by ``podFailurePolicy``."""
-    rules = (job["spec"].get("podFailurePolicy") or {}).get("rules") or ()
     counted: list[Object] = []
     for pod in failed:
-        for place, rule in enumerate(rules):
-            if not (why := _matched(rule, pod)):
-                continue
-            if rule.get("action") == "FailJob":
-                return counted, f"{why} matching FailJob rule at index {place}"
-            if rule.get("action") != "Ignore":
-                counted.append(pod)
-            break
-        else:
+        what, why = action(job, pod)
+        if what == "FailJob":
+            return counted, why
+        if what != "Ignore":
             counted.append(pod)
     return counted, ""
+
+
+def action(job: Object, pod: Object) -> tuple[str, str]:
+    """(what ``podFailurePolicy`` does about a pod that failed, why)."""
+    for place, rule in enumerate((job["spec"].get("podFailurePolicy") or {}).get("rules") or ()):
+        if why := _matched(rule, pod):
+            what = str(rule.get("action"))
+            return what, f"{why} matching {what} rule at index {place}"
+    return "Count", ""
 
 
 def _matched(rule: Object, pod: Object) -> str:

@@ -21,6 +21,7 @@ from skiff.controllers import (
     lasting,
     namespace,
     node_lifecycle,
+    pod_garbage,
     quota,
     replica_set,
     replication,
@@ -37,7 +38,7 @@ __all__ = ["ControllerSettings", "Settings", "run_all"]
 _CONTROLLERS = (
     namespace, service_account, scheduler, deployment, replica_set, stateful_set, daemon_set, job, endpoint_slice, claims,
     forgetting, garbage, disruption, lasting, storage, taints, certificates, quota, cron_job, replication, endpoints,
-    node_lifecycle, autoscaler,
+    node_lifecycle, autoscaler, pod_garbage,
 )  # fmt: skip
 
 

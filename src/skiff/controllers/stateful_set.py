@@ -72,7 +72,7 @@ async def _bring(cluster: Cluster, owner: Object, pods: dict[int, Object]) -> No
         if not parallel:
             return
     if any(it not in pods for it in wanted):
-        return  # in parallel, too, an update takes one pod at a time: those that were just made are not settled
+        return  # those that were just made are not settled
     if not extra and (owner["spec"].get("updateStrategy") or {}).get("type") != "OnDelete":
         await _renew(cluster, owner, pods)
 
@@ -83,16 +83,27 @@ def _settled(owner: Object, pod: Object) -> bool:
 
 
 async def _renew(cluster: Cluster, owner: Object, pods: dict[int, Object]) -> None:
-    """The last pod of an old template above the partition is replaced, when all after it are settled."""
+    """The last pods of an old template above the partition are replaced: so many at a time as may be missing."""
     rolling = (owner["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
+    left = _may_miss(rolling.get("maxUnavailable"), int(owner["spec"].get("replicas", 1)))
     for number in sorted((it for it in pods if it >= int(rolling.get("partition", 0))), reverse=True):
         pod = pods[number]
         if (pod["metadata"].get("labels") or {}).get(revisions.LABEL) != revisions.name_of(owner):
             if not pod["metadata"].get("deletionTimestamp"):
                 await pod_questions.delete_pods(cluster, owner, [pod], _SOURCE)
+        elif _settled(owner, pod):
+            continue
+        left -= 1
+        if left <= 0:
             return
-        if not _settled(owner, pod):
-            return
+
+
+def _may_miss(wish: int | str | None, replicas: int) -> int:
+    """A number, or a percentage rounded down; one at least."""
+    if isinstance(wish, str):
+        share = wish.removesuffix("%")
+        wish = int(share) * replicas // 100 if share.isascii() and share.isdigit() else 1
+    return max(1, wish or 1)
 
 
 async def _create(cluster: Cluster, owner: Object, number: int) -> None:

@@ -387,6 +387,7 @@ async def test_what_cannot_be_scaled_is_told(tmp_path: Path) -> None:
             await it.until(
                 lambda name=name: held(it, "AbleToScale", name) == ("False", "FailedGetScale"), name
             )
+        await it.until(lambda: len(it.events("FailedGetScale")) == 3, "each once")
         told_of = it.events("FailedGetScale")
         assert any('no matches for kind "Odd" in group "example.com"' in one for one in told_of)
         assert any('deployments.apps "none" not found' in one for one in told_of)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from plane import Plane
+from plane import Plane, template
 
 from skiff.api import Object
-from skiff.kinds import CLUSTER_ROLES, CONFIG_MAPS, NAMESPACES
+from skiff.controllers import pod_garbage
+from skiff.kinds import CLUSTER_ROLES, CONFIG_MAPS, JOBS, NAMESPACES, PODS
 
 pytestmark = pytest.mark.finding("issue 7 part 5")
 
@@ -72,3 +73,23 @@ async def test_foreground_waits_orphan_lets_go_and_a_circle_ends(tmp_path: Path)
         await it.until(
             lambda: not it.get(CONFIG_MAPS, "first") and not it.get(CONFIG_MAPS, "second"), "both go"
         )
+
+
+async def test_the_oldest_of_very_many_that_ended_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pod_garbage, "MOST", 2)
+    monkeypatch.setattr(pod_garbage, "_SOON_S", 0.1)
+    async with Plane(tmp_path) as it:
+        shape = template("work", restartPolicy="Never")
+        await it.make(JOBS, "work", spec={"completions": 5, "parallelism": 1, "template": shape})
+        (counted,) = await it.until(lambda: it.all(PODS), "its first pod")
+        await it.finish(counted)
+        names = ("a", "b", "c", "d")
+        for name in names:
+            made = await it.make(PODS, name, spec=template(name)["spec"])
+            if name != "d":
+                await it.finish(made)
+        await it.until(
+            lambda: not {"a", "b"} & {p["metadata"]["name"] for p in it.all(PODS)}, "the oldest go"
+        )
+        left = {p["metadata"]["name"] for p in it.all(PODS)}
+        assert {"c", "d", counted["metadata"]["name"]} <= left, "a Job that is not over still counts its pods"

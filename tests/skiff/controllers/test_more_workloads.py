@@ -9,7 +9,7 @@ import pytest
 from plane import Plane, chosen, template
 
 from skiff.api import Object
-from skiff.controllers import job_rules
+from skiff.controllers import job_indexes, job_rules, stateful_set
 from skiff.kinds import (
     ENDPOINT_SLICES,
     ENDPOINTS,
@@ -215,3 +215,86 @@ async def test_endpoints_are_made_of_slices_and_slices_of_endpoints(tmp_path: Pa
             await it.api.delete(SERVICES, "default", name)
             await it.until(lambda name=name: not it.get(ENDPOINTS, name), "with its Service")
         assert it.get(ENDPOINTS, "lock")
+
+
+async def test_each_number_fails_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_indexes, "_FIRST_S", 0.3)
+    async with Plane(tmp_path) as it:
+        await job(it, completionMode="Indexed", completions=3, parallelism=3, backoffLimitPerIndex=1)
+        assert (it.get(JOBS, "work") or {})["spec"]["backoffLimit"] == 2**31 - 1
+        pods = await it.until(lambda: len(found := numbered(it)) == 3 and found, "all")
+        assert {p["metadata"]["annotations"][job_indexes.FAILURES] for p in pods.values()} == {"0"}
+        await it.finish(pods["1"], code=1)
+        again = await it.until(
+            lambda: next(
+                (p for p in it.all(PODS) if p["metadata"]["annotations"][job_indexes.FAILURES] == "1"), None
+            ),
+            "it is tried again",
+        )
+        assert again["metadata"]["annotations"][job_rules.INDEX] == "1"
+        await it.gone(pods["1"])  # the new one remembers
+        await it.finish(again, code=1)
+        await it.until(lambda: status(it).get("failedIndexes") == "1", "no more")
+        await it.gone(again)
+        await it.finish(pods["0"])
+        assert not over(it), "the last one runs"
+        await it.finish(pods["2"])
+        await it.until(lambda: over(it).get("reason") == "FailedIndexes", "all have ended")
+        assert (status(it)["completedIndexes"], status(it)["failedIndexes"]) == ("0,2", "1")
+        assert len(it.all(PODS)) == 2
+
+
+async def test_too_many_failed_numbers_end_a_job(tmp_path: Path) -> None:
+    rule = {"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [42]}}
+    async with Plane(tmp_path) as it:
+        await job(
+            it, completionMode="Indexed", completions=5, parallelism=3, backoffLimitPerIndex=9, maxFailedIndexes=1,
+            podFailurePolicy={"rules": [rule]},
+        )  # fmt: skip
+        pods = await it.until(lambda: len(found := numbered(it)) == 3 and found, "three at once")
+        await it.finish(pods["0"], code=42)
+        await it.until(lambda: "3" in numbered(it), "the next number instead")
+        await it.until(lambda: status(it).get("failedIndexes") == "0", "told")
+        await it.finish(pods["2"], code=42)
+        await it.until(lambda: over(it).get("reason") == "MaxFailedIndexesExceeded", "enough")
+        await it.until(lambda: all(p["metadata"]["name"] in (pods["0"]["metadata"]["name"], pods["2"]["metadata"]["name"])
+                                   or p["metadata"].get("deletionTimestamp") for p in it.all(PODS)), "the others end")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("most", "gone"), [(None, {4}), (2, {3, 4}), ("60%", {2, 3, 4}), ("10%", {4}), ("x", {4})]
+)
+def test_so_many_may_be_missing(most: Any, gone: set[int]) -> None:
+    assert stateful_set._may_miss(most, 5) == len(gone)
+
+
+async def test_a_stateful_set_renews_several_at_once(tmp_path: Path) -> None:
+    async with Plane(tmp_path) as it:
+        spec = {
+            "replicas": 5, "serviceName": "db", "selector": chosen("db"), "template": template("db"),
+            "podManagementPolicy": "Parallel",
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2, "partition": 1}},
+        }  # fmt: skip
+        await it.make(STATEFUL_SETS, "db", spec=spec)
+        await it.until(lambda: len(it.all(PODS)) == 5, "all")
+        for one in it.all(PODS):
+            await it.run(one)
+        fresh = template("db", container={"image": "new"})
+        await it.api.patch(STATEFUL_SETS, "default", "db", {"spec": {"template": fresh}})
+
+        def leaving() -> set[str]:
+            return {p["metadata"]["name"] for p in it.all(PODS) if p["metadata"].get("deletionTimestamp")}
+
+        await it.until(lambda: leaving() == {"db-3", "db-4"}, "two")
+        for name in ("db-3", "db-4"):
+            old = it.get(PODS, name) or {}
+            await it.gone(old)
+            made = await it.until(
+                lambda name=name, old=old: (
+                    (p := it.get(PODS, name)) and p["metadata"]["uid"] != old["metadata"]["uid"] and p
+                ),
+                "made anew",
+            )
+            if name == "db-3":
+                await it.run(made)
+                await it.until(lambda: leaving() == {"db-2", "db-4"}, "never more than two")

@@ -90,7 +90,7 @@ def name_pods(obj: Object) -> None:
 def _job_spec(spec: dict[str, Any]) -> None:
     put(
         spec,
-        backoffLimit=6,
+        backoffLimit=6 if spec.get("backoffLimitPerIndex") is None else 2**31 - 1,
         completionMode="NonIndexed",
         suspend=False,
         podReplacementPolicy="Failed" if spec.get("podFailurePolicy") is not None else "TerminatingOrFailed",

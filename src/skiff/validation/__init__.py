@@ -42,6 +42,7 @@ _CHECKS: dict[Kind, _Check] = {
     kinds.SECRETS: configuration.secret, kinds.SERVICE_ACCOUNTS: configuration.service_account,
     kinds.DEPLOYMENTS: workloads.deployment, kinds.REPLICA_SETS: workloads.replica_set,
     kinds.DAEMON_SETS: workloads.daemon_set, kinds.STATEFUL_SETS: workloads.stateful_set,
+    kinds.POD_TEMPLATES: workloads.pod_template, kinds.CONTROLLER_REVISIONS: workloads.controller_revision,
     kinds.REPLICATION_CONTROLLERS: workloads.replication_controller, kinds.JOBS: batch.job, kinds.CRON_JOBS: batch.cron_job,
     kinds.HORIZONTAL_POD_AUTOSCALERS: autoscaling.autoscaler, kinds.POD_DISRUPTION_BUDGETS: policy.disruption_budget,
     kinds.PRIORITY_CLASSES: policy.priority_class, kinds.RESOURCE_QUOTAS: policy.resource_quota,

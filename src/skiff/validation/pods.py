@@ -24,7 +24,7 @@ from skiff.validation.problems import (
     text,
     texts,
 )  # fmt: skip
-from skiff.validation.resources import amounts
+from skiff.validation.resources import amounts, of_pod
 from skiff.validation.security import pod_context
 from skiff.validation.volumes import volumes
 
@@ -61,6 +61,7 @@ def pod_spec(
         for where, it in entries(spec, sort, path):
             yield from container(it, where, told, sort)
     yield from host_ports(spec, path)
+    yield from of_pod(spec, path)
     yield from _plain(spec, path)
     yield from _dns(spec, path)
     yield from _hosts(spec, path)

@@ -211,3 +211,15 @@ def _any(value: Any) -> bool:
 
 def _but(spec: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
     return {name: it for name, it in spec.items() if name not in fields and it is not None}
+
+
+def pod_template(obj: Object, _old: Object | None) -> Iterator[Problem]:
+    pods = part(obj, "template")
+    yield from template(pods, "template")
+    yield from pod_spec(part(pods, "spec"), "template.spec", template=True)
+
+
+def controller_revision(obj: Object, old: Object | None) -> Iterator[Problem]:
+    yield from not_negative("revision", obj.get("revision"))
+    if old is not None and obj.get("data") != old.get("data"):
+        yield invalid("data", obj.get("data"), IMMUTABLE)

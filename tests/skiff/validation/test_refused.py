@@ -281,3 +281,40 @@ async def test_another_name_in_the_body_is_no_slip(changed: Any) -> None:
         kinds.CONFIG_MAPS, GOOD[kinds.CONFIG_MAPS], with_(kinds.CONFIG_MAPS, metadata__name="other")
     )
     assert said == "the name of the provided object does not match the name on the URL: other is not good"
+
+
+@pytest.mark.finding("issue 7 part 6")
+@pytest.mark.parametrize(
+    ("resources", "own", "found"),
+    [
+        ({"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}, {},
+         [("spec.resources.requests", 'Invalid value: "2": must be less than or equal to cpu limit of 1')]),
+        ({"limits": {"storage": "1"}}, {},
+         [("spec.resources.limits[storage]", 'Unsupported value: "storage": supported values: "cpu", "memory"')]),
+        ({"requests": {"cpu": "500m"}}, {"requests": {"cpu": "600m"}},
+         [("spec.resources.requests[cpu]",
+           'Invalid value: "500m": must be greater than or equal to aggregate container requests of 600m')]),
+        ({"limits": {"memory": "1Gi"}}, {"limits": {"memory": "2Gi"}},
+         [("spec.containers[0][memory].limits", 'Invalid value: "2Gi": must be less than or equal to pod limits of 1Gi')]),
+        ({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1"}}, {"requests": {"cpu": "1"}}, []),
+    ],
+)  # fmt: skip
+async def test_resources_of_a_whole_pod(made: Any, resources: Any, own: Any, found: Any) -> None:
+    pod = with_(kinds.PODS, spec__resources=resources)
+    pod["spec"]["containers"][0]["resources"] = own
+    assert await made(kinds.PODS, pod) == found
+
+
+@pytest.mark.finding("issue 7 part 6")
+async def test_templates_and_revisions_are_looked_at(made: Any, changed: Any) -> None:
+    template = {"metadata": {"name": "t"}, "template": {"metadata": {"labels": {"a": "b b"}}, "spec": {"containers": [
+        {"name": "A", "image": "i"}]}}}  # fmt: skip
+    places = {place for place, _ in await made(kinds.POD_TEMPLATES, template)}
+    assert places == {"template.labels", "template.spec.containers[0].name"}
+    revision = {"metadata": {"name": "r"}, "revision": 1, "data": {"a": 1}}
+    assert await made(kinds.CONTROLLER_REVISIONS, {**revision, "revision": -1}) == [
+        ("revision", "Invalid value: -1: must be greater than or equal to 0")
+    ]
+    assert await changed(kinds.CONTROLLER_REVISIONS, revision, {**revision, "revision": 2}) == []
+    assert (await changed(kinds.CONTROLLER_REVISIONS, {**revision, "metadata": {"name": "s"}},
+                          {**revision, "metadata": {"name": "s"}, "data": {}}))[0][0] == "data"  # fmt: skip

@@ -48,21 +48,32 @@ def found(kind: Kind, obj: Object, schema: SchemaNode) -> Iterator[tuple[Silent,
         yield entry, kind.kind
         return
     told = _told_of(schema.ref)
-    for name, value in obj.items():
+    for name in obj:
         if name not in _SKIPPED:
-            yield from _field(told, schema, name, value, name)
+            yield from _field(told, schema, obj, name, name)
 
 
 def _field(
-    told: Mapping[str, Silent], schema: SchemaNode, name: str, value: Any, path: str
+    told: Mapping[str, Silent], schema: SchemaNode, around: Object, name: str, path: str
 ) -> Iterator[tuple[Silent, str]]:
+    value = around[name]
     if value is None or value in ({}, [], ""):
         return
-    if (entry := told.get(name)) is not None:
-        if value not in entry.fine:
+    entry = told.get(name)
+    if entry is not None:
+        if value not in entry.fine and not _acts(entry, around):
             yield entry, path
-    elif isinstance(value, dict | list) and (child := schema.child(name)) is not None:
+        return
+    for key in value if told and isinstance(value, dict) else ():
+        if one := told.get(f"{name}[{key}]"):
+            yield one, f"{path}[{key}]"
+    if isinstance(value, dict | list) and (child := schema.child(name)) is not None:
         yield from _below(value, child, path)
+
+
+def _acts(entry: Silent, around: Object) -> bool:
+    field, value = entry.unless
+    return bool(field) and around.get(field) == value
 
 
 def _below(value: Any, schema: SchemaNode, path: str) -> Iterator[tuple[Silent, str]]:
@@ -70,7 +81,7 @@ def _below(value: Any, schema: SchemaNode, path: str) -> Iterator[tuple[Silent, 
         told = _told_of(schema.ref)
         for name, it in value.items():
             if name in told or isinstance(it, dict | list):
-                yield from _field(told, schema, name, it, f"{path}.{name}")
+                yield from _field(told, schema, value, name, f"{path}.{name}")
     elif isinstance(value, list) and schema.items is not None:
         for index, it in enumerate(value):
             if isinstance(it, dict | list):

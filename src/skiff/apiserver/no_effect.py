@@ -8,11 +8,15 @@ from skiff.names import NODE_IP, PROVISIONER
 
 
 class Silent(NamedTuple):
-    """A kind, or a field of a definition of the API (``SecurityContext.procMount``), and what becomes of it."""
+    """A kind, or a field of a definition of the API (``SecurityContext.procMount``), and what becomes of it.
+
+    One key of a field that is a map stands in brackets.
+    """
 
     where: str
     said: str  # after the name: "has no effect: ..."
     fine: tuple[Any, ...] = ()  # values that ask for nothing that would be missing
+    unless: tuple[str, Any] = ("", None)  # a field beside it with this value makes it act
 
 
 def _none(where: str, why: str, *fine: Any) -> Silent:
@@ -26,6 +30,7 @@ _VOLUMES = (
 )  # fmt: skip
 _SELINUX = "there are no SELinux labels here"
 _SECCOMP = "keeps the container from starting: there are RuntimeDefault and Unconfined only"
+_DISK = "nobody measures how much of the disk a pod takes"
 _ONE_SIZE = "containers are not resized while they run"
 
 TABLE: tuple[Silent, ...] = (
@@ -56,6 +61,8 @@ TABLE: tuple[Silent, ...] = (
     _none("GRPCAction.mode", "the probe speaks plaintext"),
     _none("HTTPGetAction.protocol", "the request is HTTP/1.1"),
     _none("LifecycleHandler.tcpSocket", "nobody connects"),
+    _none("ResourceRequirements.limits[ephemeral-storage]", _DISK),
+    _none("ResourceRequirements.requests[ephemeral-storage]", _DISK),
     _none("ResourceRequirements.claims", "there are no devices to claim"),
     _none("SecurityContext.appArmorProfile", "there are no AppArmor profiles here"),
     _none("SecurityContext.procMount", "/proc is the usual one", "Default"),
@@ -73,6 +80,8 @@ TABLE: tuple[Silent, ...] = (
     _none("ConfigMapVolumeSource.defaultUser", "files belong to root"),
     _none("DownwardAPIVolumeFile.user", "files belong to root"),
     _none("DownwardAPIVolumeSource.defaultUser", "files belong to root"),
+    Silent("EmptyDirVolumeSource.sizeLimit", f"has no effect: {_DISK}; with medium Memory it acts",
+           unless=("medium", "Memory")),
     _none("EmptyDirVolumeSource.mode", "everybody may write there"),
     _none("KeyToPath.user", "files belong to root"),
     _none("PersistentVolumeSpec.mountOptions", "a volume is a folder"),

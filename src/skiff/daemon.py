@@ -73,7 +73,8 @@ class Daemon:
         authorizer = Authorizer(
             lambda kind: self.store.read_all(kind.storage),
             lambda kind, namespace, name: self.store.read(kind.storage, namespace, name),
-            lambda kind: self.store.version(kind.storage),
+            lambda kind, namespace: self.store.read_all(kind.storage, namespace),
+            version=lambda kind: self.store.version(kind.storage),
         )
         self.registry.stored |= escalation.checks(authorizer, context.USER.get)
         self.registry.stored |= signing.checks(

@@ -18,22 +18,28 @@ _ACCOUNT = "system:serviceaccount:"
 _KINDS = (CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS, CLUSTER_ROLES, ROLES)
 #: Callers, by namespaces, whose rules are kept in mind; and how long their names may be: anybody can think of many.
 _MOST_KNOWN, _LONGEST_KNOWN = 1000, 1000
+_Subjects = tuple[frozenset[str], frozenset[str]]
+#: So many subjects are looked at one by one; and bindings with more of them whose sets are kept.
+_FEW, _MOST_SORTED = 8, 5000
 _COLLECTING = {"admin": ("admin", "edit", "view"), "edit": ("edit", "view"), "view": ("view",)}
 
 
 class Authorizer:
     """Asks the stored roles and bindings, each time anew when it is not told by ``version`` whether they are still the same.
 
-    ``find`` is one object by (kind, namespace, name): without it, bindings times roles would be looked at.
+    ``find`` is one object by (kind, namespace, name): without it, bindings times roles would be looked at. ``within`` is
+    those of a namespace: what others have in theirs should cost nobody else time.
     """
 
     def __init__(
         self, list_objects: Callable[[Kind], Iterable[Object]], find: Callable[[Kind, str, str], Object | None],
-        version: Callable[[Kind], int] | None = None,
+        within: Callable[[Kind, str], Iterable[Object]] | None = None, version: Callable[[Kind], int] | None = None,
     ) -> None:  # fmt: skip
-        self._list, self._find, self._version = list_objects, find, version
+        self._list, self._find, self._within, self._version = list_objects, find, within, version
         self._known: dict[tuple[str, tuple[str, ...], str], list[dict[str, Any]]] = {}
         self._known_at: tuple[int, ...] = ()
+        #: The many subjects of bindings as they are now, by (namespace, name): a stored object never changes.
+        self._many: dict[tuple[str, str], tuple[Object, _Subjects]] = {}
 
     def allowed(
         self, user: User, verb: str, *, group: str, resource: str, subresource: str = "", namespace: str = "", name: str = "",
@@ -75,11 +81,29 @@ class Authorizer:
     def _found(self, user: User, namespace: str) -> Iterator[dict[str, Any]]:
         groups = frozenset(user.groups)
         for binding in self._list(CLUSTER_ROLE_BINDINGS):
-            if _names(binding, user, groups, ""):
+            if self._names(binding, user, groups, ""):
                 yield from self.granted(binding) or ()
-        for binding in self._list(ROLE_BINDINGS) if namespace else ():
-            if binding["metadata"]["namespace"] == namespace and _names(binding, user, groups, namespace):
+        for binding in self._bindings(namespace) if namespace else ():
+            if self._names(binding, user, groups, namespace):
                 yield from self.granted(binding) or ()
+
+    def _bindings(self, namespace: str) -> Iterable[Object]:
+        if self._within:
+            return self._within(ROLE_BINDINGS, namespace)
+        return [it for it in self._list(ROLE_BINDINGS) if it["metadata"]["namespace"] == namespace]
+
+    def _names(self, binding: Object, user: User, groups: frozenset[str], namespace: str) -> bool:
+        subjects = binding.get("subjects") or ()
+        if len(subjects) <= _FEW:
+            return any(_is(subject, user, groups, namespace) for subject in subjects)
+        key = (namespace, binding["metadata"]["name"])
+        known = self._many.get(key)
+        if known is None or known[0] is not binding:
+            if len(self._many) >= _MOST_SORTED:
+                self._many.clear()
+            known = self._many[key] = (binding, _sorted_out(subjects, namespace))
+        users, named = known[1]
+        return user.name in users or not groups.isdisjoint(named)
 
     def granted(self, binding: Object) -> list[dict[str, Any]] | None:
         """The rules of the role that a binding names; None when there is no such role."""
@@ -102,8 +126,18 @@ class Authorizer:
                 yield from other.get("rules") or ()
 
 
-def _names(binding: Object, user: User, groups: frozenset[str], namespace: str) -> bool:
-    return any(_is(subject, user, groups, namespace) for subject in binding.get("subjects") or ())
+def _sorted_out(subjects: Iterable[dict[str, Any]], namespace: str) -> _Subjects:
+    """(names of users, names of groups). An account is a user, too."""
+    users, groups = set(), set()
+    for it in subjects:
+        name = it.get("name") or ""
+        if it.get("kind") == "User":
+            users.add(name)
+        elif it.get("kind") == "Group":
+            groups.add(name)
+        elif it.get("kind") == "ServiceAccount":
+            users.add(f"{_ACCOUNT}{it.get('namespace') or namespace}:{name}")
+    return frozenset(users), frozenset(groups)
 
 
 def _is(subject: dict[str, Any], user: User, groups: frozenset[str], namespace: str) -> bool:

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from served import RBAC, Served
 
+from skiff.auth import authorize
+from skiff.auth.authenticate import User
 from skiff.kinds import CLUSTER_ROLES, CONFIG_MAPS, REPLICA_SETS, ROLE_BINDINGS
+from skiff.store.store import Store
 
 pytestmark = pytest.mark.finding("issue 7 redteam")
 APPLY = "application/apply-patch+yaml"
@@ -140,3 +143,50 @@ async def test_what_happens_while_webhooks_are_asked_is_not_undone(it: Served) -
     code, said = await it.ask("POST", "/api/v1/namespaces/other/configmaps", {"metadata": {"name": "late"}})
     assert code == 403, said
     assert "being terminated" in said["message"]
+
+
+def test_many_subjects_are_sorted_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A binding of two megabytes cost everybody who asks in its namespace, and so everybody, a moment for each request."""
+    store, sorted_out = Store(), []
+    original = authorize._sorted_out
+
+    def counted(subjects: Any, namespace: str) -> Any:
+        sorted_out.append(namespace)
+        return original(subjects, namespace)
+
+    monkeypatch.setattr(authorize, "_sorted_out", counted)
+    for kind, obj in authorize.bootstrap_objects():
+        store.put(kind.storage, obj)
+    crowd = [{"kind": "User", "name": f"user-{number}"} for number in range(10_000)]
+    wanted = [
+        {"kind": "User", "name": "ann"}, {"kind": "Group", "name": "shops"},
+        {"kind": "ServiceAccount", "name": "here"}, {"kind": "ServiceAccount", "name": "there", "namespace": "other"},
+    ]  # fmt: skip
+
+    def bind(subjects: list[dict[str, Any]]) -> None:
+        metadata = {"name": "crowd", "namespace": "default"}
+        reference = {"kind": "ClusterRole", "name": "view"}
+        store.put(ROLE_BINDINGS.storage, {"metadata": metadata, "roleRef": reference, "subjects": subjects})
+
+    asked = authorize.Authorizer(
+        lambda kind: store.read_all(kind.storage), lambda kind, namespace, name: store.read(kind.storage, namespace, name),
+        lambda kind, namespace: store.read_all(kind.storage, namespace),
+    )  # fmt: skip
+
+    def may(name: str, *groups: str, namespace: str = "default") -> bool:
+        return asked.allowed(User(name, groups), "get", group="", resource="pods", namespace=namespace)[0]
+
+    people = {
+        ("ann",): True, ("user-77",): True, ("bob", "shops"): True, ("bob", "others"): False, ("shops",): False,
+        ("system:serviceaccount:default:here",): True, ("system:serviceaccount:other:there",): True,
+        ("system:serviceaccount:other:here",): False, ("there",): False,
+    }  # fmt: skip
+    bind([*crowd, *wanted])
+    for _ in range(20):
+        assert {who: may(*who) for who in people} == people
+        assert not may("ann", namespace="other")
+    assert sorted_out == ["default"]
+    bind(crowd)  # what was known of it is not
+    assert not may("ann")
+    assert may("user-77")
+    assert len(sorted_out) == 2

@@ -30,7 +30,7 @@ class Roles:
         self.authorizer = Authorizer(
             self._listed,
             lambda kind, *place: self.store.read(kind.storage, *place),
-            lambda kind: self.store.version(kind.storage),
+            version=lambda kind: self.store.version(kind.storage),
         )
 
     def _listed(self, kind: Kind) -> Iterable[Object]:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import struct
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -18,6 +19,8 @@ _TTL = 5
 _NXDOMAIN, _SERVFAIL = 3, 2
 _UDP_LIMIT = 1232
 _PENDING = 256
+#: By TCP, from one address.
+_CONNECTIONS = 16
 _UPSTREAM_S = 2.0
 
 
@@ -265,6 +268,7 @@ class DnsServer(asyncio.DatagramProtocol):
         self._world, self._domain = world, domain
         self._tasks: set[asyncio.Task[None]] = set()
         self._transport: asyncio.DatagramTransport | None = None
+        self._connected: Counter[str] = Counter()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # asyncio's own class of datagram transports is no subclass of the abstract one in Python 3.11.
@@ -308,7 +312,12 @@ class DnsServer(asyncio.DatagramProtocol):
         return Answer(0, [*alias.records, *(found.records if found else [])])
 
     async def serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One TCP client: length-prefixed questions until it leaves or is silent."""
+        """One TCP client: length-prefixed questions until it leaves or is silent. Each pod has a few connections at a time."""
+        who = str((writer.get_extra_info("peername") or ("",))[0])
+        if self._connected[who] >= _CONNECTIONS or self._connected.total() >= _PENDING:
+            writer.close()
+            return
+        self._connected[who] += 1
         try:
             while True:
                 size = int.from_bytes(await asyncio.wait_for(reader.readexactly(2), 10.0), "big")
@@ -318,4 +327,7 @@ class DnsServer(asyncio.DatagramProtocol):
         except (OSError, EOFError, TimeoutError):
             pass
         finally:
+            self._connected[who] -= 1
+            if not self._connected[who]:
+                del self._connected[who]
             writer.close()

@@ -148,3 +148,26 @@ def test_nobody_takes_the_addresses_that_others_were_given() -> None:
         assert "10.96.0.9 . tcp . 80 : goto s2" in text
         assert text.count("10.96.0.7 ") == text.count("10.96.0.9 ") == text.count("192.0.2.1 ") == 1
     assert "tcp . 30080 : goto s0" in text
+
+
+@pytest.mark.finding("issue 7 redteam")
+async def test_one_pod_holds_few_connections() -> None:
+    """Descriptors are the daemon's, who needs them for the API."""
+    server = DnsServer(lambda: World({}, {}), "cluster.local")
+    listening = await asyncio.start_server(server.serve_tcp, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(40)]
+    closed = await asyncio.gather(*(asyncio.wait_for(reader.read(), 5.0) for reader, _ in held[16:]))
+    assert closed == [b""] * 24
+    asked = query(1, "x.cluster.local", A)
+    held[0][1].write(len(asked).to_bytes(2, "big") + asked)  # those that were there first are answered
+    assert (await held[0][0].readexactly(4))[2:] == asked[:2]
+    for _, writer in held:
+        writer.close()
+    while server._connected:
+        await asyncio.sleep(0.01)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(len(asked).to_bytes(2, "big") + asked)
+    assert (await reader.readexactly(4))[2:] == asked[:2]
+    writer.close()
+    listening.close()

@@ -150,7 +150,6 @@ def _bounded(warned: list[str]) -> list[str]:
 
 def _status(refused: ApiError) -> web.Response:
     again = (refused.details or {}).get("retryAfterSeconds")  # clients heed the header only
-    again = again or (1 if refused.code == 429 else 0)
     response = encoded(refused.status(), refused.code)
     if again:
         response.headers["Retry-After"] = str(again)

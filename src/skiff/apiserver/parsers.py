@@ -44,9 +44,8 @@ class Parsers:
         if len(raw) <= AT_ONCE[form] or (form is Form.JSON and not twice):
             return parse(form, raw, twice=twice)
         if self._waiting[who] >= MOST_WAITING:
-            raise ApiError(
-                429, "TooManyRequests", "too many large bodies of yours wait to be read: try again later"
-            )
+            said = "too many large bodies of yours wait to be read: try again later"
+            raise ApiError(429, "TooManyRequests", said, {"retryAfterSeconds": 1})
         self._waiting[who] += 1
         try:
             async with self._locks.setdefault(who, asyncio.Lock()), self._turns:

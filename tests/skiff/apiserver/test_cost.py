@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.finding("security 6b"),
     pytest.mark.finding("security 25"),
 ]
-SIZE, MEGABYTE = 40_000, 1_000_000
+SIZE, MEGABYTE = 20_000, 1_000_000
 #: Below this a ratio says nothing.
 NOISE_S = 0.04
 

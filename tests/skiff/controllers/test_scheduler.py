@@ -219,16 +219,16 @@ async def test_a_pod_waits_for_its_volume_where_nobody_makes_one(tmp_path: Path)
         assert (await waiting(it, "a")).startswith(said)
 
 
-async def test_a_thousand_that_wait_are_no_square(tmp_path: Path) -> None:
+async def test_hundreds_that_wait_are_no_square(tmp_path: Path) -> None:
     """Each is looked at once for each thing that happens, and by index: not with all that are there."""
     async with Plane(tmp_path) as it:
         await it.node()
         shape = template("many", affinity=repelling(beside("many")))["spec"]
         begun = time.process_time()
-        for number in range(1000):
+        for number in range(400):
             await it.make(PODS, f"p{number}", labels={"app": "many"}, spec=shape)
-        await it.until(lambda: len(it.events("FailedScheduling")) == 999, "all but one wait", seconds=120)
-        assert time.process_time() - begun < 60
+        await it.until(lambda: len(it.events("FailedScheduling")) == 399, "all but one wait", seconds=120)
+        assert time.process_time() - begun < 20
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ CLIENTS = Path(__file__).parent / "clients" / "writers.py"
 
 @pytest.mark.root
 @pytest.mark.finding("skiff 1")
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.soak)])
 def test_nothing_that_was_told_is_lost_or_told_twice(new_cluster: type[Cluster], kills: int) -> None:
     seed = str(time.time_ns())
     chance = random.Random(seed)

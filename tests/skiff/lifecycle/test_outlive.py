@@ -313,7 +313,7 @@ def slay(it: Cluster, rounds: int, chance: random.Random) -> None:
 
 
 def test_killed_in_the_middle_of_making_pods(it: Cluster) -> None:
-    slay(it, 3, random.Random())
+    slay(it, 2, random.Random())
 
 
 @pytest.mark.soak

@@ -130,6 +130,8 @@ def test_nothing_is_written_where_nothing_happens(it: Cluster) -> None:
     changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
     assert {key for key in changed if not key.startswith(("Lease/", "Node/"))} == set()
     assert count <= 4, changed  # the node's lease and what it says of itself
+    # No write of the cluster's own parts was refused on the way, and none of them failed.
+    assert [line for line in it.log().splitlines() if line and "level=info" not in line] == []
 
 
 def test_what_is_refused_is_not_tried_without_end(it: Cluster) -> None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 import asyncio
 
 from skiff.api import Object
+from skiff.log import Log
 from skiff.node import statuses
 from skiff.node.running import Container, House
+
+_log = Log()
 
 
 class LateContainer(Container):
@@ -63,8 +66,14 @@ class Late:
                     if not it.begun:
                         it.begun = True
                         it.creating()
-                        tasks.create_task(it.live())
+                        tasks.create_task(self._lived(it))
                 self._house.changed()
+
+    async def _lived(self, it: LateContainer) -> None:
+        try:
+            await it.live()
+        except Exception:  # noqa: BLE001  # one's trouble is no other's
+            _log.exception("a container that came later could not live", container=it.name)
 
     async def stop(self, grace: float) -> None:
         """All of them, for good."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import ssl
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -151,8 +152,15 @@ def _make(directory: Path) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    path.touch(mode=0o600)
-    path.write_bytes(content)
+    """Whole or not at all, whatever ends us: a piece of a certificate would keep every later daemon from starting."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    fresh.touch(mode=0o600)
+    with fresh.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:

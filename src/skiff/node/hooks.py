@@ -12,7 +12,9 @@ from skiff.api import Object
 from skiff.node import probes
 
 
-async def run(hook: Object, container: Object, ip: str, execute: probes.Run, seconds: float) -> str:
+async def run(
+    hook: Object, container: Object, place: probes.Place, execute: probes.Run, seconds: float
+) -> str:
     """Run a lifecycle hook within ``seconds``; what went wrong, "" when nothing did."""
     try:
         if command := hook.get("exec"):
@@ -20,7 +22,7 @@ async def run(hook: Object, container: Object, ip: str, execute: probes.Run, sec
                 code, said = await execute(command.get("command") or [], seconds)
             return (said.strip()[-500:] or f"exit code {code}") if code else ""
         if get := hook.get("httpGet"):
-            await probes.http_get(get, container, ip, seconds)
+            await probes.http_get(get, container, place, seconds)
         elif rest := hook.get("sleep"):
             await asyncio.sleep(min(float(rest.get("seconds") or 0), seconds))
     except Exception as raised:  # noqa: BLE001  # whatever a hook does wrong is told, and the node goes on

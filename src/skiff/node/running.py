@@ -10,6 +10,7 @@ from typing import Protocol
 
 from skiff.api import Object
 from skiff.log import Log
+from skiff.net.namespace import node_of
 from skiff.node import hooks, log_files, probes, records, statuses
 from skiff.node.environment import CannotStartError
 from skiff.node.images import Image, sought
@@ -285,7 +286,7 @@ class Container:
         await asyncio.sleep(max(float(probe.get("initialDelaySeconds") or 0) - lasted, 0.0))
         period, ever = float(probe.get("periodSeconds") or 10), False
         while not (fatal and self._stopping.is_set()):  # what is ending anyway is not ended for its health
-            wrong = await probes.check(probe, self.spec, self.house.ip, self.run)
+            wrong = await probes.check(probe, self.spec, self._place(), self.run)
             good, bad = (good + 1, 0) if not wrong else (0, bad + 1)
             ever = ever or not wrong
             if not wrong and until_good and good >= int(probe.get("successThreshold") or 1):
@@ -333,8 +334,11 @@ class Container:
         """(exit code, output) of a program in the container."""
         return await self.process.run(argv, seconds)
 
+    def _place(self) -> probes.Place:
+        return probes.Place(self.house.ip, node_of(self.house.home))
+
     async def _hook(self, hook: Object, seconds: float, name: str) -> str:
-        wrong = await hooks.run(hook, self.spec, self.house.ip, self.run, seconds)
+        wrong = await hooks.run(hook, self.spec, self._place(), self.run, seconds)
         if wrong:
             await self.house.event("Warning", f"Failed{name}Hook", f"{name}Hook failed: {wrong}")
         return wrong

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from served import RBAC, Served
 
 from skiff.auth import authorize
 from skiff.auth.authenticate import User
+from skiff.auth.pki import ClusterPki
 from skiff.kinds import CLUSTER_ROLES, CONFIG_MAPS, REPLICA_SETS, ROLE_BINDINGS
 from skiff.store.store import Store
 
@@ -190,3 +193,26 @@ def test_many_subjects_are_sorted_out_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert not may("ann")
     assert may("user-77")
     assert len(sorted_out) == 2
+
+
+@pytest.mark.parametrize("written", range(3))
+def test_keys_that_were_written_by_halves_are_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    """A daemon that is killed at its first start: the next one had a certificate of no bytes for ever."""
+    synced, count = os.fsync, [0]
+
+    def killed(descriptor: int) -> None:
+        if count[0] == written:
+            os.ftruncate(descriptor, 10)
+            raise KeyboardInterrupt
+        count[0] += 1
+        synced(descriptor)
+
+    monkeypatch.setattr(os, "fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        ClusterPki.load_or_create(tmp_path)
+    monkeypatch.setattr(os, "fsync", synced)
+    made = ClusterPki.load_or_create(tmp_path)
+    assert made.ca_pem == ClusterPki.load_or_create(tmp_path).ca_pem
+    assert {oct(it.stat().st_mode & 0o777) for it in tmp_path.iterdir() if it.suffix != ".new"} == {"0o600"}

@@ -39,10 +39,15 @@ def python(script: str, **more: Any) -> dict[str, Any]:
     return {"name": "main", "image": "python:3.11", "args": ["-c", script], **more}
 
 
-def state(it: Cluster, name: str) -> dict[str, Any]:
+def told(it: Cluster, name: str) -> dict[str, Any]:
+    """The status of its only container, as far as there is one."""
     found = it.objects("pod", name)
-    every = found[0].get("status", {}).get("containerStatuses") or [{}]
-    return every[0].get("state") or {}
+    every: list[dict[str, Any]] = found[0].get("status", {}).get("containerStatuses") or [{}]
+    return every[0]
+
+
+def state(it: Cluster, name: str) -> dict[str, Any]:
+    return told(it, name).get("state") or {}
 
 
 @pytest.mark.finding("issue 7 redteam")
@@ -80,10 +85,7 @@ def test_the_hosts_devices_are_in_nobodys_hand(it: Cluster) -> None:
         pod("device", shell(f"chmod 0660 /proc/self/fd/0 && echo done; {FOREVER}", startupProbe=probe)),
     )
     try:
-        it.until(
-            lambda: it.objects("pod", "device")[0]["status"]["containerStatuses"][0].get("started"),
-            "it was probed",
-        )
+        it.until(lambda: told(it, "device").get("started"), "it was probed")
         assert it.kubectl("logs", "device").stdout == "done\n"
         assert NULL.stat().st_mode == before
     finally:
@@ -114,3 +116,28 @@ def test_variables_of_any_bytes_keep_nobody_out(it: Cluster) -> None:
     it.apply(pod("bytes", python(script, readinessProbe=probe)))
     it.kubectl("wait", "--for=condition=Ready", "pod/bytes", "--timeout=60s")
     assert it.kubectl("exec", "bytes", "--", "printenv", "good").stdout == "1\n"
+
+
+@pytest.mark.finding("issue 7 redteam")
+def test_probes_reach_the_nodes_network_and_not_this_machines(it: Cluster) -> None:
+    """A host that a probe names is asked for where a kubelet would: 127.0.0.1 is the node's, not that of the daemon."""
+    server = "import http.server as h; h.HTTPServer(('127.0.0.1', 8099), h.SimpleHTTPRequestHandler).serve_forever()"
+
+    def probed(**probe: Any) -> dict[str, Any]:
+        return {"readinessProbe": {"periodSeconds": 1, "failureThreshold": 1, **probe}}
+
+    http = {"httpGet": {"host": "127.0.0.1", "port": 8099}}
+    inside = {"tcpSocket": {"host": "127.0.0.1", "port": 6443}}  # the API server of this machine
+    it.apply(
+        pod("outside", python(server, **probed(**http)), hostNetwork=True),
+        pod("tcp", shell(FOREVER, **probed(**inside))),
+        pod(
+            "http",
+            shell(FOREVER, **probed(httpGet={**inside["tcpSocket"], "scheme": "HTTPS", "path": "/livez"})),
+        ),
+    )
+    it.kubectl("wait", "--for=condition=Ready", "pod/outside", "--timeout=60s")
+    for name in ("tcp", "http"):
+        field = f"--field-selector=reason=Unhealthy,involvedObject.name={name}"
+        it.until(lambda given=field: it.objects("events", given), "it is told why")
+        assert not told(it, name).get("ready")

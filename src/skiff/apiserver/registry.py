@@ -92,7 +92,7 @@ class Registry:
         self, kind: Kind, namespace: str, obj: Object, *, dry_run: bool = False, manager: str = ""
     ) -> Object:
         """Store a new object. ``manager`` is who its fields belong to; "" keeps what the object says of that."""
-        metadata = self._named(kind, namespace, obj)
+        metadata, since = self._named(kind, namespace, obj), self.store.revision
         name = metadata["name"]
         self._require_namespace(kind, metadata.get("namespace", ""))
         if self.store.get(kind.storage, metadata.get("namespace", ""), name):
@@ -125,13 +125,11 @@ class Registry:
         await breathe()
         if self.admission:
             await self.admission.validate(kind, "CREATE", "", made, None)
-        if self.store.get(
-            kind.storage, metadata.get("namespace", ""), name
-        ):  # somebody was quicker meanwhile
+        if self.store.get(kind.storage, metadata.get("namespace", ""), name):  # somebody was quicker
             raise already_exists(kind.plural, kind.group, name)
-        self._require_namespace(
-            kind, metadata.get("namespace", "")
-        )  # which somebody may have deleted meanwhile
+        if self.store.revision != since:  # its namespace may be ending by now, its addresses another one's
+            self._require_namespace(kind, metadata.get("namespace", ""))
+            self._addressed(kind, made, None)
         effects.tell(kind, made, None, self.schema(kind))
         return made if dry_run else self._put(kind, made, None)
 
@@ -198,6 +196,10 @@ class Registry:
         """With what only the cluster can say: a Job's own labels, a Service's addresses."""
         if kind is JOBS:
             return with_job_labels(made)
+        return self._addressed(kind, made, old)
+
+    def _addressed(self, kind: Kind, made: Object, old: Object | None) -> Object:
+        """A Service with its addresses; 422 when another one has them."""
         if kind is not SERVICES or not self._addresses:
             return made
         name, namespace = made["metadata"]["name"], made["metadata"].get("namespace", "")
@@ -237,7 +239,7 @@ class Registry:
         """Replace an object, or only its status. 409 when the given resourceVersion is not the stored one."""
         # ``by_way_of`` is a subresource that is only noted as the way of a write: scale. ``notes`` are the managedFields of
         # an apply, which a status cannot bring along otherwise.
-        old = self.get(kind, namespace, name)
+        old, since = self.get(kind, namespace, name), self.store.revision
         given = obj.get("metadata") or {}
         # "0" is as good as none: whatever is there now.
         if given.get("resourceVersion", "0") not in ("", "0", None, old["metadata"]["resourceVersion"]):
@@ -263,6 +265,8 @@ class Registry:
             await self.admission.validate(kind, "UPDATE", subresource, made, old)
         if self.get(kind, namespace, name) is not old:
             raise conflict(kind.plural, kind.group, name)
+        if self.store.revision != since and not subresource:
+            self._addressed(kind, made, old)
         if subresource in ("", *pod_parts.PARTS):
             effects.tell(kind, made, old, self.schema(kind))
         if made == old or dry_run:

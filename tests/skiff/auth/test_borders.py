@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from served import RBAC, Served
 
+from skiff.apiserver.allocation import Addresses
 from skiff.auth import authorize
 from skiff.auth.authenticate import User
 from skiff.auth.pki import ClusterPki
-from skiff.kinds import CLUSTER_ROLES, CONFIG_MAPS, REPLICA_SETS, ROLE_BINDINGS
+from skiff.kinds import CLUSTER_ROLES, CONFIG_MAPS, REPLICA_SETS, ROLE_BINDINGS, SERVICES
 from skiff.store.store import Store
 
 pytestmark = pytest.mark.finding("issue 7 redteam")
@@ -216,3 +217,41 @@ def test_keys_that_were_written_by_halves_are_made_anew(
     made = ClusterPki.load_or_create(tmp_path)
     assert made.ca_pem == ClusterPki.load_or_create(tmp_path).ca_pem
     assert {oct(it.stat().st_mode & 0o777) for it in tmp_path.iterdir() if it.suffix != ".new"} == {"0o600"}
+
+
+async def test_no_two_services_get_the_same_addresses(it: Served) -> None:
+    """Two that ask for the same while webhooks take their time: one of them has it."""
+    registry = it.registry
+    registry._addresses = Addresses("10.96.0.0/16")
+
+    def service(name: str, address: str, port: int) -> dict[str, Any]:
+        ports = [{"port": 80, "nodePort": port}]
+        return {
+            "metadata": {"name": name},
+            "spec": {"type": "NodePort", "clusterIP": address, "ports": ports},
+        }
+
+    async def quicker() -> None:
+        await registry.create(SERVICES, "default", service("quick", "10.96.0.77", 30077))
+
+    path = "/api/v1/namespaces/default/services"
+    for address, port in (("10.96.0.77", 30077), ("10.96.0.78", 30077), ("10.96.0.77", 30078)):
+        registry.admission = _Slow({"CREATE": quicker})
+        code, said = await it.ask("POST", path, service("slow", address, port))
+        assert code == 422, said
+        assert "already allocated" in said["message"]
+        registry.admission = None
+        await registry.delete(SERVICES, "default", "quick")
+    await quicker()
+    held = await registry.create(SERVICES, "default", service("slow", "10.96.0.78", 30078))
+
+    def moved(service: Any) -> Any:
+        ports = [{**service["spec"]["ports"][0], "nodePort": 30079}]
+        return {**service, "spec": {**service["spec"], "ports": ports}}
+
+    async def other() -> None:
+        await registry.update(SERVICES, "default", "quick", moved(registry.get(SERVICES, "default", "quick")))
+
+    registry.admission = _Slow({"UPDATE": other})
+    code, said = await it.ask("PUT", f"{path}/slow", moved(held))
+    assert code == 422, said

@@ -172,7 +172,7 @@ async def test_a_page_that_is_no_json_is_told(api_server: Any) -> None:
 
     api = LocalApi(api_server.registry)
     held = await api.get(PODS, "default", "istiod-1")
-    await api.update(PODS, {**held, "spec": {**held["spec"], "nodeName": "n"}})
+    await api.update(PODS, {**held, "spec": {**held["spec"], "nodeName": "n"}}, subresource="binding")
     server = await asyncio.start_server(page, "127.0.0.1", 0)
     api_server.node.ports["default", "istiod-1", 15014] = server.sockets[0].getsockname()[1]
     async with server, api_server.client() as client:

@@ -43,19 +43,33 @@ class _State:
 
     there: Occupancy = field(default_factory=Occupancy)
     nominated: dict[Key, Object] = field(default_factory=dict)
-    hopeless: set[str] = field(
-        default_factory=set
-    )  # controllers whose pods nobody's leaving helps, as things are
+    # As things are: controllers whose pods nobody's leaving helps, and what those below a priority ask for.
+    hopeless: set[str] = field(default_factory=set)
+    below: dict[int, tuple[Counter[str], int]] = field(default_factory=dict)
 
     def changed(self, old: Object | None, new: Object | None) -> None:
         """A listener of the informer of pods."""
         self.there.changed(old, new)
         if _matters(old) != _matters(new):
             self.hopeless.clear()
+            self.below.clear()
         for pod in filter(None, (old, new)):
             self.nominated.pop(key_of(pod), None)
         if new is not None and _waits(new) and (new.get("status") or {}).get("nominatedNodeName"):
             self.nominated[key_of(new)] = new
+
+    def without(self, pod: Object) -> tuple[Counter[str], int]:
+        """The same when all that are less important have left."""
+        mine = preemption.priority(pod)
+        if mine not in self.below:
+            lower = [it for it in self.there.pods.values() if preemption.priority(it) < mine]
+            total: Counter[str] = Counter()
+            for it in lower:
+                total.update(placement.requests(it))
+            self.below[mine] = (total, len(lower))
+        asked, count = self.asked(pod)
+        total, number = self.below[mine]
+        return asked - total, count - number
 
     def asked(self, pod: Object) -> tuple[Counter[str], int]:
         """(what is asked for, by how many pods): of those that are there, and of whom room is made for before this one."""
@@ -164,7 +178,10 @@ def _room(cluster: Cluster, state: _State, pod: Object, node: Object) -> tuple[s
     if said := preemption.excuse(state.there, pod):
         return said, []
     group = (controller_of(pod) or {}).get("uid", "")
-    if group in state.hopeless:
+    asked, count = state.without(pod)
+    # Cheap, before everybody is asked to leave in thought: thousands may wait for what there never is.
+    short = placement.shortages(pod, asked, count, node, bounded=cluster.settings.bounded)
+    if short or group in state.hopeless or not state.below[preemption.priority(pod)][1]:
         return _NO_VICTIMS, []
     found = preemption.victims(
         state.there, pod, lambda: not _crowded(cluster, state, pod, node), preemption.budgets(cluster)

@@ -111,6 +111,7 @@ def _rules(it: dict[str, Any], path: str) -> Iterator[Problem]:
         yield invalid(f"{path}.stabilizationWindowSeconds", window, "must be greater than or equal to zero")
     elif window is not None and window > 3600:
         yield invalid(f"{path}.stabilizationWindowSeconds", window, "must be less than or equal to 3600")
+    yield from quantity(f"{path}.tolerance", it.get("tolerance"))
     yield from one_of(f"{path}.selectPolicy", it.get("selectPolicy"), ("Disabled", "Max", "Min"))
     if not listed(it, "policies"):
         yield required(f"{path}.policies", "must specify at least one Policy")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +140,21 @@ async def test_one_pod_at_a_time_uses_a_claim_of_that_mode(tmp_path: Path) -> No
         await bound(it, "b")
         await pod(it, "urgent", priority=1, **volume)
         await it.until(lambda: leaving(it) == {"b"}, "the less important one leaves")
+
+
+async def test_hundreds_that_want_too_much_cost_little(tmp_path: Path) -> None:
+    async with Plane(tmp_path, bounded=True) as it:
+        await it.node(cpu="100")
+        for number in range(100):
+            await pod(it, f"low{number}")
+        await it.until(lambda: sum(bool(p["spec"].get("nodeName")) for p in it.all(PODS)) == 100, "they run")
+        for number in range(300):
+            await pod(it, f"high{number}", "200", 10)
+        await it.until(lambda: len(it.events("FailedScheduling")) == 300, "all wait", seconds=120)
+        again = time.process_time()
+        for _ in range(10):  # each wakes all of them
+            (gone,) = [p for p in it.all(PODS) if p["spec"].get("nodeName")][:1]
+            await it.gone(gone)
+            await asyncio.sleep(0.05)
+        assert time.process_time() - again < 4
+        assert not it.events("Preempted")

@@ -12,6 +12,7 @@ from skiff.api import Object
 from skiff.budgets import selects
 from skiff.controllers.cluster import Cluster
 from skiff.controllers.occupancy import Occupancy
+from skiff.controllers.pods import tell
 from skiff.kinds import POD_DISRUPTION_BUDGETS, PODS
 from skiff.objects import key_of, now, stamp
 
@@ -95,9 +96,7 @@ async def preempt(cluster: Cluster, pod: Object, leaving: list[Object]) -> None:
             "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
             "message": f"{_SOURCE}: preempting to accommodate a higher priority pod", "lastTransitionTime": stamp(now()),
         }  # fmt: skip
-        held = (it.get("status") or {}).get("conditions") or ()
-        others = [one for one in held if one.get("type") != "DisruptionTarget"]
-        await cluster.patch(PODS, it, {"status": {"conditions": [*others, told]}}, subresource="status")
+        await tell(cluster, it, told)
         await cluster.delete(PODS, it)
         said = f"Preempted by pod {pod['metadata']['uid']} on node {cluster.settings.node_name}"
         await cluster.event(it, "Normal", "Preempted", said, _SOURCE)

@@ -274,9 +274,4 @@ async def _unschedulable(cluster: Cluster, pod: Object, reason: str, why: str) -
 
 
 async def _condition(cluster: Cluster, pod: Object, told: Object) -> None:
-    fresh = await cluster.api.get(PODS, *key_of(pod))  # the node may have written its own conditions since
-    others = [
-        it for it in (fresh.get("status") or {}).get("conditions") or () if it.get("type") != "PodScheduled"
-    ]
-    conditions = [*others, {**told, "lastTransitionTime": stamp(now())}]
-    await cluster.patch(PODS, fresh, {"status": {"conditions": conditions}}, subresource="status")
+    await pod_questions.tell(cluster, pod, {**told, "lastTransitionTime": stamp(now())})

@@ -11,6 +11,8 @@ import pytest
 from plane import Plane, chosen, template
 
 from skiff.api import Object
+from skiff.controllers.cluster import Cluster, ControllerSettings
+from skiff.controllers.pods import tell
 from skiff.kinds import PERSISTENT_VOLUME_CLAIMS, POD_DISRUPTION_BUDGETS, PODS, REPLICA_SETS
 
 pytestmark = pytest.mark.finding("issue 7 part 5")
@@ -158,3 +160,12 @@ async def test_hundreds_that_want_too_much_cost_little(tmp_path: Path) -> None:
             await asyncio.sleep(0.05)
         assert time.process_time() - again < 4
         assert not it.events("Preempted")
+
+
+async def test_no_condition_is_lost_when_several_write(tmp_path: Path) -> None:
+    async with Plane(tmp_path) as it:
+        made = await pod(it, "a", nodeName="elsewhere")
+        cluster = Cluster(it.api, ControllerSettings("skiff", "a CA"))
+        types = {"example.com/a", "example.com/b", "example.com/c"}
+        await asyncio.gather(*(tell(cluster, made, {"type": one, "status": "True"}) for one in types))
+        assert {c["type"] for c in (it.get(PODS, "a") or {})["status"]["conditions"]} >= types

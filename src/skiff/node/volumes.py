@@ -12,6 +12,11 @@ from skiff.node.environment import CannotStartError, Found, field_value, object_
 
 #: (audience, seconds) -> token of the pod's service account.
 Token = Callable[[str, int], Awaitable[str]]
+#: What lies on the host must be of the sort that a hostPath volume names.
+_SORTS: dict[str, Callable[[Path], bool]] = {
+    "Directory": Path.is_dir, "DirectoryOrCreate": Path.is_dir, "File": Path.is_file, "FileOrCreate": Path.is_file,
+    "Socket": Path.is_socket, "CharDevice": Path.is_char_device, "BlockDevice": Path.is_block_device,
+}  # fmt: skip
 _Files = dict[str, tuple[bytes, int]]
 
 
@@ -114,11 +119,7 @@ def plain_directory(directory: Path, volume: dict[str, Any], group: int | None) 
             path.mkdir(parents=True, exist_ok=True)
         elif kind == "FileOrCreate":
             path.touch()
-        if (
-            not path.exists()
-            or (kind == "Directory" and not path.is_dir())
-            or (kind == "File" and not path.is_file())
-        ):
+        if not path.exists() or not _SORTS.get(kind, Path.exists)(path):
             raise CannotStartError(f"hostPath type check failed: {path} is not a {kind or 'path'}")
         return path
     directory.mkdir(parents=True, exist_ok=True)

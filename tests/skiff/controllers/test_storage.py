@@ -12,6 +12,7 @@ from skiff.api import Object
 from skiff.kinds import NAMESPACES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, STORAGE_CLASSES
 from skiff.node.claimed import claimed
 from skiff.node.environment import CannotStartError
+from skiff.node.volumes import plain_directory
 
 pytestmark = [pytest.mark.finding("issue 7 part 5"), pytest.mark.finding("skiff 3")]
 ONCE = ["ReadWriteOnce"]
@@ -209,3 +210,22 @@ async def test_a_claim_that_only_says_so_has_no_volume(tmp_path: Path) -> None:
         pod = {"metadata": {"name": "p", "namespace": "other"}, "spec": {"volumes": [entry]}}
         with pytest.raises(CannotStartError, match="not bound to"):
             await claimed(it.api, pod, entry, tmp_path)
+
+
+@pytest.mark.finding("issue 7 redteam")
+def test_a_path_of_the_host_is_of_the_sort_that_was_named(tmp_path: Path) -> None:
+    """Also sockets and devices: what expects one is not started with something else."""
+    (tmp_path / "file").touch()
+    sorts = {
+        "Directory": "/", "DirectoryOrCreate": "/", "File": str(tmp_path / "file"), "FileOrCreate": str(tmp_path / "new"),
+        "CharDevice": "/dev/null", "": "/dev/null",
+    }  # fmt: skip
+    for sort, path in sorts.items():
+        assert plain_directory(tmp_path, {"hostPath": {"path": path, "type": sort}}, None) == Path(path)
+    wrong = {
+        "Socket": str(tmp_path / "file"), "CharDevice": str(tmp_path / "file"), "BlockDevice": "/dev/null", "File": "/",
+        "FileOrCreate": str(tmp_path), "Directory": str(tmp_path / "file"), "": "/nowhere",
+    }  # fmt: skip
+    for sort, path in wrong.items():
+        with pytest.raises(CannotStartError, match="type check failed"):
+            plain_directory(tmp_path, {"hostPath": {"path": path, "type": sort}}, None)

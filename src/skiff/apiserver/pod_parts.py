@@ -6,6 +6,7 @@ from typing import Any
 
 from skiff.api import Object
 from skiff.errors import ApiError, invalid
+from skiff.kinds import Kind
 from skiff.validation.pod_changes import FIELDS_SAID
 from skiff.validation.problems import forbidden
 
@@ -47,3 +48,14 @@ def bound(pod: Object, binding: Object) -> Object:
     if not target:
         raise invalid("Binding", "", name, [("FieldValueRequired", "Required value", "target.name")])
     return {**pod, "spec": {**spec, "nodeName": target}}
+
+
+def applied_part(kind: Kind, applied: Object, subresource: str) -> Object:
+    """What may be applied there: a status is neither applied nor owned with the object, and nothing else with a status."""
+    if not subresource:
+        return {k: v for k, v in applied.items() if k != "status" or "status" not in kind.subresources}
+    given = applied.get("metadata") or {}
+    metadata = {k: given[k] for k in ("resourceVersion", "uid", "managedFields") if k in given}
+    part = "spec" if subresource in PARTS else subresource
+    head = {k: applied[k] for k in ("apiVersion", "kind", part) if k in applied}
+    return {**head, "metadata": metadata}

@@ -143,7 +143,7 @@ class Registry:
         """
         from skiff.patch.apply import in_steps  # ownership of fields: only for those who ask for it
 
-        applied = _own_part(kind, applied, subresource)
+        applied = pod_parts.applied_part(kind, applied, subresource)
         for _ in range(_TRIES):
             await breathe()
             live = self.store.get(kind.storage, namespace, name)
@@ -378,17 +378,6 @@ class Registry:
             said += " because it is being terminated"
             cause = {"reason": "NamespaceTerminating", "message": why, "field": "metadata.namespace"}
             raise ApiError(403, "Forbidden", said, {"causes": [cause]})
-
-
-def _own_part(kind: Kind, applied: Object, subresource: str) -> Object:
-    """What may be applied there: a status is neither applied nor owned with the object, and nothing else with a status."""
-    if not subresource:
-        return {k: v for k, v in applied.items() if k != "status" or "status" not in kind.subresources}
-    given = applied.get("metadata") or {}
-    metadata = {k: given[k] for k in ("resourceVersion", "uid", "managedFields") if k in given}
-    part = "spec" if subresource in pod_parts.PARTS else subresource
-    head = {k: applied[k] for k in ("apiVersion", "kind", part) if k in applied}
-    return {**head, "metadata": metadata}
 
 
 def _name_namespace(namespace: Object) -> None:

@@ -54,49 +54,6 @@ def pod_of(kind: Kind, owner: Object, template: Object, *, labels: dict[str, str
     }  # fmt: skip
 
 
-<<<<<<< HEAD
-=======
-def matches(selector: Object | None, labels: dict[str, str] | None) -> bool:
-    """Whether a metav1.LabelSelector selects these labels; an absent selector selects nothing."""
-    if selector is None:
-        return False
-    have = labels or {}
-    if any(have.get(name) != value for name, value in (selector.get("matchLabels") or {}).items()):
-        return False
-    return all(_meets(it, have) for it in selector.get("matchExpressions") or ())
-
-
-def _meets(expression: Object, labels: dict[str, str]) -> bool:
-    key, values = expression.get("key", ""), expression.get("values") or []
-    match expression.get("operator"):
-        case "In":
-            return labels.get(key) in values
-        case "NotIn":
-            return labels.get(key) not in values
-        case "Exists":
-            return key in labels
-        case "DoesNotExist":
-            return key not in labels
-        case _:
-            return False
-
-
-def selector_of(owner: Object) -> Object | None:
-    """What it selects as a LabelSelector. That of a ReplicationController is plain labels, its template's if it has none."""
-    selector: Object | None = owner["spec"].get("selector")
-    if owner.get("kind") != "ReplicationController":
-        return selector
-    template = ((owner["spec"].get("template") or {}).get("metadata") or {}).get("labels")
-    return {"matchLabels": labels} if (labels := selector or template) else None
-
-
-def condition(obj: Object, type_: str) -> Object | None:
-    """The condition of that type."""
-    return next(
-        (it for it in (obj.get("status") or {}).get("conditions") or () if it.get("type") == type_), None
-    )
-
-
 async def tell(cluster: Cluster, pod: Object, told: Object) -> None:
     """Set a condition of the pod, and lose none that the node writes meanwhile."""
     for attempt in range(_TRIES):
@@ -114,21 +71,6 @@ async def tell(cluster: Cluster, pod: Object, told: Object) -> None:
             await asyncio.sleep(0.02 * 2**attempt)
 
 
-def finished(pod: Object) -> bool:
-    return (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
-
-
-def active(pod: Object) -> bool:
-    """Counts towards what a controller wants."""
-    return not finished(pod) and not pod["metadata"].get("deletionTimestamp")
-
-
-def ready(pod: Object) -> bool:
-    found = condition(pod, "Ready")
-    return found is not None and found.get("status") == "True"
-
-
->>>>>>> c3471f5 (Lose no condition of a pod that the node writes meanwhile)
 def available_in(pod: Object, min_ready_s: int, now: datetime) -> float | None:
     """Seconds until a ready pod counts as available: 0 when it does, None when it is not ready."""
     found = condition(pod, "Ready")

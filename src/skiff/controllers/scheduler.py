@@ -11,6 +11,7 @@ from skiff.api import Object
 from skiff.controllers import affinity, claims, placement, preemption
 from skiff.controllers.cluster import Cluster, Controller
 from skiff.controllers.occupancy import Occupancy
+from skiff.controllers.pods import tell
 from skiff.controllers.queue import Key
 from skiff.kinds import NAMESPACES, NODES, PERSISTENT_VOLUME_CLAIMS, PODS, STORAGE_CLASSES
 from skiff.objects import controller_of, key_of, now, stamp
@@ -274,4 +275,4 @@ async def _unschedulable(cluster: Cluster, pod: Object, reason: str, why: str) -
 
 
 async def _condition(cluster: Cluster, pod: Object, told: Object) -> None:
-    await pod_questions.tell(cluster, pod, {**told, "lastTransitionTime": stamp(now())})
+    await tell(cluster, pod, {**told, "lastTransitionTime": stamp(now())})

@@ -47,7 +47,7 @@ def test_the_scopes_of_a_quota_stay(served: Served) -> None:
     ("limit", "said"),
     [
         ({"type": "Container", "min": {"cpu": "2"}, "max": {"cpu": "1"}}, "spec.limits[0].min[cpu]: Invalid value: \"2\": min value 2 is greater than max value 1"),
-        ({"type": "Container", "default": {"cpu": "2"}, "max": {"cpu": "1"}}, "default value 2 is greater than max value 1"), ({"type": "Boat"}, 'Unsupported value: "Boat"'),
+        ({"type": "Container", "default": {"cpu": "2"}, "max": {"cpu": "1"}}, "default value 2 is greater than max value 1"), ({"type": "Boat"}, "must be a standard limit type"),
         ({"type": "Container", "defaultRequest": {"cpu": "2"}, "default": {"cpu": "1"}}, "default request value 2 is greater than default value 1"),
         ({"type": "Pod", "default": {"cpu": "1"}}, "may not be specified when `type` is 'Pod'"), ({"type": "PersistentVolumeClaim"}, "either minimum or maximum storage value is required"),
         ({"type": "Container", "maxLimitRequestRatio": {"cpu": "500m"}}, "ratio 500m is less than 1"), ({"type": "Container", "max": {"cpu": "much"}}, "quantities must match"),

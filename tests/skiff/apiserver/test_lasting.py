@@ -273,10 +273,13 @@ async def test_a_full_disk_refuses_writes_and_undoes_them_and_readers_go_on(
     assert (await client.get(f"/apis/{GROUP}/v1/namespaces/n/carts")).status == 200
     # A change and an end of a definition that could not be kept leave it as it was.
     database.execute(f"PRAGMA max_page_count={database.execute('PRAGMA page_count').fetchone()[0]}")
-    spec: dict[str, Any] = registry.get(CUSTOM_RESOURCE_DEFINITIONS, "", f"carts.{GROUP}")["spec"]
+    held = registry.get(CUSTOM_RESOURCE_DEFINITIONS, "", f"carts.{GROUP}")
+    spec: dict[str, Any] = held["spec"]
+    version = held["metadata"]["resourceVersion"]
     other = {**spec, "versions": [{**spec["versions"][0], "name": "v2"}], "padding": "x" * 200_000}
     changed = await client.put(
-        f"{url}/carts.{GROUP}", json={"metadata": {"name": f"carts.{GROUP}"}, "spec": other}
+        f"{url}/carts.{GROUP}",
+        json={"metadata": {"name": f"carts.{GROUP}", "resourceVersion": version}, "spec": other},
     )
     assert changed.status == 503
     assert (GROUP, "v1", "carts") in registry.kinds

@@ -18,11 +18,13 @@ NOTHING: dict[str, Any] = {"good": 0, "failed": 0, "why": {}}
 
 def workload(name: str, args: list[str]) -> list[dict[str, Any]]:
     """A Deployment of one pod with a Service and an account of its own."""
-    container = {
+    container: dict[str, Any] = {
         "name": "app", "image": "python:3", "command": ["python3", "/load/load.py", *args],
         "ports": [{"name": "http", "containerPort": 8080}],
         "volumeMounts": [{"name": "load", "mountPath": "/load"}],
     }  # fmt: skip
+    if args[0] == "serve":  # without one it would be ready before it listens
+        container["readinessProbe"] = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
     labels = {"app": name, "version": "v1"}
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}},

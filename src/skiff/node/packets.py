@@ -26,6 +26,9 @@ _TOGETHER_S = 0.02
 _AGAIN_S = 2.0
 #: A pod that ends waits so long at most until no rule sends to it.
 _WITHDRAWN_S = 1.0
+#: And so long after that: proxies that choose endpoints themselves hear of it a moment later than the node, and a kubelet
+#: takes no less until it sends a signal.
+_HEARD_S = 0.25
 
 
 class Packets:
@@ -37,6 +40,9 @@ class Packets:
         self.world = World({}, {})
         self._changed = asyncio.Event()
         self._applied, self._offered = "", frozenset[str]()
+        self._dropped: dict[
+            str, float
+        ] = {}  # when an address was withdrawn, by the loop's clock; those of late only
         self._turn = asyncio.Condition()
         self._listening: list[asyncio.BaseTransport | asyncio.Server] = []
         for kind in (SERVICES, ENDPOINT_SLICES):
@@ -94,7 +100,10 @@ class Packets:
         self.world = World(services, slices)
         await self._apply()
         async with self._turn:
+            before, now = self._offered, asyncio.get_running_loop().time()
             self._offered = ready_addresses(it for every in slices.values() for it in every)
+            self._dropped = {it: at for it, at in self._dropped.items() if at > now - _WITHDRAWN_S}
+            self._dropped |= dict.fromkeys(before - self._offered, now)
             self._turn.notify_all()
         await self._give_addresses(list(services.values()))
 
@@ -112,10 +121,13 @@ class Packets:
         self._applied = text
 
     async def withdrawn(self, ip: str) -> None:
-        """Until no rule in force sends new connections to an address, or a second has passed."""
+        """Until nobody sends new connections to an address, or a second has passed."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_WITHDRAWN_S), self._turn:
-                await self._turn.wait_for(lambda: ip not in self._offered)
+            async with asyncio.timeout(_WITHDRAWN_S):
+                async with self._turn:
+                    await self._turn.wait_for(lambda: ip not in self._offered)
+                if (since := self._dropped.get(ip)) is not None:
+                    await asyncio.sleep(since + _HEARD_S - asyncio.get_running_loop().time())
 
     async def _give_addresses(self, services: list[Object]) -> None:
         """LoadBalancers get an address of the last part of the service range, which the host reaches."""

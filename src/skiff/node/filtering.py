@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Never
 
 from skiff.api import Object
 from skiff.controllers.informer import Informers
 from skiff.kinds import NAMESPACES, NETWORK_POLICIES, PODS
-from skiff.log import Log
-from skiff.net.kernel import KernelRefusedError, run
+from skiff.net.kernel import run
 from skiff.net.policies import EMPTY, World, ruleset
-
-_log = Log()
-
-#: Changes that come together become one set of rules.
-_TOGETHER_S = 0.02
-#: When rules were refused, they are tried again.
-_AGAIN_S = 2.0
+from skiff.node import rules
 
 
 class Filtering:
@@ -39,21 +33,9 @@ class Filtering:
         if self._informers[NETWORK_POLICIES].objects and _seen(old) != _seen(new):
             self._changed.set()
 
-    async def keep_rules(self) -> None:
+    async def keep_rules(self) -> Never:
         """Until cancelled."""
-        self._changed.set()
-        while True:
-            await self._changed.wait()
-            await asyncio.sleep(_TOGETHER_S)
-            self._changed.clear()
-            try:
-                await self._apply()
-            except KernelRefusedError as refused:  # those before stay in force
-                _log.error("the rules of NetworkPolicies were refused", reason=str(refused)[:2000])
-                asyncio.get_running_loop().call_later(_AGAIN_S, self._changed.set)
-            except Exception:  # noqa: BLE001  # what somebody wrote into a policy must not stop the node
-                _log.exception("the rules of NetworkPolicies could not be made")
-                asyncio.get_running_loop().call_later(_AGAIN_S, self._changed.set)
+        await rules.keep(self._changed, self._apply, "the rules of NetworkPolicies")
 
     async def _apply(self) -> None:
         policies = list(self._informers[NETWORK_POLICIES].objects.values())

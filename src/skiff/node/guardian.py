@@ -191,11 +191,6 @@ class Guardian:
         await self._over.wait()
         return KILLED if self.code is None else self.code
 
-    async def has_begun(self) -> bool:
-        """Until the program runs, or never will."""
-        await self.begun.wait()
-        return not self.ended
-
     def kill(self) -> None:
         """End the program at once."""
         kill(self.first if self.program() else (self.pid, self.since))

@@ -5,25 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from typing import Never
 
 from skiff.api import Api, Object
 from skiff.controllers.informer import Informers
 from skiff.errors import ApiError
 from skiff.kinds import ENDPOINT_SLICES, PODS, SERVICES
-from skiff.log import Log
 from skiff.net.dns import DnsServer, World
-from skiff.net.kernel import KernelRefusedError, run, socket_inside
+from skiff.net.kernel import run, socket_inside
 from skiff.net.namespace import node_of
 from skiff.net.services import fronts, host_fronts, host_ports, ready_addresses, ready_endpoints, ruleset
+from skiff.node import rules
 from skiff.settings import Settings
 
-_log = Log()
-
 _SERVICE = "kubernetes.io/service-name"
-#: Changes that come together become one set of rules.
-_TOGETHER_S = 0.02
-#: When rules were refused, they are tried again.
-_AGAIN_S = 2.0
 #: A pod that ends waits so long at most until no rule sends to it.
 _WITHDRAWN_S = 1.0
 #: And so long after that: proxies that choose endpoints themselves hear of it a moment later than the node, and a kubelet
@@ -70,21 +65,9 @@ class Packets:
         for it in self._listening:
             it.close()
 
-    async def keep_rules(self) -> None:
+    async def keep_rules(self) -> Never:
         """Until cancelled."""
-        self._changed.set()
-        while True:
-            await self._changed.wait()
-            await asyncio.sleep(_TOGETHER_S)
-            self._changed.clear()
-            try:
-                await self._look()
-            except KernelRefusedError as refused:  # those before stay in force
-                _log.error("the service rules were refused", reason=str(refused)[:2000])
-                asyncio.get_running_loop().call_later(_AGAIN_S, self._changed.set)
-            except Exception:  # noqa: BLE001  # what somebody wrote into a Service must not stop the node
-                _log.exception("the service rules could not be made")
-                asyncio.get_running_loop().call_later(_AGAIN_S, self._changed.set)
+        await rules.keep(self._changed, self._look, "the service rules")
 
     async def _look(self) -> None:
         """What there is now becomes names, rules and addresses."""
